@@ -1,0 +1,111 @@
+package session
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// An ID is the incarnation number of a Session. A store never gives one out
+// twice, so a late write for an ended Session can never touch its successor.
+type ID uint64
+
+// NeverExpires is the Session Expiry Interval of a Session that does not expire.
+const NeverExpires = 0xFFFFFFFF
+
+// A Batch is everything one transaction writes: all of it becomes durable, or
+// none of it. Each part replaces what was stored before for the same key.
+type Batch struct {
+	Sessions map[ID]*Writes
+	// Retained is keyed by Topic Name.
+	Retained map[string]RetainedWrite
+}
+
+// NewBatch returns an empty Batch.
+func NewBatch() *Batch {
+	return &Batch{Sessions: make(map[ID]*Writes), Retained: make(map[string]RetainedWrite)}
+}
+
+// Writes is what a Batch writes for one Session. Zero fields change nothing.
+type Writes struct {
+	// Ended removes every trace of the Session; all other fields are ignored.
+	Ended bool
+	// Record replaces the Session's own row.
+	Record *Record
+	// HasWill says that Will replaces the stored Will; a nil Will removes it.
+	HasWill bool
+	Will    *Will
+	// Subscriptions is keyed by Topic Filter as the Client sent it (with
+	// $share/); a nil value removes the subscription.
+	Subscriptions map[string]*Subscription
+	// State replaces the encoded State if it is not nil.
+	State []byte
+	// Floor removes the queue entries with a lower Seq.
+	Floor uint64
+	// Entries are appended to the queue, in growing Seq. An entry whose
+	// Message is nil was delivered and acknowledged before the commit: it is
+	// not written.
+	Entries []Entry
+}
+
+// A Record is a Session's row: what is known of it apart from its contents.
+type Record struct {
+	ID       ID
+	ClientID string
+	// UserName is the owner: another user may not resume the Session.
+	UserName string
+	Version  codec.Version
+	// ExpirySeconds is the Session Expiry Interval; NeverExpires: no limit.
+	ExpirySeconds uint32
+	// Connected says that a Network Connection was attached.
+	Connected bool
+	// ExpiresAt is when a disconnected Session ends; zero: never, or Connected.
+	ExpiresAt time.Time
+}
+
+// A Subscription is what a Client asked for with one Topic Filter. Section 3.8.3.1.
+type Subscription struct {
+	// Filter is as the Client sent it, with $share/ if shared.
+	Filter            string
+	QoS               codec.QoS
+	NoLocal           bool
+	RetainAsPublished bool
+	RetainHandling    byte
+	// ID is the Subscription Identifier; 0: none.
+	ID uint32
+}
+
+// A Will is a Will Message and when to publish it. Section 3.1.2.5.
+type Will struct {
+	Message *Message
+	// DelaySeconds is the Will Delay Interval.
+	DelaySeconds uint32
+	// MessageExpirySeconds starts to count when the Will is published.
+	HasMessageExpiry     bool
+	MessageExpirySeconds uint32
+	// DueAt is when to publish it; zero while the connection is open.
+	DueAt time.Time
+}
+
+// A RetainedWrite replaces (or, with a nil Message, removes) the retained
+// message of a Topic Name. Version grows with each change of any retained
+// message; of two writes for one topic the higher Version wins.
+type RetainedWrite struct {
+	Version uint64
+	Message *Message
+}
+
+// Loaded is what a store holds of one Session, apart from its queue entries,
+// which stay on disk until they are paged in.
+type Loaded struct {
+	Record        Record
+	Will          *Will
+	Subscriptions []Subscription
+	// State is the encoded State; empty: the zero State.
+	State []byte
+	// NextSeq is one more than the highest Seq in the stored queue; 0: none.
+	NextSeq uint64
+	// QueuedBytes is the sum of Entry.Bytes over the stored queue, as far as
+	// the store knows; entries already done may be included.
+	QueuedBytes uint64
+}
