@@ -1,0 +1,98 @@
+package broker
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+// Options are the settings of a Broker. DefaultOptions has a value for each;
+// the config package checks what an operator wrote.
+type Options struct {
+	// Bind and WSBind are the TCP and WebSocket listeners, host:port; empty:
+	// not opened.
+	Bind, WSBind string
+	// ReadTimeout is how long a packet whose first byte has come may take to
+	// arrive whole, and how long a new connection may take for its CONNECT.
+	ReadTimeout time.Duration
+	// WriteTimeout is how long a peer may take no bytes while bytes wait for
+	// it; then its Network Connection is closed and its Session kept.
+	WriteTimeout time.Duration
+	// ReadBuffer is the most one read takes from a socket, in bytes.
+	ReadBuffer int
+	// WriteBuffer is how many bytes may gather for a connection before they
+	// are written without waiting for the rest of the batch.
+	WriteBuffer int
+
+	// MaxQoS is the Maximum QoS. Section 3.2.2.3.4.
+	MaxQoS codec.QoS
+	// MaxConnections is the most Network Connections at a time.
+	MaxConnections int
+	// MaxInflight is the most QoS 1 and 2 messages on their way to a Client;
+	// the Client's Receive Maximum can only lower it.
+	MaxInflight uint16
+	// ReceiveMaximum is what CONNACK tells Clients. Section 3.2.2.3.3.
+	ReceiveMaximum uint16
+	// KeepAliveSeconds is the longest Keep Alive: a v5 Client that asks for
+	// more, or for none, is given it as Server Keep Alive. 0: no limit.
+	KeepAliveSeconds uint16
+	// RetainAvailable, WildcardAvailable and SharedSubAvailable: section 3.2.2.3.
+	RetainAvailable, WildcardAvailable, SharedSubAvailable bool
+	// MaxPacketSize is the Maximum Packet Size in bytes. Section 3.2.2.3.6.
+	MaxPacketSize uint32
+	// TopicAliasMaximum: section 3.2.2.3.8; also the most aliases the Server
+	// itself uses towards a Client.
+	TopicAliasMaximum uint16
+	// MaxTopicLevels is the most levels of a Topic Name or Topic Filter.
+	MaxTopicLevels int
+	// MaxSubscriptions is the most subscriptions of one Session.
+	MaxSubscriptions int
+	// MaxSessions is the most Sessions, connected or not.
+	MaxSessions int
+	// MaxQueuedMessages and MaxQueuedBytes bound the queue of one Session.
+	// While a matching Session's queue is full, a PUBLISH with QoS 1 or 2 is
+	// refused with 0x97 (Quota exceeded).
+	MaxQueuedMessages int
+	MaxQueuedBytes    int64
+	// MaxRetainedMessages and MaxRetainedBytes bound the retained messages.
+	MaxRetainedMessages int
+	MaxRetainedBytes    int64
+
+	// AllowAnonymous admits Clients from other machines without credentials;
+	// Clients from loopback are always admitted.
+	AllowAnonymous bool
+
+	Logger  *slog.Logger
+	Metrics *metrics.Broker
+}
+
+// DefaultOptions returns the settings a Broker has when nothing is said.
+func DefaultOptions() Options {
+	return Options{
+		Bind:                "0.0.0.0:1883",
+		WSBind:              "0.0.0.0:8080",
+		ReadTimeout:         30 * time.Second,
+		WriteTimeout:        30 * time.Second,
+		ReadBuffer:          4096,
+		WriteBuffer:         4096,
+		MaxQoS:              2,
+		MaxConnections:      10000,
+		MaxInflight:         20,
+		ReceiveMaximum:      64,
+		KeepAliveSeconds:    60,
+		RetainAvailable:     true,
+		WildcardAvailable:   true,
+		SharedSubAvailable:  true,
+		MaxPacketSize:       1 << 20,
+		TopicAliasMaximum:   16,
+		MaxTopicLevels:      128,
+		MaxSubscriptions:    10000,
+		MaxSessions:         100000,
+		MaxQueuedMessages:   100000,
+		MaxQueuedBytes:      64 << 20,
+		MaxRetainedMessages: 1000000,
+		MaxRetainedBytes:    1 << 30,
+	}
+}
