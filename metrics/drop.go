@@ -1,0 +1,36 @@
+package metrics
+
+// DropReason says why a message did not reach a subscriber.
+type DropReason int
+
+const (
+	DropExpired      DropReason = iota // its Message Expiry Interval had passed
+	DropTooLarge                       // larger than the Client's Maximum Packet Size
+	DropSlowConsumer                   // QoS 0 and the connection's out buffer full
+	DropOfflineQoS0                    // QoS 0 and the Client not connected
+	DropQueueFull                      // the Session's queue is at its limit
+	DropNoMember                       // a Shared Subscription without a member to take it
+	DropUnauthorized                   // the subscriber may no longer receive it
+	NumDropReasons
+)
+
+// String returns the label value in promptmq_messages_dropped_total.
+func (r DropReason) String() string {
+	switch r {
+	case DropExpired:
+		return "expired"
+	case DropTooLarge:
+		return "too_large"
+	case DropSlowConsumer:
+		return "slow_consumer"
+	case DropOfflineQoS0:
+		return "offline_qos0"
+	case DropQueueFull:
+		return "queue_full"
+	case DropNoMember:
+		return "no_member"
+	case DropUnauthorized:
+		return "unauthorized"
+	}
+	return "unknown"
+}

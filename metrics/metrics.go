@@ -1,0 +1,155 @@
+// Package metrics counts what a broker does and shows it over HTTP in the
+// Prometheus text format.
+//
+// A Broker holds its counters as plain fields, so that counting costs one
+// atomic addition and no look-up. Every family is listed with its help text
+// in families.go; a test fails for a metric that is missing there.
+package metrics
+
+import (
+	"fmt"
+	"runtime"
+
+	vm "github.com/VictoriaMetrics/metrics"
+)
+
+// Counter is a number that Inc, Dec and Add change atomically.
+type Counter = vm.Counter
+
+// Histogram counts observations by upper bound.
+type Histogram = vm.PrometheusHistogram
+
+// Broker is the set of metrics of one broker. Its fields are never nil and may
+// be used by any goroutine.
+type Broker struct {
+	ConnectionsTotal   *Counter
+	ConnectionsCurrent *Counter // a gauge: Inc and Dec
+	Takeovers          *Counter
+	KeepAliveTimeouts  *Counter
+	Panics             *Counter
+
+	// PUBLISH packets and their payload bytes, by QoS; received from Clients
+	// and sent to Clients.
+	MessagesReceived     [3]*Counter
+	MessageBytesReceived [3]*Counter
+	MessagesSent         [3]*Counter
+	MessageBytesSent     [3]*Counter
+	// Retained counts the PUBLISH packets that stored a retained message.
+	Retained *Counter
+	// Dropped counts messages that did not reach a subscriber.
+	Dropped [NumDropReasons]*Counter
+
+	// Bytes on the sockets, and the system calls that moved them.
+	BytesReceived *Counter
+	BytesSent     *Counter
+	SocketReads   *Counter
+	SocketWrites  *Counter
+
+	Commits           *Counter
+	CommitFailures    *Counter
+	CommitElided      *Counter // queue entries acknowledged before their commit
+	CommitSeconds     *Histogram
+	CommitMessages    *Histogram
+	StorageOperations *Counter
+
+	// ProcessingSeconds is sampled: from the read of a PUBLISH to the end of
+	// its fan-out.
+	ProcessingSeconds *Histogram
+
+	set *vm.Set
+}
+
+// NewBroker returns metrics that all stand at zero and share nothing with
+// those of another Broker.
+func NewBroker() *Broker {
+	set := vm.NewSet()
+	b := &Broker{
+		ConnectionsTotal:   set.NewCounter("promptmq_connections_total"),
+		ConnectionsCurrent: new(Counter),
+		Takeovers:          set.NewCounter("promptmq_session_takeovers_total"),
+		KeepAliveTimeouts:  set.NewCounter("promptmq_keep_alive_timeouts_total"),
+		Panics:             set.NewCounter("promptmq_panics_total"),
+
+		MessagesReceived:     byQoS(set, "promptmq_messages_received_total"),
+		MessageBytesReceived: byQoS(set, "promptmq_message_bytes_received_total"),
+		MessagesSent:         byQoS(set, "promptmq_messages_published_total"),
+		MessageBytesSent:     byQoS(set, "promptmq_message_bytes_published_total"),
+		Retained:             set.NewCounter("promptmq_messages_retained_total"),
+
+		BytesReceived: set.NewCounter("promptmq_bytes_received_total"),
+		BytesSent:     set.NewCounter("promptmq_bytes_sent_total"),
+		SocketReads:   set.NewCounter("promptmq_socket_reads_total"),
+		SocketWrites:  set.NewCounter("promptmq_socket_writes_total"),
+
+		Commits:           set.NewCounter("promptmq_store_commits_total"),
+		CommitFailures:    set.NewCounter("promptmq_store_commit_failures_total"),
+		CommitElided:      set.NewCounter("promptmq_store_elided_total"),
+		CommitSeconds:     set.NewPrometheusHistogramExt("promptmq_store_commit_seconds", commitSecondsBounds),
+		CommitMessages:    set.NewPrometheusHistogramExt("promptmq_store_commit_messages", commitMessagesBounds),
+		StorageOperations: set.NewCounter("promptmq_storage_operations_total"),
+		ProcessingSeconds: set.NewPrometheusHistogramExt("promptmq_message_processing_duration", processingSecondsBounds),
+
+		set: set,
+	}
+	for r := range NumDropReasons {
+		b.Dropped[r] = set.NewCounter(labelled("promptmq_messages_dropped_total", "reason", r.String()))
+	}
+	b.Gauge("promptmq_connections_current", func() float64 { return float64(b.ConnectionsCurrent.Get()) })
+	b.Gauge("promptmq_system_memory_usage", residentBytes)
+	b.Gauge("promptmq_system_goroutines", func() float64 { return float64(runtime.NumGoroutine()) })
+	return b
+}
+
+// Upper bounds of the histograms' buckets. A commit is an fsync, from tens of
+// microseconds on a disk with a protected cache to seconds on one in trouble;
+// a group has from one message to tens of thousands.
+var (
+	commitSecondsBounds = []float64{
+		0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
+	}
+	commitMessagesBounds    = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000}
+	processingSecondsBounds = []float64{
+		0.000001, 0.0000025, 0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.001, 0.01, 0.1, 1,
+	}
+)
+
+// Refused counts Network Connections that got no CONNACK of success. It looks
+// the counter up: keep it away from the PUBLISH path.
+func (b *Broker) Refused(reason string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_connections_refused_total", "reason", reason))
+}
+
+// RefusedMessages counts PUBLISH packets answered with a Reason Code of 0x80
+// or greater. It looks the counter up.
+func (b *Broker) RefusedMessages(reason string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_messages_refused_total", "reason", reason))
+}
+
+// ProtocolErrors counts connections closed because of what the Client sent. It
+// looks the counter up.
+func (b *Broker) ProtocolErrors(reason string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_protocol_errors_total", "reason", reason))
+}
+
+// Gauge registers a metric whose value is asked for at each scrape. The name
+// is one of families.go and not yet registered.
+func (b *Broker) Gauge(name string, f func() float64) {
+	b.set.NewGauge(name, f)
+}
+
+// BuildInfo registers promptmq_build_info: always 1, with the version as label.
+func (b *Broker) BuildInfo(version string) {
+	b.Gauge(fmt.Sprintf("promptmq_build_info{version=%q,goversion=%q}", version, runtime.Version()),
+		func() float64 { return 1 })
+}
+
+func byQoS(set *vm.Set, name string) (c [3]*Counter) {
+	for qos := range c {
+		c[qos] = set.NewCounter(fmt.Sprintf(`%s{qos="%d"}`, name, qos))
+	}
+	return c
+}
+
+func labelled(name, label, value string) string {
+	return fmt.Sprintf("%s{%s=%q}", name, label, value)
+}

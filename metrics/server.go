@@ -1,0 +1,98 @@
+package metrics
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	healthPath = "/health"
+	readyPath  = "/ready"
+)
+
+// Server answers scrapes and probes over HTTP.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+}
+
+// Listen serves the metrics of b at path on bind, and two probes: /health
+// answers 200 as long as the process runs, /ready answers 200 only while ready
+// returns nil, else 503 with its error. It returns when the socket is open.
+func Listen(bind, path string, b *Broker, ready func() error) (*Server, error) {
+	listener, err := net.Listen("tcp", bind)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		listener: listener,
+		http: &http.Server{
+			Handler:           handler(path, b, ready),
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       10 * time.Second,
+			WriteTimeout:      30 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    16 << 10,
+		},
+	}
+	// Serve returns when Close shuts the server down; nothing else ends it,
+	// for Accept errors other than a closed listener are retried inside.
+	go func() { _ = s.http.Serve(listener) }()
+	return s, nil
+}
+
+// Addr is the address the socket listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close stops listening and waits for answers under way until ctx ends.
+func (s *Server) Close(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return s.http.Close()
+	}
+	return nil
+}
+
+func handler(path string, b *Broker, ready func() error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case path, healthPath, readyPath:
+		default:
+			http.NotFound(w, r)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		switch r.URL.Path {
+		case path:
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+			b.WritePrometheus(w)
+		case healthPath:
+			writeStatus(w, http.StatusOK, status{Status: "ok"})
+		case readyPath:
+			if err := ready(); err != nil {
+				writeStatus(w, http.StatusServiceUnavailable, status{Status: "not ready", Reason: err.Error()})
+				return
+			}
+			writeStatus(w, http.StatusOK, status{Status: "ready"})
+		}
+	})
+}
+
+type status struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func writeStatus(w http.ResponseWriter, code int, s status) {
+	body, _ := json.Marshal(s) // two strings: cannot fail
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(body, '\n')) // the prober went away: nobody to tell
+}
