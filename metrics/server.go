@@ -38,8 +38,8 @@ func Listen(bind, path string, b *Broker, ready func() error) (*Server, error) {
 			MaxHeaderBytes:    16 << 10,
 		},
 	}
-	// Serve returns when Close shuts the server down; nothing else ends it,
-	// for Accept errors other than a closed listener are retried inside.
+	// Serve returns when Close shuts the server down; it waits and tries again
+	// by itself when the process is out of file descriptors.
 	go func() { _ = s.http.Serve(listener) }()
 	return s, nil
 }

@@ -1,0 +1,132 @@
+package metrics
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func listen(t *testing.T, path string, ready func() error) (*Server, string) {
+	t.Helper()
+	s, err := Listen("127.0.0.1:0", path, NewBroker(), ready)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(t.Context()); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s, "http://" + s.Addr().String()
+}
+
+func get(t *testing.T, url string) (int, string, http.Header) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body), resp.Header
+}
+
+func TestServerAnswers(t *testing.T) {
+	var loaded atomic.Bool
+	_, url := listen(t, "/metrics", func() error {
+		if !loaded.Load() {
+			return errors.New("store is loading")
+		}
+		return nil
+	})
+
+	code, body, header := get(t, url+"/metrics")
+	if code != 200 || !strings.Contains(body, "\npromptmq_connections_total 0\n") {
+		t.Errorf("/metrics: %d %.200s", code, body)
+	}
+	if ct := header.Get("Content-Type"); !strings.HasPrefix(ct, "text/plain; version=0.0.4") {
+		t.Errorf("/metrics: Content-Type %q", ct)
+	}
+
+	wantStatus(t, url+"/health", 200, status{Status: "ok"})
+	wantStatus(t, url+"/ready", 503, status{Status: "not ready", Reason: "store is loading"})
+	loaded.Store(true)
+	wantStatus(t, url+"/ready", 200, status{Status: "ready"})
+
+	for _, path := range []string{"/", "/metrics/", "/healthz", "/debug/pprof/"} {
+		if code, _, _ := get(t, url+path); code != 404 {
+			t.Errorf("%s: %d", path, code)
+		}
+	}
+}
+
+func wantStatus(t *testing.T, url string, code int, want status) {
+	t.Helper()
+	got, body, _ := get(t, url)
+	var s status
+	if err := json.Unmarshal([]byte(body), &s); err != nil || got != code || s != want {
+		t.Errorf("%s: %d %q %v, want %d %+v", url, got, body, err, code, want)
+	}
+}
+
+func TestServerPathAndMethod(t *testing.T) {
+	_, url := listen(t, "/prom", func() error { return nil })
+	if code, _, _ := get(t, url+"/prom"); code != 200 {
+		t.Errorf("/prom: %d", code)
+	}
+	if code, _, _ := get(t, url+"/metrics"); code != 404 {
+		t.Errorf("/metrics: %d", code)
+	}
+	resp, err := http.Post(url+"/prom", "text/plain", bytes.NewReader(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d, Allow %q", resp.StatusCode, resp.Header.Get("Allow"))
+	}
+}
+
+func TestServerListenFails(t *testing.T) {
+	s, _ := listen(t, "/metrics", func() error { return nil })
+	if _, err := Listen(s.Addr().String(), "/metrics", NewBroker(), nil); err == nil {
+		t.Error("two servers on one address")
+	}
+}
+
+// Close does not wait for a client that never finishes its request.
+func TestServerCloseIsBounded(t *testing.T) {
+	s, err := Listen("127.0.0.1:0", "/metrics", NewBroker(), func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET /metrics HTTP/1.1\r\nHost:")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_ = s.Close(ctx)
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("close took %v", d)
+	}
+	if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
+		t.Error("still listening")
+	}
+}
