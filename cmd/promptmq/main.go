@@ -1,0 +1,98 @@
+// Command promptmq is an MQTT broker with SQLite as its store.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/x0a1b/promptmq/config"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1 // something failed while running
+	exitUsage   = 2 // the command line or the configuration is wrong
+)
+
+type commandLine struct {
+	Server  serverCommand  `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
+	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// settings are the flags of the commands that need a whole configuration.
+type settings struct {
+	File  string       `name:"config" env:"PROMPTMQ_CONFIG" placeholder:"FILE" help:"YAML file with settings. Flags and environment variables win over it."`
+	Flags config.Flags `embed:""`
+}
+
+func (s *settings) load() (*config.Config, error) {
+	return config.Load(config.Sources{File: s.File, Environ: os.Environ(), Flags: &s.Flags})
+}
+
+type configCommand struct {
+	Check checkCommand `cmd:"" help:"Check a file and report every fault; exit with 2 if there is one."`
+	Print printCommand `cmd:"" help:"Print the configuration that the server would run with, as commented YAML."`
+}
+
+type checkCommand struct {
+	File string `arg:"" placeholder:"FILE" help:"YAML file to check."`
+}
+
+// Run implements the command.
+func (c *checkCommand) Run() error {
+	if _, err := config.Load(config.Sources{File: c.File}); err != nil {
+		return err
+	}
+	fmt.Printf("%s: ok\n", c.File)
+	return nil
+}
+
+type printCommand struct {
+	settings
+}
+
+// Run implements the command.
+func (c *printCommand) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	return cfg.WriteYAML(os.Stdout)
+}
+
+func main() {
+	cli := commandLine{
+		Server: serverCommand{settings{Flags: config.NewFlags()}},
+		Config: configCommand{Print: printCommand{settings{Flags: config.NewFlags()}}},
+	}
+	parser := kong.Must(&cli,
+		kong.Name("promptmq"),
+		kong.Description("An MQTT broker that acknowledges a message when it is on disk."),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 120}),
+	)
+	command, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "promptmq: %v\nRun \"promptmq --help\" for the commands and their flags.\n", err)
+		os.Exit(exitUsage)
+	}
+	os.Exit(exitCode(command.Run()))
+}
+
+// exitCode reports err, where that was not done yet.
+func exitCode(err error) int {
+	var faults config.Errors
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &faults):
+		fmt.Fprintln(os.Stderr, faults)
+		return exitUsage
+	case !errors.Is(err, errLogged):
+		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)
+	}
+	return exitFailure
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/config"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/store"
+)
+
+// shutdownSeconds is how long clients are given to take their DISCONNECT and
+// the store its last commit; the process is gone within ten seconds.
+const shutdownSeconds = 8
+
+// errLogged is returned for a failure that the log has.
+var errLogged = errors.New("logged")
+
+type serverCommand struct {
+	settings
+}
+
+// Run implements the command.
+func (c *serverCommand) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	log := cfg.Log.Logger(os.Stderr)
+	// After the first signal the next one ends the process at once.
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, restore)
+	if err := serve(ctx, cfg, log); err != nil {
+		log.Log(ctx, config.LevelFatal, "stopped by a failure", "error", err)
+		return errLogged
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// serve runs a broker until ctx ends or the broker fails. The metrics listener
+// opens first and closes last: a prober sees a start and a stop as not ready.
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+	log.Info("starting", "version", version(), "pid", os.Getpid())
+	counters := metrics.NewBroker()
+	counters.BuildInfo(version())
+	var ready readiness
+	if cfg.Metrics.Enabled {
+		server, err := metrics.Listen(cfg.Metrics.Bind, cfg.Metrics.Path, counters, ready.check)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = server.Close(closed()) }() // a scrape under way is cut off
+		logListening(log, "metrics", server.Addr())
+	}
+
+	db, err := store.Open(cfg.Store)
+	if err != nil {
+		return fmt.Errorf("open the store in %s: %w", cfg.Store.DataDir, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := logStore(log, cfg.Store.DataDir, db); err != nil {
+		return err
+	}
+	counters.Gauge("promptmq_storage_size_bytes", func() float64 { return float64(db.Stats().FileBytes) })
+
+	cfg.Broker.Logger, cfg.Broker.Metrics = log, counters
+	b, err := broker.New(cfg.Broker, db)
+	if err != nil {
+		return err
+	}
+	if err := b.Start(); err != nil {
+		return errors.Join(err, shutdown(b))
+	}
+	ready.broker.Store(b)
+	logAccess(log, &cfg.Broker)
+	logListening(log, "mqtt", b.Addr())
+	logListening(log, "websocket", b.WSAddr())
+
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "cause", context.Cause(ctx))
+		return shutdown(b)
+	case err := <-b.Failed():
+		return errors.Join(err, shutdown(b))
+	}
+}
+
+func shutdown(b *broker.Broker) error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownSeconds*time.Second)
+	defer cancel()
+	return b.Shutdown(ctx)
+}
+
+// closed returns a context that has ended.
+func closed() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// readiness answers /ready. There is no broker until its store is loaded and
+// its listeners are open.
+type readiness struct{ broker atomic.Pointer[broker.Broker] }
+
+func (r *readiness) check() error {
+	if b := r.broker.Load(); b != nil {
+		return b.Ready()
+	}
+	return errors.New("the store is being loaded")
+}
+
+// logListening writes the line from which scripts and tests learn an address.
+func logListening(log *slog.Logger, listener string, addr net.Addr) {
+	if addr != nil {
+		log.Info("listening", "listener", listener, "addr", addr.String())
+	}
+}
+
+// logStore writes the settings as SQLite itself reports them.
+func logStore(log *slog.Logger, dir string, db *store.DB) error {
+	pragmas, err := db.Pragmas()
+	if err != nil {
+		return fmt.Errorf("read the pragmas back: %w", err)
+	}
+	attrs := []any{"data_dir", dir}
+	for _, name := range slices.Sorted(maps.Keys(pragmas)) {
+		attrs = append(attrs, name, pragmas[name])
+	}
+	log.Info("store opened", attrs...)
+	return nil
+}
+
+// logAccess says who can reach what.
+func logAccess(log *slog.Logger, o *broker.Options) {
+	if o.AllowAnonymous {
+		log.Warn("access", "this_machine", "admitted without credentials",
+			"other_machines", "admitted without credentials: auth.allow-anonymous is true")
+		return
+	}
+	log.Info("access", "this_machine", "admitted without credentials",
+		"other_machines", "refused: auth.allow-anonymous is false")
+}

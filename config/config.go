@@ -1,0 +1,95 @@
+package config
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/store"
+)
+
+// Config is everything an operator can set.
+type Config struct {
+	Log     Log
+	Broker  broker.Options
+	Store   store.Options
+	Metrics Metrics
+
+	// origins says where each setting came from, by path.
+	origins map[string]Origin
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string // one of levelNames
+	Format string // json or console
+}
+
+// Metrics is the HTTP listener for scrapes and probes.
+type Metrics struct {
+	Enabled bool
+	Bind    string
+	Path    string
+}
+
+// Default returns the settings that hold when nothing is said.
+func Default() *Config {
+	return &Config{
+		Log:    Log{Level: "info", Format: "json"},
+		Broker: broker.DefaultOptions(),
+		Store: store.Options{
+			DataDir:     "./data",
+			CacheSize:   75000,
+			TempStore:   "MEMORY",
+			MmapSize:    256 << 20,
+			BusyTimeout: 30 * time.Second,
+			Synchronous: "FULL",
+			JournalMode: "WAL",
+			ForeignKeys: true,
+		},
+		Metrics: Metrics{Enabled: true, Bind: "0.0.0.0:9090", Path: "/metrics"},
+		origins: make(map[string]Origin),
+	}
+}
+
+// Sources are the places settings are read from. A field left empty is not
+// read.
+type Sources struct {
+	File    string   // path of a YAML file
+	Environ []string // as os.Environ returns it
+	Flags   *Flags
+}
+
+// Load reads the sources over the defaults. Its error is an Errors with every
+// fault of every source.
+func Load(s Sources) (*Config, error) {
+	c := Default()
+	var errs Errors
+	if s.File != "" {
+		errs = append(errs, c.readFile(s.File)...)
+	}
+	errs = append(errs, c.readEnviron(s.Environ)...)
+	if s.Flags != nil {
+		errs = append(errs, c.readFlags(s.Flags)...)
+	}
+	if len(errs) == 0 { // a faulty value was not taken over: nothing to compare
+		errs = append(errs, c.crossCheck()...)
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return c, nil
+}
+
+// set parses text as the value of k and remembers where it stood.
+func (c *Config) set(k *key, text string, from Origin) *Error {
+	if err := k.kind.parse(k.field(c), text); err != nil {
+		return &Error{Origin: from, Key: k.path, Text: err.Error()}
+	}
+	c.origins[k.path] = from
+	return nil
+}
+
+// text returns the value of k as set would take it.
+func (c *Config) text(k *key) string {
+	return k.kind.format(k.field(c))
+}

@@ -1,0 +1,168 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// fileBytesMax is far more than every key with a comment needs.
+const fileBytesMax = 1 << 20
+
+// readFile takes over every valid setting of a YAML file and returns what is
+// wrong with the others.
+func (c *Config) readFile(name string) Errors {
+	text, err := readText(name)
+	if err != nil {
+		return Errors{{Origin: Origin{Name: name}, Text: err.Error()}}
+	}
+	tree, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return Errors{syntaxError(name, err)}
+	}
+	f := fileReader{config: c, name: name}
+	for i, doc := range tree.Docs {
+		switch {
+		case doc.Body == nil:
+		case i > 0:
+			f.fail(doc.Body, "", "a second YAML document; only one is allowed")
+		default:
+			f.section(doc.Body, "")
+		}
+	}
+	return f.errs
+}
+
+func readText(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, errors.Unwrap(err) // the cause alone: the name is said already
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, fileBytesMax+1))
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	if len(text) > fileBytesMax {
+		return nil, fmt.Errorf("is longer than the %d bytes that are allowed", fileBytesMax)
+	}
+	return text, nil
+}
+
+func syntaxError(name string, err error) *Error {
+	var at yaml.Error
+	if errors.As(err, &at) && at.GetToken() != nil {
+		return &Error{Origin: Origin{Name: name, Line: at.GetToken().Position.Line}, Text: "not valid YAML: " + at.GetMessage()}
+	}
+	return &Error{Origin: Origin{Name: name}, Text: "not valid YAML: " + err.Error()}
+}
+
+// fileReader walks the tree of one file.
+type fileReader struct {
+	config *Config
+	name   string
+	errs   Errors
+}
+
+func (f *fileReader) at(n ast.Node) Origin {
+	return Origin{Name: f.name, Line: n.GetToken().Position.Line}
+}
+
+func (f *fileReader) fail(n ast.Node, path, text string, args ...any) {
+	f.errs = append(f.errs, &Error{Origin: f.at(n), Key: path, Text: fmt.Sprintf(text, args...)})
+}
+
+// section reads a mapping whose keys begin with path.
+func (f *fileReader) section(n ast.Node, path string) {
+	var entries []*ast.MappingValueNode
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		entries = n.Values
+	case *ast.MappingValueNode:
+		entries = []*ast.MappingValueNode{n}
+	case *ast.NullNode: // every key of the section commented out
+	default:
+		f.fail(n, path, "must hold keys (%s), not a value", strings.Join(childrenOf(path), ", "))
+	}
+	for _, entry := range entries {
+		f.entry(entry, path)
+	}
+}
+
+func (f *fileReader) entry(entry *ast.MappingValueNode, path string) {
+	name, ok := entry.Key.(*ast.StringNode)
+	if !ok {
+		f.fail(entry.Key, path, "%s is not a key; one of %s is expected", entry.Key.GetToken().Value, strings.Join(childrenOf(path), ", "))
+		return
+	}
+	if path != "" {
+		path += "."
+	}
+	path += name.Value
+	switch {
+	case isWithoutEffect(path):
+		f.refuseSection(entry.Key, entry.Value, path)
+	case keyOf(path) != nil:
+		f.value(entry.Value, keyOf(path))
+	case isSection(path):
+		f.section(entry.Value, path)
+	default:
+		f.fail(entry.Key, path, "%s", unknownKey(path))
+	}
+}
+
+// refuseSection names every key below path.
+func (f *fileReader) refuseSection(key, value ast.Node, path string) {
+	if entries, ok := value.(*ast.MappingNode); ok && len(entries.Values) > 0 {
+		for _, entry := range entries.Values {
+			f.refuseSection(entry.Key, entry.Value, path+"."+entry.Key.GetToken().Value)
+		}
+		return
+	}
+	f.fail(key, path, "has no effect in this version; remove it")
+}
+
+func (f *fileReader) value(n ast.Node, k *key) {
+	text, written, ok := scalarOf(n)
+	if !ok {
+		f.fail(n, k.path, "is %s; it must be %s", written, k.kind.allowed())
+		return
+	}
+	if want := k.kind.scalar().String(); written != want {
+		f.fail(n, k.path, "%s is %s; it must be %s", n.GetToken().Value, written, k.kind.allowed())
+		return
+	}
+	if err := f.config.set(k, text, f.at(n)); err != nil {
+		f.errs = append(f.errs, err)
+	}
+}
+
+// scalarOf returns a node's text and what YAML takes it for; ok is false for
+// what is not the value of any key.
+func scalarOf(n ast.Node) (text, written string, ok bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value, stringScalar.String(), true
+	case *ast.LiteralNode:
+		return n.Value.Value, stringScalar.String(), true
+	case *ast.IntegerNode:
+		return n.GetToken().Value, integerScalar.String(), true
+	case *ast.BoolNode:
+		return strings.ToLower(n.GetToken().Value), booleanScalar.String(), true
+	case *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "", "a number with a fraction", false
+	case *ast.NullNode:
+		return "", `without a value (an empty one is written "")`, false
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "", "a mapping", false
+	case *ast.SequenceNode:
+		return "", "a list", false
+	}
+	return "", "an anchor, alias or tag", false
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"math"
+	"strings"
+	"time"
+)
+
+// key is one setting.
+type key struct {
+	path  string // in the file, with dots
+	help  string // one or more sentences; says what zero or empty means where they are allowed
+	kind  kind
+	field func(*Config) any // a pointer to what it fills
+}
+
+// flag returns the name of the flag, without the dashes in front: the path
+// with dashes, where the section storage is left out.
+func (k *key) flag() string {
+	return strings.ReplaceAll(strings.TrimPrefix(k.path, "storage."), ".", "-")
+}
+
+// variable returns the name of the environment variable.
+func (k *key) variable() string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(k.flag(), "-", "_"))
+}
+
+const variablePrefix = "PROMPTMQ_"
+
+// packetBytesMax is the largest MQTT Control Packet: one byte, four bytes of
+// length and what they can count. Section 2.1.4.
+const packetBytesMax = 1 + 4 + 268_435_455
+
+// keys are in the order in which they are printed; those of one section stand
+// together.
+var keys = []key{
+	{"log.level", "Least severe messages that are logged; fatal and panic leave only what ends the process.",
+		oneOf(levelNames...), func(c *Config) any { return &c.Log.Level }},
+	{"log.format", "One JSON object per line, or key=value text for a person at a terminal. Logs go to standard error.",
+		oneOf("json", "console"), func(c *Config) any { return &c.Log.Format }},
+
+	{"server.bind", "Address of the TCP listener for MQTT. Empty: no such listener.",
+		address{}, func(c *Config) any { return &c.Broker.Bind }},
+	{"server.ws-bind", "Address of the WebSocket listener for MQTT, on any path. Empty: no such listener.",
+		address{}, func(c *Config) any { return &c.Broker.WSBind }},
+	{"server.read-timeout", "How long a packet may take to arrive whole once its first byte has come, and a new connection to send CONNECT.",
+		duration{10 * time.Millisecond, time.Hour}, func(c *Config) any { return &c.Broker.ReadTimeout }},
+	{"server.write-timeout", "How long a client may take no bytes while bytes wait for it. Then its connection is closed; its session stays.",
+		duration{10 * time.Millisecond, time.Hour}, func(c *Config) any { return &c.Broker.WriteTimeout }},
+	{"server.read-buffer", "Most bytes one read takes from a socket.",
+		integer{512, 1 << 20}, func(c *Config) any { return &c.Broker.ReadBuffer }},
+	{"server.write-buffer", "Bytes that may gather for a connection before they are written without waiting for more.",
+		integer{512, 1 << 20}, func(c *Config) any { return &c.Broker.WriteBuffer }},
+
+	{"mqtt.max-qos", "Highest QoS that clients may publish with and are granted.",
+		integer{0, 2}, func(c *Config) any { return &c.Broker.MaxQoS }},
+	{"mqtt.max-connections", "Most network connections at a time.",
+		integer{1, 10_000_000}, func(c *Config) any { return &c.Broker.MaxConnections }},
+	{"mqtt.max-inflight", "Most QoS 1 and 2 messages under way to one client; a client's Receive Maximum can only lower it.",
+		integer{1, math.MaxUint16}, func(c *Config) any { return &c.Broker.MaxInflight }},
+	{"mqtt.receive-maximum", "Most QoS 1 and 2 messages that one client may have under way to the broker.",
+		integer{1, math.MaxUint16}, func(c *Config) any { return &c.Broker.ReceiveMaximum }},
+	{"mqtt.keep-alive", "Longest Keep Alive in seconds; an MQTT 5 client that asks for more, or for none, is given this. 0: no limit.",
+		integer{0, math.MaxUint16}, func(c *Config) any { return &c.Broker.KeepAliveSeconds }},
+	{"mqtt.retain-available", "Retained messages are accepted.",
+		boolean{}, func(c *Config) any { return &c.Broker.RetainAvailable }},
+	{"mqtt.wildcard-available", "Topic filters may have the wildcards + and #.",
+		boolean{}, func(c *Config) any { return &c.Broker.WildcardAvailable }},
+	{"mqtt.shared-sub-available", "Shared subscriptions ($share/name/filter) are accepted.",
+		boolean{}, func(c *Config) any { return &c.Broker.SharedSubAvailable }},
+	{"mqtt.max-packet-size", "Largest packet in bytes that clients may send.",
+		integer{512, packetBytesMax}, func(c *Config) any { return &c.Broker.MaxPacketSize }},
+	{"mqtt.topic-alias-maximum", "Most topic aliases per connection, in each direction. 0: none.",
+		integer{0, math.MaxUint16}, func(c *Config) any { return &c.Broker.TopicAliasMaximum }},
+	{"mqtt.max-topic-levels", "Most levels of a topic name or topic filter.",
+		integer{1, 1024}, func(c *Config) any { return &c.Broker.MaxTopicLevels }},
+	{"mqtt.max-subscriptions", "Most subscriptions of one session.",
+		integer{1, 10_000_000}, func(c *Config) any { return &c.Broker.MaxSubscriptions }},
+	{"mqtt.max-sessions", "Most sessions, connected or not.",
+		integer{1, 100_000_000}, func(c *Config) any { return &c.Broker.MaxSessions }},
+	{"mqtt.max-queued-messages", "Most messages queued for one session. While a matching session's queue is full, a QoS 1 or 2 PUBLISH is refused.",
+		integer{1, 1_000_000_000}, func(c *Config) any { return &c.Broker.MaxQueuedMessages }},
+	{"mqtt.max-queued-bytes", "Most bytes queued for one session, with the same effect.",
+		integer{1024, 1 << 50}, func(c *Config) any { return &c.Broker.MaxQueuedBytes }},
+	{"mqtt.max-retained-messages", "Most retained messages.",
+		integer{1, 1_000_000_000}, func(c *Config) any { return &c.Broker.MaxRetainedMessages }},
+	{"mqtt.max-retained-bytes", "Most bytes of retained messages.",
+		integer{1024, 1 << 50}, func(c *Config) any { return &c.Broker.MaxRetainedBytes }},
+
+	{"auth.allow-anonymous", "Clients from other machines are admitted without credentials. Clients from this machine (loopback) always are.",
+		boolean{}, func(c *Config) any { return &c.Broker.AllowAnonymous }},
+
+	{"storage.data-dir", "Directory of the database; created when missing.",
+		directory{}, func(c *Config) any { return &c.Store.DataDir }},
+	{"storage.sqlite.cache-size", "PRAGMA cache_size: a positive number counts pages, a negative one KiB.",
+		integer{-1 << 26, 1 << 26}, func(c *Config) any { return &c.Store.CacheSize }},
+	{"storage.sqlite.temp-store", "PRAGMA temp_store.",
+		oneOf("MEMORY", "FILE", "DEFAULT"), func(c *Config) any { return &c.Store.TempStore }},
+	{"storage.sqlite.mmap-size", "PRAGMA mmap_size in bytes. 0: off.",
+		integer{0, 1 << 40}, func(c *Config) any { return &c.Store.MmapSize }},
+	{"storage.sqlite.busy-timeout", "PRAGMA busy_timeout in milliseconds. 0: a lock held by another process fails at once.",
+		milliseconds{integer{0, 3_600_000}}, func(c *Config) any { return &c.Store.BusyTimeout }},
+	{"storage.sqlite.synchronous", "PRAGMA synchronous. With FULL or EXTRA an acknowledged message survives a power cut; with NORMAL or OFF the last ones may be lost, and OFF may leave a damaged file.",
+		oneOf("FULL", "EXTRA", "NORMAL", "OFF"), func(c *Config) any { return &c.Store.Synchronous }},
+	{"storage.sqlite.journal-mode", "PRAGMA journal_mode. MEMORY may leave a damaged file when the process dies during a commit.",
+		oneOf("WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"), func(c *Config) any { return &c.Store.JournalMode }},
+	{"storage.sqlite.foreign-keys", "PRAGMA foreign_keys.",
+		boolean{}, func(c *Config) any { return &c.Store.ForeignKeys }},
+
+	{"metrics.enabled", "The HTTP listener for metrics, /health and /ready is opened.",
+		boolean{}, func(c *Config) any { return &c.Metrics.Enabled }},
+	{"metrics.bind", "Address of that listener.",
+		address{required: true}, func(c *Config) any { return &c.Metrics.Bind }},
+	{"metrics.path", "Path of the metrics in the Prometheus text format.",
+		urlPath{}, func(c *Config) any { return &c.Metrics.Path }},
+}
+
+// withoutEffect are sections that this version does not act upon.
+var withoutEffect = []string{"storage.cleanup", "cluster"}

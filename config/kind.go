@@ -1,0 +1,186 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// kind is a type of value: how it is written, what is allowed.
+type kind interface {
+	// parse stores text in *field, a pointer, or says what is allowed.
+	parse(field any, text string) error
+	// format is the inverse of parse.
+	format(field any) string
+	// allowed completes the sentence "must be ...".
+	allowed() string
+	// scalar is how YAML writes a value of this kind.
+	scalar() scalar
+}
+
+type scalar int
+
+const (
+	stringScalar scalar = iota
+	integerScalar
+	booleanScalar
+)
+
+func (s scalar) String() string {
+	return [...]string{"a string", "an integer", "true or false"}[s]
+}
+
+func refuse(k kind, text string) error {
+	return fmt.Errorf("%q is not allowed; it must be %s", text, k.allowed())
+}
+
+// enum is one of a few words, in any case.
+type enum []string
+
+func oneOf(words ...string) enum { return words }
+
+func (e enum) parse(field any, text string) error {
+	for _, word := range e {
+		if strings.EqualFold(word, text) {
+			*field.(*string) = word
+			return nil
+		}
+	}
+	if word := nearest(text, e); word != "" {
+		return fmt.Errorf("%w; did you mean %s?", refuse(e, text), word)
+	}
+	return refuse(e, text)
+}
+
+func (e enum) format(field any) string { return *field.(*string) }
+func (e enum) allowed() string         { return "one of " + strings.Join(e, ", ") }
+func (e enum) scalar() scalar          { return stringScalar }
+
+// integer fills a field of any integer type.
+type integer struct{ min, max int64 }
+
+func (i integer) parse(field any, text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < i.min || n > i.max {
+		return refuse(i, text)
+	}
+	if v := reflect.ValueOf(field).Elem(); v.CanUint() {
+		v.SetUint(uint64(n))
+	} else {
+		v.SetInt(n)
+	}
+	return nil
+}
+
+func (i integer) format(field any) string { return fmt.Sprint(reflect.ValueOf(field).Elem()) }
+func (i integer) allowed() string         { return fmt.Sprintf("an integer from %d to %d", i.min, i.max) }
+func (i integer) scalar() scalar          { return integerScalar }
+
+// milliseconds is an integer that fills a time.Duration.
+type milliseconds struct{ integer }
+
+func (m milliseconds) parse(field any, text string) error {
+	var n int64
+	if err := m.integer.parse(&n, text); err != nil {
+		return err
+	}
+	*field.(*time.Duration) = time.Duration(n) * time.Millisecond
+	return nil
+}
+
+func (m milliseconds) format(field any) string {
+	return strconv.FormatInt(field.(*time.Duration).Milliseconds(), 10)
+}
+
+type duration struct{ min, max time.Duration }
+
+func (d duration) parse(field any, text string) error {
+	v, err := time.ParseDuration(text)
+	if err != nil || v < d.min || v > d.max {
+		return refuse(d, text)
+	}
+	*field.(*time.Duration) = v
+	return nil
+}
+
+func (d duration) format(field any) string { return field.(*time.Duration).String() }
+func (d duration) scalar() scalar          { return stringScalar }
+func (d duration) allowed() string {
+	return fmt.Sprintf(`a duration from %v to %v, such as "1m30s"`, d.min, d.max)
+}
+
+type boolean struct{}
+
+func (b boolean) parse(field any, text string) error {
+	if text != "true" && text != "false" {
+		return refuse(b, text)
+	}
+	*field.(*bool) = text == "true"
+	return nil
+}
+
+func (boolean) format(field any) string { return strconv.FormatBool(*field.(*bool)) }
+func (boolean) allowed() string         { return "true or false" }
+func (boolean) scalar() scalar          { return booleanScalar }
+
+// address is host:port to listen on.
+type address struct{ required bool }
+
+func (a address) parse(field any, text string) error {
+	if text != "" || a.required {
+		host, port, err := net.SplitHostPort(text)
+		n, portErr := strconv.Atoi(port)
+		if err != nil || portErr != nil || n < 0 || n > 65535 || strings.ContainsAny(host, " \t/") {
+			return refuse(a, text)
+		}
+	}
+	*field.(*string) = text
+	return nil
+}
+
+func (address) format(field any) string { return *field.(*string) }
+func (address) scalar() scalar          { return stringScalar }
+func (a address) allowed() string {
+	s := `host:port, such as "127.0.0.1:1883", "[::1]:1883" or ":1883" for all interfaces, with port 0 for any free one`
+	if !a.required {
+		s += `; or empty`
+	}
+	return s
+}
+
+type directory struct{}
+
+func (d directory) parse(field any, text string) error {
+	if text == "" || strings.ContainsRune(text, 0) {
+		return refuse(d, text)
+	}
+	*field.(*string) = text
+	return nil
+}
+
+func (directory) format(field any) string { return *field.(*string) }
+func (directory) allowed() string         { return "the path of a directory" }
+func (directory) scalar() scalar          { return stringScalar }
+
+type urlPath struct{}
+
+func (p urlPath) parse(field any, text string) error {
+	if !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?#% \t\r\n") {
+		return refuse(p, text)
+	}
+	if text == "/health" || text == "/ready" {
+		return errors.New(text + " is taken by a probe; choose another path")
+	}
+	*field.(*string) = text
+	return nil
+}
+
+func (urlPath) format(field any) string { return *field.(*string) }
+func (urlPath) scalar() scalar          { return stringScalar }
+func (urlPath) allowed() string {
+	return `a path that begins with "/" and has no space, "?", "#" or "%", other than /health and /ready`
+}

@@ -1,0 +1,49 @@
+package config
+
+import (
+	"io"
+	"log/slog"
+	"slices"
+)
+
+// Levels beside those of slog.
+const (
+	LevelTrace = slog.Level(-8)
+	LevelFatal = slog.Level(12) // the process ends because of it
+	LevelPanic = slog.Level(16)
+)
+
+// levelNames are from the most to the least talkative, as in levels.
+var levelNames = []string{"trace", "debug", "info", "warn", "error", "fatal", "panic"}
+
+var levels = []slog.Level{
+	LevelTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, LevelFatal, LevelPanic,
+}
+
+// Logger returns the logger that l describes, writing to w.
+func (l Log) Logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{
+		Level:       levels[slices.Index(levelNames, l.Level)],
+		ReplaceAttr: nameLevel,
+	}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// nameLevel writes TRACE for DEBUG-4 and so on.
+func nameLevel(groups []string, a slog.Attr) slog.Attr {
+	if a.Key != slog.LevelKey || len(groups) > 0 {
+		return a
+	}
+	switch level, _ := a.Value.Any().(slog.Level); level {
+	case LevelTrace:
+		a.Value = slog.StringValue("TRACE")
+	case LevelFatal:
+		a.Value = slog.StringValue("FATAL")
+	case LevelPanic:
+		a.Value = slog.StringValue("PANIC")
+	}
+	return a
+}

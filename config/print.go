@@ -1,0 +1,53 @@
+package config
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// WriteYAML writes c as a file that Load reads back to the same settings, with
+// a comment on each: what it is, what is allowed, where its value came from.
+func (c *Config) WriteYAML(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	var open []string
+	for i := range keys {
+		k := &keys[i]
+		parts := strings.Split(k.path, ".")
+		sections, name := parts[:len(parts)-1], parts[len(parts)-1]
+		open = writeSections(out, open, sections)
+		indent := strings.Repeat("  ", len(sections))
+		fmt.Fprintf(out, "%s# %s\n", indent, k.help)
+		fmt.Fprintf(out, "%s# %s. From: %v.\n", indent, capitalise(k.kind.allowed()), c.origins[k.path])
+		fmt.Fprintf(out, "%s%s: %s\n", indent, name, c.yaml(k))
+	}
+	return out.Flush()
+}
+
+// writeSections writes the headings that are not yet open, and returns those
+// that are now.
+func writeSections(out io.Writer, open, want []string) []string {
+	for depth, name := range want {
+		if depth < len(open) && open[depth] == name {
+			continue
+		}
+		if depth == 0 && open != nil {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintf(out, "%s%s:\n", strings.Repeat("  ", depth), name)
+		open = append([]string(nil), want[:depth+1]...)
+	}
+	return open
+}
+
+// yaml returns the value of k as it is written in the file.
+func (c *Config) yaml(k *key) string {
+	if k.kind.scalar() == stringScalar {
+		return strconv.Quote(c.text(k))
+	}
+	return c.text(k)
+}
+
+func capitalise(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
