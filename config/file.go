@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -21,6 +22,13 @@ func (c *Config) readFile(name string) Errors {
 	text, err := readText(name)
 	if err != nil {
 		return Errors{{Origin: Origin{Name: name}, Text: err.Error()}}
+	}
+	return c.readYAML(name, text)
+}
+
+func (c *Config) readYAML(name string, text []byte) Errors {
+	if !utf8.Valid(text) {
+		return Errors{{Origin: Origin{Name: name}, Text: "not valid YAML: not UTF-8"}}
 	}
 	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {

@@ -48,6 +48,9 @@ func flagHelp(k *key) string {
 	if text == "" {
 		text = `""`
 	}
+	if text == "true" {
+		text += "; =false for the opposite"
+	}
 	return fmt.Sprintf("%s Default %s ($%s).", k.help, text, k.variable())
 }
 

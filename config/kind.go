@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // kind is a type of value: how it is written, what is allowed.
@@ -76,9 +77,16 @@ func (i integer) parse(field any, text string) error {
 	return nil
 }
 
-func (i integer) format(field any) string { return fmt.Sprint(reflect.ValueOf(field).Elem()) }
-func (i integer) allowed() string         { return fmt.Sprintf("an integer from %d to %d", i.min, i.max) }
-func (i integer) scalar() scalar          { return integerScalar }
+func (i integer) format(field any) string {
+	v := reflect.ValueOf(field).Elem()
+	if v.CanUint() {
+		return strconv.FormatUint(v.Uint(), 10)
+	}
+	return strconv.FormatInt(v.Int(), 10)
+}
+
+func (i integer) allowed() string { return fmt.Sprintf("an integer from %d to %d", i.min, i.max) }
+func (i integer) scalar() scalar  { return integerScalar }
 
 // milliseconds is an integer that fills a time.Duration.
 type milliseconds struct{ integer }
@@ -134,12 +142,17 @@ func (a address) parse(field any, text string) error {
 	if text != "" || a.required {
 		host, port, err := net.SplitHostPort(text)
 		n, portErr := strconv.Atoi(port)
-		if err != nil || portErr != nil || n < 0 || n > 65535 || strings.ContainsAny(host, " \t/") {
+		if err != nil || portErr != nil || n < 0 || n > 65535 || strings.ContainsFunc(host, notInHost) {
 			return refuse(a, text)
 		}
 	}
 	*field.(*string) = text
 	return nil
+}
+
+// notInHost tells what no host name and no IP address has, zone included.
+func notInHost(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\"'`, r)
 }
 
 func (address) format(field any) string { return *field.(*string) }
@@ -155,7 +168,7 @@ func (a address) allowed() string {
 type directory struct{}
 
 func (d directory) parse(field any, text string) error {
-	if text == "" || strings.ContainsRune(text, 0) {
+	if text == "" || strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
 		return refuse(d, text)
 	}
 	*field.(*string) = text
@@ -163,13 +176,13 @@ func (d directory) parse(field any, text string) error {
 }
 
 func (directory) format(field any) string { return *field.(*string) }
-func (directory) allowed() string         { return "the path of a directory" }
+func (directory) allowed() string         { return "the path of a directory, in UTF-8" }
 func (directory) scalar() scalar          { return stringScalar }
 
 type urlPath struct{}
 
 func (p urlPath) parse(field any, text string) error {
-	if !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?#% \t\r\n") {
+	if !strings.HasPrefix(text, "/") || strings.ContainsFunc(text, notInPath) {
 		return refuse(p, text)
 	}
 	if text == "/health" || text == "/ready" {
@@ -179,8 +192,12 @@ func (p urlPath) parse(field any, text string) error {
 	return nil
 }
 
+func notInPath(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune("?#%", r)
+}
+
 func (urlPath) format(field any) string { return *field.(*string) }
 func (urlPath) scalar() scalar          { return stringScalar }
 func (urlPath) allowed() string {
-	return `a path that begins with "/" and has no space, "?", "#" or "%", other than /health and /ready`
+	return `a path that begins with "/" and has only ASCII without space, "?", "#" and "%", other than /health and /ready`
 }

@@ -20,7 +20,8 @@ func (c *Config) WriteYAML(w io.Writer) error {
 		open = writeSections(out, open, sections)
 		indent := strings.Repeat("  ", len(sections))
 		fmt.Fprintf(out, "%s# %s\n", indent, k.help)
-		fmt.Fprintf(out, "%s# %s. From: %v.\n", indent, capitalise(k.kind.allowed()), c.origins[k.path])
+		fmt.Fprintf(out, "%s# Allowed: %s.\n", indent, k.kind.allowed())
+		fmt.Fprintf(out, "%s# From: %v.\n", indent, c.origins[k.path])
 		fmt.Fprintf(out, "%s%s: %s\n", indent, name, c.yaml(k))
 	}
 	return out.Flush()
@@ -49,5 +50,3 @@ func (c *Config) yaml(k *key) string {
 	}
 	return c.text(k)
 }
-
-func capitalise(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -87,6 +87,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 	logAccess(log, &cfg.Broker)
 	logListening(log, "mqtt", b.Addr())
 	logListening(log, "websocket", b.WSAddr())
+	log.Info("ready")
 
 	select {
 	case <-ctx.Done():

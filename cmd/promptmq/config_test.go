@@ -1,0 +1,252 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+// settable has for every key another value than its default, as YAML.
+var settable = map[string]string{
+	"log.level": `"debug"`, "log.format": `"console"`,
+	"server.bind": `"127.0.0.1:1"`, "server.ws-bind": `""`, "server.read-timeout": `"5s"`, "server.write-timeout": `"1m30s"`,
+	"server.read-buffer": "8192", "server.write-buffer": "16384",
+	"mqtt.max-qos": "1", "mqtt.max-connections": "7", "mqtt.max-inflight": "8", "mqtt.receive-maximum": "9",
+	"mqtt.keep-alive": "0", "mqtt.retain-available": "false", "mqtt.wildcard-available": "false", "mqtt.shared-sub-available": "false",
+	"mqtt.max-packet-size": "268435460", "mqtt.topic-alias-maximum": "0", "mqtt.max-topic-levels": "11", "mqtt.max-subscriptions": "12",
+	"mqtt.max-sessions": "13", "mqtt.max-queued-messages": "14", "mqtt.max-queued-bytes": "1125899906842624",
+	"mqtt.max-retained-messages": "16", "mqtt.max-retained-bytes": "17000",
+	"auth.allow-anonymous": "true",
+	"storage.data-dir":     `"/var/lib/prompt mq"`, "storage.sqlite.cache-size": "-2000", "storage.sqlite.temp-store": `"FILE"`,
+	"storage.sqlite.mmap-size": "0", "storage.sqlite.busy-timeout": "250", "storage.sqlite.synchronous": `"EXTRA"`,
+	"storage.sqlite.journal-mode": `"DELETE"`, "storage.sqlite.foreign-keys": "false",
+	"metrics.enabled": "false", "metrics.bind": `"127.0.0.1:2"`, "metrics.path": `"/prom"`,
+}
+
+func flagOf(path string) string {
+	return "--" + strings.ReplaceAll(strings.TrimPrefix(path, "storage."), ".", "-")
+}
+
+func variableOf(path string) string {
+	return "PROMPTMQ_" + strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(flagOf(path), "--"), "-", "_"))
+}
+
+// plain is a YAML value as it stands in a variable or flag.
+func plain(value string) string { return strings.Trim(value, `"`) }
+
+// printed returns the effective configuration by path, and checks that
+// `config check` accepts what was printed.
+func printed(t *testing.T, env []string, args ...string) map[string]string {
+	t.Helper()
+	r := run(t, env, append([]string{"config", "print"}, args...)...)
+	if r.code != 0 {
+		t.Fatalf("config print: exit code %d\n%s", r.code, r.stderr)
+	}
+	name := yamlFile(t, r.stdout)
+	if check := run(t, nil, "config", "check", name); check.code != 0 || check.stdout != name+": ok\n" {
+		t.Errorf("config check of what was printed: exit code %d\n%s%s", check.code, check.stdout, check.stderr)
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(r.stdout), &tree); err != nil {
+		t.Fatal(err)
+	}
+	values := make(map[string]string)
+	flatten(values, "", tree)
+	return values
+}
+
+func flatten(values map[string]string, path string, tree map[string]any) {
+	for name, v := range tree {
+		if sub, ok := v.(map[string]any); ok {
+			flatten(values, path+name+".", sub)
+		} else {
+			values[path+name] = fmt.Sprint(v)
+		}
+	}
+}
+
+func yamlFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "promptmq.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// yamlOf writes values by path as a file.
+func yamlOf(t *testing.T, values map[string]string) string {
+	t.Helper()
+	tree := make(map[string]any)
+	for path, literal := range values {
+		sections := strings.Split(path, ".")
+		section := tree
+		for _, name := range sections[:len(sections)-1] {
+			if section[name] == nil {
+				section[name] = make(map[string]any)
+			}
+			section = section[name].(map[string]any)
+		}
+		var value any
+		if err := yaml.Unmarshal([]byte(literal), &value); err != nil {
+			t.Fatal(err)
+		}
+		section[sections[len(sections)-1]] = value
+	}
+	text, err := yaml.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Every key is taken from the file, from its variable and from its flag.
+func TestEveryKeyFromEverySource(t *testing.T) {
+	defaults := printed(t, nil)
+	if a, b := slices.Sorted(maps.Keys(defaults)), slices.Sorted(maps.Keys(settable)); !slices.Equal(a, b) {
+		t.Fatalf("the keys are\n%v\nthis test knows\n%v", a, b)
+	}
+	var env, flags []string
+	for path, value := range settable {
+		if defaults[path] == plain(value) {
+			t.Errorf("%s: %s is its default", path, value)
+		}
+		env = append(env, variableOf(path)+"="+plain(value))
+		flags = append(flags, flagOf(path)+"="+plain(value))
+	}
+	for source, got := range map[string]map[string]string{
+		"file":      printed(t, nil, "--config", yamlFile(t, yamlOf(t, settable))),
+		"variables": printed(t, env),
+		"flags":     printed(t, nil, flags...),
+		"the file that a variable names": printed(t, []string{
+			"PROMPTMQ_CONFIG=" + yamlFile(t, yamlOf(t, settable)),
+		}),
+	} {
+		for path, want := range settable {
+			if got[path] != plain(want) {
+				t.Errorf("%s from %s: %q, want %q", path, source, got[path], plain(want))
+			}
+		}
+	}
+}
+
+// Flag before variable before file before default, for a key of each type.
+func TestPrecedence(t *testing.T) {
+	tests := []struct{ path, file, variable, flag string }{
+		{"log.level", `"warn"`, "debug", "trace"},
+		{"server.bind", `"127.0.0.1:1"`, "127.0.0.1:2", ""},
+		{"server.read-timeout", `"1s"`, "2s", "3s"},
+		{"mqtt.max-connections", "1", "2", "3"},
+		{"mqtt.retain-available", "false", "true", "false"},
+		{"storage.data-dir", `"a"`, "b", "c"},
+		{"storage.sqlite.mmap-size", "1", "2", "0"},
+		{"storage.sqlite.busy-timeout", "1", "2", "3"},
+		{"metrics.path", `"/a"`, "/b", "/c"},
+	}
+	for _, test := range tests {
+		t.Run(test.path, func(t *testing.T) {
+			t.Parallel()
+			file := yamlFile(t, yamlOf(t, map[string]string{test.path: test.file}))
+			env := []string{variableOf(test.path) + "=" + test.variable}
+			flag := flagOf(test.path) + "=" + test.flag
+			for _, step := range []struct {
+				got  map[string]string
+				want string
+			}{
+				{printed(t, nil, "--config", file), plain(test.file)},
+				{printed(t, env, "--config", file), test.variable},
+				{printed(t, env, "--config", file, flag), test.flag},
+				{printed(t, env, flag), test.flag},
+				{printed(t, nil, "--config", file, flag), test.flag},
+			} {
+				if step.got[test.path] != step.want {
+					t.Errorf("%q, want %q", step.got[test.path], step.want)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	name := yamlFile(t, "log:\n  level: info\nmqtt:\n  max-conections: 5\n  max-qos: 7\ncluster:\n  enabled: true\n")
+	r := run(t, nil, "config", "check", name)
+	want := name + ":4: mqtt.max-conections: unknown key; did you mean mqtt.max-connections?\n" +
+		name + ":5: mqtt.max-qos: \"7\" is not allowed; it must be an integer from 0 to 2\n" +
+		name + ":7: cluster.enabled: has no effect in this version; remove it\n"
+	if r.code != exitUsage || r.stderr != want || r.stdout != "" {
+		t.Errorf("exit code %d\ngot:\n%s\nwant:\n%s", r.code, r.stderr, want)
+	}
+	// Only the file is checked, not the environment of who checks it.
+	name = yamlFile(t, "log:\n  level: info\n")
+	if r := run(t, []string{"PROMPTMQ_LOG_LEVEL=x"}, "config", "check", name); r.code != 0 {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+}
+
+// A wrong setting of any source ends the start before anything is opened.
+func TestWrongSettingOpensNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		yaml string
+		env  []string
+		args []string
+		want string
+	}{
+		"file":          {yaml: "log:\n  levl: info\n", want: ":2: log.levl: unknown key; did you mean log.level?"},
+		"variable":      {env: []string{"PROMPTMQ_MQTT_MAX_QOS=3"}, want: "PROMPTMQ_MQTT_MAX_QOS: mqtt.max-qos: \"3\" is not allowed"},
+		"variable name": {env: []string{"PROMPTMQ_MQTT_MAXQOS=1"}, want: "PROMPTMQ_MQTT_MAXQOS: no setting has this variable; did you mean PROMPTMQ_MQTT_MAX_QOS?"},
+		"flag":          {args: []string{"--mqtt-max-qos=3"}, want: "--mqtt-max-qos: mqtt.max-qos: \"3\" is not allowed"},
+		"flag name":     {args: []string{"--mqtt-maxqos=3"}, want: `unknown flag --mqtt-maxqos, did you mean "--mqtt-max-qos"?`},
+		"flag refused":  {args: []string{"--cluster-enabled=true"}, want: "unknown flag --cluster-enabled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := filepath.Join(t.TempDir(), "data")
+			args := append([]string{"server", "--config", yamlFile(t, test.yaml), "--data-dir", data}, test.args...)
+			r := run(t, test.env, args...)
+			if r.code != exitUsage || !strings.Contains(r.stderr, test.want) {
+				t.Errorf("exit code %d\n%s\nwant %s", r.code, r.stderr, test.want)
+			}
+			if _, err := os.Stat(data); !os.IsNotExist(err) {
+				t.Errorf("the data directory exists: %v", err)
+			}
+		})
+	}
+}
+
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../examples/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%v %v", files, err)
+	}
+	for _, name := range files {
+		if r := run(t, nil, "config", "check", name); r.code != 0 {
+			t.Errorf("%s: exit code %d\n%s", name, r.code, r.stderr)
+		}
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	if r := run(t, nil, "--help"); r.code != 0 || !strings.Contains(r.stdout, "config check") {
+		t.Errorf("--help: exit code %d\n%s", r.code, r.stdout)
+	}
+	r := run(t, nil, "server", "--help")
+	for path := range settable {
+		// A narrow terminal breaks lines, but not inside a name.
+		if !strings.Contains(r.stdout, flagOf(path)) || !strings.Contains(r.stdout, "$"+variableOf(path)) {
+			t.Errorf("server --help has no %s", path)
+		}
+	}
+	if r := run(t, nil, "version"); r.code != 0 || !strings.HasPrefix(r.stdout, "promptmq ") {
+		t.Errorf("version: exit code %d\n%s", r.code, r.stdout)
+	}
+	for _, args := range [][]string{{}, {"srever"}, {"config"}, {"config", "check"}} {
+		if r := run(t, nil, args...); r.code != exitUsage || r.stderr == "" {
+			t.Errorf("%q: exit code %d\n%s", args, r.code, r.stderr)
+		}
+	}
+}

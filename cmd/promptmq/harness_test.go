@@ -1,0 +1,344 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// This file runs the built binary as users do: real files, real sockets, real
+// signals. Tests use run for a command that ends by itself and start for a
+// server.
+
+// startSeconds bounds how long a server may take until it says that it is
+// ready, stopSeconds until it is gone after SIGTERM.
+const (
+	startSeconds = 30
+	stopSeconds  = 10
+)
+
+// binary is the path of promptmq, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(buildAndTest(m))
+}
+
+func buildAndTest(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "promptmq-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "promptmq")
+	args := []string{"build", "-o", binary}
+	if raceDetector {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// environ is this process's environment without settings of a broker, plus
+// the given ones.
+func environ(settings ...string) []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PROMPTMQ_") {
+			env = append(env, v)
+		}
+	}
+	return append(env, settings...)
+}
+
+// result is what a finished command left.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// run runs promptmq to its end.
+func run(t *testing.T, env []string, args ...string) result {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = environ(env...), &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("promptmq %s: %v", strings.Join(args, " "), err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// record is one line of the log.
+type record map[string]any
+
+func (r record) text(attr string) string {
+	s, _ := r[attr].(string)
+	return s
+}
+
+// server is a running broker.
+type server struct {
+	t    *testing.T
+	dir  string // of its configuration and its data
+	args []string
+	cmd  *exec.Cmd
+
+	// mqtt, ws and metrics are the addresses it listens on, empty for a
+	// listener that is off.
+	mqtt, ws, metrics string
+
+	exited chan struct{} // closed when the process is gone and its log is read
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	records []record
+	other   []string // lines on standard error that are no log records
+	ended   bool
+}
+
+// start runs a server on free ports of 127.0.0.1 in a new directory with the
+// given YAML as its file and waits until it is ready. Flags in args win over
+// the file and over the harness. The server is stopped at the end of the test,
+// where it must have recovered no panic and exit with 0.
+func start(t *testing.T, yaml string, args ...string) *server {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "promptmq.yaml"), []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, dir: dir, args: args}
+	t.Cleanup(s.cleanup)
+	s.begin()
+	return s
+}
+
+// dataDir is where the server's database lies.
+func (s *server) dataDir() string { return filepath.Join(s.dir, "data") }
+
+// restart runs a server again that was stopped or killed: the same directory,
+// new ports.
+func (s *server) restart() {
+	s.t.Helper()
+	if !s.gone() {
+		s.t.Fatal("restart of a running server")
+	}
+	s.begin()
+}
+
+func (s *server) begin() {
+	s.t.Helper()
+	args := append([]string{
+		"server", "--config", filepath.Join(s.dir, "promptmq.yaml"), "--data-dir", s.dataDir(),
+		"--server-bind", "127.0.0.1:0", "--server-ws-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0",
+	}, s.args...)
+	s.cmd = exec.Command(binary, args...)
+	s.cmd.Env = environ()
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.mqtt, s.ws, s.metrics = "", "", ""
+	s.exited = make(chan struct{})
+	s.changed = sync.NewCond(&s.mu)
+	s.records, s.other, s.ended = nil, nil, false
+	go s.readLog(stderr)
+
+	s.waitLog("ready")
+	for _, r := range s.log() {
+		if r.text("msg") != "listening" {
+			continue
+		}
+		switch addr := r.text("addr"); r.text("listener") {
+		case "mqtt":
+			s.mqtt = addr
+		case "websocket":
+			s.ws = addr
+		case "metrics":
+			s.metrics = addr
+		}
+	}
+}
+
+// readLog collects the log until the process closes it, then the process.
+func (s *server) readLog(stderr io.Reader) {
+	lines := bufio.NewScanner(stderr)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var r record
+		err := json.Unmarshal(lines.Bytes(), &r)
+		s.mu.Lock()
+		if err == nil {
+			s.records = append(s.records, r)
+		} else {
+			s.other = append(s.other, lines.Text())
+		}
+		s.changed.Broadcast()
+		s.mu.Unlock()
+	}
+	_ = s.cmd.Wait() // the exit code is in ProcessState
+	s.mu.Lock()
+	s.ended = true
+	s.changed.Broadcast()
+	s.mu.Unlock()
+	close(s.exited)
+}
+
+// log returns the records so far.
+func (s *server) log() []record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]record(nil), s.records...)
+}
+
+// waitLog returns the first record with that message, when it comes.
+func (s *server) waitLog(msg string) record {
+	s.t.Helper()
+	late := false
+	timer := time.AfterFunc(startSeconds*time.Second, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		late = true
+		s.changed.Broadcast()
+	})
+	defer timer.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for seen := 0; ; s.changed.Wait() {
+		for ; seen < len(s.records); seen++ {
+			if s.records[seen].text("msg") == msg {
+				return s.records[seen]
+			}
+		}
+		if s.ended || late {
+			s.t.Fatalf("no %q in the log; ended: %v\n%v\n%s", msg, s.ended, s.records, strings.Join(s.other, "\n"))
+		}
+	}
+}
+
+func (s *server) gone() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop ends the server with SIGTERM and checks how it ends: no panic counted,
+// nothing but records on standard error, exit code 0, in time.
+func (s *server) stop() {
+	s.t.Helper()
+	s.stopWith(syscall.SIGTERM)
+}
+
+func (s *server) stopWith(signal os.Signal) {
+	s.t.Helper()
+	if s.metrics != "" {
+		if n := s.metric("promptmq_panics_total"); n != 0 {
+			s.t.Errorf("%v panics were recovered", n)
+		}
+	}
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+	if code := s.wait(); code != 0 {
+		s.t.Errorf("exit code %d after %v", code, signal)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.other) > 0 {
+		s.t.Errorf("standard error has lines that are no records:\n%s", strings.Join(s.other, "\n"))
+	}
+}
+
+// kill ends the server as a power cut does for a process: kill -9.
+func (s *server) kill() {
+	s.t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.wait()
+}
+
+// wait waits for the end of the process and returns its exit code, -1 after a
+// signal that it did not handle.
+func (s *server) wait() int {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+	case <-time.After(stopSeconds * time.Second):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+		s.t.Fatalf("still running after %d seconds", stopSeconds)
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+func (s *server) cleanup() {
+	if s.exited == nil { // never began
+		return
+	}
+	if !s.gone() {
+		s.stop()
+	}
+	if s.t.Failed() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.t.Logf("log: %v\n%s", s.records, strings.Join(s.other, "\n"))
+	}
+}
+
+// get asks the metrics listener for a path.
+func (s *server) get(path string) (code int, body string) {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.metrics + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// metric returns the value of one metric, named with its labels.
+func (s *server) metric(name string) float64 {
+	s.t.Helper()
+	_, body := s.get("/metrics")
+	for line := range strings.Lines(body) {
+		if text, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				s.t.Fatalf("%s: %v", name, err)
+			}
+			return v
+		}
+	}
+	s.t.Fatalf("no metric %s", name)
+	return 0
+}
