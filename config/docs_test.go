@@ -1,0 +1,52 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+const (
+	docsFile  = "../docs/configuration.md"
+	docsBegin = "<!-- The rest is made from config/keys.go: go test ./config -run Docs -update -->\n"
+)
+
+// The reference in docs/configuration.md is the table of this package.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile(docsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, found := strings.Cut(string(text), docsBegin)
+	if !found {
+		t.Fatalf("%s has no line %q", docsFile, docsBegin)
+	}
+	want := head + docsBegin + reference()
+	if *update {
+		if err := os.WriteFile(docsFile, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(text) != want {
+		t.Errorf("%s is stale; run: go test ./config -run Docs -update", docsFile)
+	}
+}
+
+func reference() string {
+	var out strings.Builder
+	last := ""
+	c := Default()
+	for i := range keys {
+		k := &keys[i]
+		if s := k.path[:strings.LastIndexByte(k.path, '.')]; s != last {
+			fmt.Fprintf(&out, "\n## %s\n", s)
+			last = s
+		}
+		fmt.Fprintf(&out, "\n### `%s`\n\n%s\n\n", k.path, k.help)
+		fmt.Fprintf(&out, "- default: `%s`\n- allowed: %s\n- flag `--%s`, variable `%s`\n", c.yaml(k), k.kind.allowed(), k.flag(), k.variable())
+	}
+	return out.String()
+}
