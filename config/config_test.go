@@ -97,7 +97,7 @@ func TestLogger(t *testing.T) {
 	emit := func(l Log) string {
 		var out bytes.Buffer
 		log := l.Logger(&out)
-		for _, level := range levels {
+		for _, level := range []slog.Level{LevelTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, LevelFatal} {
 			log.Log(t.Context(), level, "m", "level", "inner")
 		}
 		return out.String()
@@ -105,7 +105,7 @@ func TestLogger(t *testing.T) {
 	for i, name := range levelNames {
 		for _, format := range []string{"json", "console"} {
 			out := emit(Log{Level: name, Format: format})
-			if got, want := strings.Count(out, "\n"), len(levels)-i; got != want {
+			if got, want := strings.Count(out, "\n"), max(6-i, 1); got != want {
 				t.Errorf("%s, %s: %d lines, want %d", name, format, got, want)
 			}
 		}
@@ -115,7 +115,7 @@ func TestLogger(t *testing.T) {
 	if err := json.Unmarshal([]byte(first), &record); err != nil {
 		t.Error(err)
 	}
-	for _, level := range []string{"TRACE", "FATAL", "PANIC"} {
+	for _, level := range []string{"TRACE", "FATAL"} {
 		if out := emit(Log{Level: "trace", Format: "console"}); !strings.Contains(out, "level="+level+" ") {
 			t.Errorf("no level %s in %s", level, out)
 		}

@@ -34,7 +34,7 @@ const packetBytesMax = 1 + 4 + 268_435_455
 // keys are in the order in which they are printed; those of one section stand
 // together.
 var keys = []key{
-	{"log.level", "Least severe messages that are logged; fatal and panic leave only what ends the process.",
+	{"log.level", "Least severe messages that are logged. fatal and panic are the same: only why the process ends.",
 		oneOf(levelNames...), func(c *Config) any { return &c.Log.Level }},
 	{"log.format", "One JSON object per line, or key=value text for a person at a terminal. Logs go to standard error.",
 		oneOf("json", "console"), func(c *Config) any { return &c.Log.Format }},

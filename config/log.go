@@ -10,14 +10,14 @@ import (
 const (
 	LevelTrace = slog.Level(-8)
 	LevelFatal = slog.Level(12) // the process ends because of it
-	LevelPanic = slog.Level(16)
 )
 
 // levelNames are from the most to the least talkative, as in levels.
 var levelNames = []string{"trace", "debug", "info", "warn", "error", "fatal", "panic"}
 
+// levels has LevelFatal twice: why the process ends is never hidden.
 var levels = []slog.Level{
-	LevelTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, LevelFatal, LevelPanic,
+	LevelTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, LevelFatal, LevelFatal,
 }
 
 // Logger returns the logger that l describes, writing to w.
@@ -42,8 +42,6 @@ func nameLevel(groups []string, a slog.Attr) slog.Attr {
 		a.Value = slog.StringValue("TRACE")
 	case LevelFatal:
 		a.Value = slog.StringValue("FATAL")
-	case LevelPanic:
-		a.Value = slog.StringValue("PANIC")
 	}
 	return a
 }
