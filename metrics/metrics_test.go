@@ -47,7 +47,7 @@ func TestExposition(t *testing.T) {
 	wantLines(t, text,
 		"promptmq_connections_total 3",
 		"# TYPE promptmq_connections_total counter",
-		"# HELP promptmq_connections_total CONNECT packets accepted.",
+		"# HELP promptmq_connections_total Network connections that clients have opened.",
 		"promptmq_connections_current 2",
 		"# TYPE promptmq_connections_current gauge",
 		`promptmq_messages_received_total{qos="0"} 0`,

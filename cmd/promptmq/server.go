@@ -81,7 +81,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 		return err
 	}
 	if err := b.Start(); err != nil {
-		return errors.Join(err, shutdown(b))
+		return err
 	}
 	ready.broker.Store(b)
 	logAccess(log, &cfg.Broker)
