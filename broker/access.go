@@ -1,0 +1,35 @@
+package broker
+
+import (
+	"bytes"
+	"net"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// admit decides whether a Client may connect. There are no credentials to check
+// yet: whoever comes from this machine may, others only if anonymous access was
+// allowed in so many words.
+func (b *Broker) admit(remote net.Addr) codec.ReasonCode {
+	if b.o.AllowAnonymous || isLoopback(remote) {
+		return codec.Success
+	}
+	return codec.NotAuthorized
+}
+
+// isLoopback reports whether the peer is on this machine. A peer without an
+// address (an in-memory connection) is.
+func isLoopback(a net.Addr) bool {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.Network() == "pipe"
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+var sysTopics = []byte("$SYS/")
+
+// mayPublish reports whether a Client may publish to a topic: those that the
+// Server itself reports on are not theirs. Section 4.7.2.
+func mayPublish(name codec.View) bool { return !bytes.HasPrefix(name, sysTopics) }

@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// handleAck takes PUBACK, PUBREC, PUBREL and PUBCOMP. Sections 3.4 to 3.7.
+func (c *conn) handleAck(f codec.Frame) error {
+	ack := &c.packets.ack
+	if err := ack.Decode(f, c.version); err != nil {
+		return err
+	}
+	b, cl := c.b, c.client
+	b.commits.gate.RLock()
+	defer b.commits.gate.RUnlock()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.conn != c {
+		return errTakenOver
+	}
+	cl.fx.Reset()
+	switch ack.Type {
+	case codec.TypePuback:
+		cl.sess.ReceivePuback(ack.PacketID, c.now, &cl.fx)
+		cl.applyLocked(c.now, &c.touched)
+	case codec.TypePubrec:
+		found := cl.sess.ReceivePubrec(ack.PacketID, ack.Reason, c.now, &cl.fx)
+		cl.applyLocked(c.now, &c.touched)
+		if !found && ack.Reason < 0x80 {
+			// The sender of PUBREC waits for PUBREL; 0x92 tells it that there is no such message.
+			c.out.queueHeld(&c.touched, 0, false,
+				encodeAck(codec.TypePubrel, ack.PacketID, codec.PacketIdentifierNotFound, c.version))
+		}
+	case codec.TypePubcomp:
+		cl.sess.ReceivePubcomp(ack.PacketID, c.now, &cl.fx)
+		cl.applyLocked(c.now, &c.touched)
+	case codec.TypePubrel:
+		c.receivePubrelLocked(ack.PacketID)
+	}
+	cl.startFeedLocked()
+	return nil
+}
+
+// receivePubrelLocked releases a Packet Identifier and queues PUBCOMP behind
+// the commit of the release. [MQTT-4.3.3-11]
+func (c *conn) receivePubrelLocked(packetID uint16) {
+	cl := c.client
+	reason := codec.Success
+	if !cl.sess.ReceivePubrel(packetID, &cl.fx) {
+		reason = codec.PacketIdentifierNotFound
+	}
+	cl.applyLocked(c.now, &c.touched)
+	// An unknown identifier may be one whose release is still to be committed.
+	group := uint64(0)
+	if cl.sess.Durable() {
+		group = cl.lastGroup
+	}
+	c.out.queueHeld(&c.touched, group, reason == codec.Success,
+		encodeAck(codec.TypePubcomp, packetID, reason, c.version))
+}

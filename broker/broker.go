@@ -1,0 +1,243 @@
+// Package broker joins the pure parts (codec, topics, session) to sockets, to
+// a Store and to the clock. It owns every goroutine, lock and timer.
+//
+// # Locks
+//
+// In this order, outermost first: committer.gate, registry.mu, router.mu,
+// Client.mu, and the leaves: share.mu, expirer.mu, outbox.mu, committer.mu,
+// group.mu. Two Clients are never locked at once. No I/O and no wait for a
+// channel happens with a lock held.
+//
+// # Acknowledgements
+//
+// What a packet changes joins the open commit group under the gate, and its
+// acknowledgement is queued in the connection's outbox with that group's
+// number. The outbox lets it go when the group is on disk: see outbox.
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+const (
+	// windowMessages and windowBytes bound the part of a durable queue that is
+	// kept in memory, per Session.
+	windowMessages = 256
+	windowBytes    = 256 << 10
+	// handshakesMax is how many connections may be without CONNACK beyond
+	// Options.MaxConnections.
+	handshakesMax = 1024
+)
+
+// A Broker is an MQTT Server.
+type Broker struct {
+	// Static after New.
+	o        Options
+	log      *slog.Logger
+	m        *metrics.Broker
+	store    Store
+	commits  *committer
+	registry *registry
+	router   *router
+	expirer  *expirer
+	limits   session.Limits
+	ctx      context.Context // of log lines; never done
+
+	nextID           atomic.Uint64
+	sessions         atomic.Int64
+	connectedClients atomic.Int64
+	stopping         atomic.Bool
+	ready            atomic.Bool
+	background       sync.WaitGroup // goroutines that Shutdown waits for
+
+	mu        sync.Mutex // guards the following
+	listeners []*listener
+	conns     map[*conn]struct{}
+}
+
+// New returns a Broker that keeps its state in s. Start makes it serve.
+func New(o Options, s Store) (*Broker, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewBroker()
+	}
+	b := &Broker{
+		o: o, log: o.Logger, m: o.Metrics, store: s,
+		commits:  newCommitter(s, o.Logger, o.Metrics),
+		registry: &registry{clients: make(map[string]*Client)},
+		router:   newRouter(),
+		ctx:      context.Background(),
+		conns:    make(map[*conn]struct{}),
+		limits: session.Limits{
+			WindowMessages: max(windowMessages, 2*int(o.MaxInflight)), WindowBytes: windowBytes,
+			QueueMessages: o.MaxQueuedMessages, QueueBytes: o.MaxQueuedBytes,
+			Inflight: int(o.MaxInflight),
+		},
+	}
+	b.expirer = newExpirer(b)
+	b.registerGauges()
+	return b, nil
+}
+
+func (b *Broker) registerGauges() {
+	locked := func(f func(*router) int64) func() float64 {
+		return func() float64 {
+			b.router.mu.RLock()
+			defer b.router.mu.RUnlock()
+			return float64(f(b.router))
+		}
+	}
+	b.m.Gauge("promptmq_sessions", func() float64 { return float64(b.sessions.Load()) })
+	b.m.Gauge("promptmq_sessions_connected", func() float64 { return float64(b.connectedClients.Load()) })
+	b.m.Gauge("promptmq_subscriptions", locked(func(r *router) int64 { return int64(r.subs) }))
+	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.Len()) }))
+	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retainedBytes }))
+	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
+}
+
+// queuedMessages is the number of messages in all queues.
+func (b *Broker) queuedMessages() float64 {
+	b.registry.mu.Lock()
+	clients := make([]*Client, 0, len(b.registry.clients))
+	for _, cl := range b.registry.clients {
+		clients = append(clients, cl)
+	}
+	b.registry.mu.Unlock()
+	n := 0
+	for _, cl := range clients {
+		cl.mu.Lock()
+		if cl.sess != nil {
+			n += cl.sess.QueueLen()
+		}
+		cl.mu.Unlock()
+	}
+	return float64(n)
+}
+
+func (b *Broker) nextSessionID() session.ID { return session.ID(b.nextID.Add(1) - 1) }
+
+// Start loads the store and opens the listeners.
+func (b *Broker) Start() error {
+	b.nextID.Store(uint64(b.store.NextID()))
+	go b.commits.run()
+	if err := b.load(); err != nil {
+		return err
+	}
+	go b.expirer.run()
+	if err := b.listen(); err != nil {
+		b.closeListeners()
+		return err
+	}
+	b.ready.Store(true)
+	return nil
+}
+
+// Ready returns nil when the store is loaded and the listeners are open.
+func (b *Broker) Ready() error {
+	switch {
+	case b.stopping.Load():
+		return errShuttingDown
+	case !b.ready.Load():
+		return errNotReady
+	}
+	return nil
+}
+
+// Failed yields an error when a commit stays failed: nothing is acknowledged
+// any more and the process should end.
+func (b *Broker) Failed() <-chan error { return b.commits.failed }
+
+// Shutdown closes the listeners and, with DISCONNECT 0x8B to v5 Clients, all
+// connections, commits what is left, and stops. It gives up when ctx is done.
+func (b *Broker) Shutdown(ctx context.Context) error {
+	b.stopping.Store(true)
+	b.closeListeners()
+	b.mu.Lock()
+	conns := make([]*conn, 0, len(b.conns))
+	for c := range b.conns {
+		conns = append(conns, c)
+	}
+	b.mu.Unlock()
+	for _, c := range conns {
+		b.stopConn(c)
+	}
+	finished := make(chan struct{})
+	go func() {
+		b.background.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		b.log.Warn("connections did not end in time")
+	}
+	close(b.expirer.stop)
+	<-b.expirer.done
+	return b.commits.shutdown()
+}
+
+// stopConn tells a Client that the Server shuts down, and closes.
+func (b *Broker) stopConn(c *conn) {
+	c.stopOnce.Do(func() {
+		var last []byte
+		if c.greeted.Load() {
+			last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
+		}
+		c.out.close(last)
+	})
+}
+
+// addConn registers a connection and reports whether there is room for it.
+func (b *Broker) addConn(c *conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopping.Load() || len(b.conns) >= b.o.MaxConnections+handshakesMax {
+		return false
+	}
+	b.conns[c] = struct{}{}
+	b.background.Add(1)
+	b.m.ConnectionsTotal.Inc()
+	b.m.ConnectionsCurrent.Inc()
+	return true
+}
+
+func (b *Broker) removeConn(c *conn) {
+	b.mu.Lock()
+	delete(b.conns, c)
+	b.mu.Unlock()
+	b.m.ConnectionsCurrent.Dec()
+	b.background.Done()
+}
+
+// recoverPanic keeps a panic of a background task from ending the process.
+func (b *Broker) recoverPanic(doing string) {
+	if p := recover(); p != nil {
+		b.m.Panics.Inc()
+		b.log.Error("panic", "doing", doing, "panic", p, "stack", string(debug.Stack()))
+	}
+}
+
+// ServeConn serves one Network Connection until it ends, over any ordered and
+// lossless stream.
+func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), "conn") }
+
+func (b *Broker) serve(t transport, listener string) {
+	c := b.newConn(t, listener)
+	if !b.addConn(c) {
+		b.m.Refused(codec.ServerBusy.String()).Inc()
+		_ = t.Close()
+		return
+	}
+	c.serve()
+}

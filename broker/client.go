@@ -1,0 +1,193 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// A Client is what the broker knows of one Client Identifier: its Session and
+// the Network Connection now attached. A connection that takes the Session over
+// swaps conn; a Clean Start swaps sess. [MQTT-3.1.3-2]
+type Client struct {
+	// Static after creation.
+	b    *Broker
+	id   string
+	no   uint64     // orders clients; never reused
+	self subscriber // its key in the router
+
+	// Hints for senders that do not hold mu; written with mu held.
+	connected atomic.Bool // a connection is attached and takes messages
+	full      atomic.Bool // the queue is at its limits
+	durable   atomic.Bool // the Session's changes are written
+
+	mu   sync.Mutex // guards the following
+	sess *session.Session
+	conn *conn // attached, or waiting for its CONNACK
+	gone bool  // no longer in the registry
+	// expiresAt is when the Session ends if no connection resumes it; zero: never.
+	expiresAt time.Time
+	fx        session.Effects
+	// The open group's writes for sess: valid while group is the open one.
+	writes    *session.Writes
+	group     uint64
+	lastGroup uint64 // number of the last group that has something of sess
+	backlog   []retainedDelivery
+	feeding   bool // a goroutine delivers backlog
+}
+
+// writesLocked returns the open group's writes for the Session. The caller
+// holds the committer's gate for reading.
+func (cl *Client) writesLocked() *session.Writes {
+	g := cl.b.commits.open
+	if cl.group != g.number || cl.writes == nil {
+		cl.writes, cl.group = new(session.Writes), g.number
+		g.add(cl.sess.ID, cl.writes)
+	}
+	cl.lastGroup = g.number
+	return cl.writes
+}
+
+// storeLocked merges the writes of cl.fx into the open group. The caller holds
+// gate for reading. What was added in this group and is done already is struck
+// out and costs nothing.
+func (cl *Client) storeLocked() {
+	fx := &cl.fx
+	if !cl.sess.Durable() {
+		return
+	}
+	if len(fx.Entries) > 0 {
+		w := cl.writesLocked()
+		w.Entries = append(w.Entries, fx.Entries...)
+	}
+	real := fx.State
+	for _, seq := range fx.Removed {
+		if !cl.strikeLocked(seq) {
+			real = true
+		}
+	}
+	if !real {
+		return
+	}
+	w := cl.writesLocked()
+	w.State = cl.sess.AppendState(w.State[:0])
+	w.Floor = cl.sess.Floor()
+	if !fx.State && len(fx.Entries) == 0 {
+		cl.b.commits.later() // nobody waits for a removal
+	}
+}
+
+// strikeLocked removes an entry that is in the open group, and reports whether
+// it was there.
+func (cl *Client) strikeLocked(seq uint64) bool {
+	if cl.writes == nil || cl.group != cl.b.commits.open.number {
+		return false
+	}
+	entries := cl.writes.Entries
+	lo, hi := 0, len(entries)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if entries[mid].Seq < seq {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(entries) || entries[lo].Seq != seq {
+		return false
+	}
+	entries[lo].Message = nil
+	return true
+}
+
+// applyLocked carries out cl.fx: writes first, then what may be sent. The
+// caller holds gate for reading if the Session is durable.
+func (cl *Client) applyLocked(now time.Time, l *flushList) {
+	cl.storeLocked()
+	fx := &cl.fx
+	for i := range fx.Sends {
+		cl.sendLocked(&fx.Sends[i], now, l)
+	}
+	cl.b.m.Dropped[metrics.DropExpired].Add(fx.Expired)
+	cl.b.m.Dropped[metrics.DropTooLarge].Add(fx.TooLarge)
+	cl.full.Store(cl.sess.Full())
+	if fx.Page {
+		go cl.page(cl.sess, cl.conn, cl.lastGroup)
+	}
+}
+
+// sendLocked encodes one packet of the Session into the connection's outbox.
+func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
+	c := cl.conn
+	var group uint64
+	if s.AfterCommit {
+		group = cl.lastGroup
+	}
+	if s.Message == nil {
+		c.out.queueHeld(l, group, false, encodeAck(codec.TypePubrel, s.PacketID, codec.Success, c.version))
+		return
+	}
+	p := codec.Publish{
+		Dup: s.Dup, QoS: s.QoS, Retain: s.Retain, PacketID: s.PacketID,
+		Topic: codec.View(s.Message.Topic), Payload: s.Message.Payload, SubscriptionIDs: s.SubscriptionIDs,
+		Forward: codec.ForwardBytes(s.Message.Forward),
+	}
+	p.MessageExpirySeconds, p.HasMessageExpiry = s.Message.RemainingExpirySeconds(now)
+	cl.countSent(&p)
+	if s.QoS == 2 {
+		c.out.queueHeld(l, group, false, func(dst []byte) []byte { return appendPublish(dst, &p, c.version) })
+		return
+	}
+	c.out.queueNow(l, func(dst []byte) []byte { return c.appendAliased(dst, &p) })
+}
+
+func (cl *Client) countSent(p *codec.Publish) {
+	cl.b.m.MessagesSent[p.QoS].Inc()
+	cl.b.m.MessageBytesSent[p.QoS].Add(len(p.Payload))
+}
+
+// appendPublish encodes p. A message that cannot be encoded for this version
+// was refused when it was received.
+func appendPublish(dst []byte, p *codec.Publish, v codec.Version) []byte {
+	dst, _ = codec.AppendPublish(dst, p, v)
+	return dst
+}
+
+// page reads the next stored entries and hands them to the Session. It runs in
+// its own goroutine and holds no lock while it reads.
+func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
+	defer cl.b.recoverPanic("paging a queue")
+	if cl.b.commits.wait(group) != nil {
+		return
+	}
+	cl.mu.Lock()
+	from, upTo := sess.PageFrom()
+	current := cl.sess == sess && cl.conn == c
+	group = cl.lastGroup
+	cl.mu.Unlock()
+	if !current || cl.b.commits.wait(group) != nil {
+		return
+	}
+	entries, err := cl.b.store.Page(sess.ID, from, windowMessages, windowBytes)
+	if err != nil {
+		cl.b.log.Error("reading a queue failed", "client", cl.id, "error", err)
+		c.out.abort() // the Session is kept; the Client may come back
+		return
+	}
+	var l flushList
+	cl.b.commits.gate.RLock()
+	cl.mu.Lock()
+	if cl.sess == sess && cl.conn == c && sess.Attached() {
+		now := time.Now()
+		cl.fx.Reset()
+		sess.Paged(entries, upTo, now, &cl.fx)
+		cl.applyLocked(now, &l)
+	}
+	cl.mu.Unlock()
+	cl.b.commits.gate.RUnlock()
+	l.flush()
+}

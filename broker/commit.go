@@ -1,0 +1,276 @@
+package broker
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// Store keeps what acknowledgements promise. Apply makes a batch durable before
+// it returns, all of it or nothing; after an error the same batch may be
+// applied again. Apply is called by one goroutine, Page by any.
+type Store interface {
+	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
+	NextID() session.ID
+	Apply(*session.Batch) error
+	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)
+}
+
+const (
+	// lazyCommitAfter bounds how long a write that nobody waits for stays in memory.
+	lazyCommitAfter = 50 * time.Millisecond
+	commitTries     = 6
+	commitRetryWait = 100 * time.Millisecond // doubles with each try
+)
+
+// A committer gathers writes into groups and commits one group at a time.
+//
+// Whoever changes what is stored holds gate for reading while it changes memory
+// and joins the open group, so that a group holds a change wholly or not at all
+// and order on disk equals order in memory. gate is the outermost lock.
+type committer struct {
+	store Store
+	log   *slog.Logger
+	m     *metrics.Broker
+
+	gate sync.RWMutex
+	open *group // replaced only with gate held for writing
+
+	committed atomic.Uint64 // number of the last committed group
+	wake      chan struct{}
+	stop      chan struct{}
+	stopped   chan struct{}
+	failed    chan error
+
+	mu      sync.Mutex
+	running *group // sealed, its commit not finished; guarded by mu
+}
+
+// A group is what one transaction will write, and who waits for it.
+type group struct {
+	number uint64
+
+	mu      sync.Mutex
+	batch   *session.Batch
+	waiters []*outbox
+	done    chan struct{} // closed after the commit; made by the first that asks
+	lazy    bool          // a timer will commit it
+}
+
+func newCommitter(s Store, log *slog.Logger, m *metrics.Broker) *committer {
+	c := &committer{
+		store: s, log: log, m: m,
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+		failed: make(chan error, 1),
+	}
+	c.open = &group{number: 1, batch: session.NewBatch()}
+	return c
+}
+
+// urge makes the committer commit the open group now.
+func (c *committer) urge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// later makes sure that the open group is committed soon. The caller holds gate.
+func (c *committer) later() {
+	g := c.open
+	g.mu.Lock()
+	first := !g.lazy
+	g.lazy = true
+	g.mu.Unlock()
+	if first {
+		time.AfterFunc(lazyCommitAfter, c.urge)
+	}
+}
+
+// find returns the group with this number, or nil if it is committed.
+func (c *committer) find(number uint64) *group {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if number <= c.committed.Load() {
+		return nil
+	}
+	if c.running != nil && c.running.number == number {
+		return c.running
+	}
+	return c.open
+}
+
+// await registers o to be flushed when the group with this number is committed.
+// It reports false if that has happened already. The caller may hold o.mu.
+func (c *committer) await(number uint64, o *outbox) bool {
+	g := c.find(number)
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	g.waiters = append(g.waiters, o)
+	g.mu.Unlock()
+	// The group may have been committed since find; then its waiters may have
+	// been taken before ours was added.
+	if number <= c.committed.Load() {
+		return false
+	}
+	c.urge()
+	return true
+}
+
+// wait blocks until the group with this number is committed, or the committer
+// has given up. No lock may be held.
+func (c *committer) wait(number uint64) error {
+	g := c.find(number)
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	if g.done == nil {
+		g.done = make(chan struct{})
+	}
+	done := g.done
+	g.mu.Unlock()
+	if number <= c.committed.Load() {
+		return nil
+	}
+	c.urge()
+	select {
+	case <-done:
+		return nil
+	case <-c.stopped:
+		if number <= c.committed.Load() {
+			return nil
+		}
+		return errShuttingDown
+	}
+}
+
+// flush commits what is open now and waits for it.
+func (c *committer) flush() error {
+	c.gate.RLock()
+	number := c.open.number
+	c.gate.RUnlock()
+	return c.wait(number)
+}
+
+// run commits groups until stop is closed or a commit stays failed.
+func (c *committer) run() {
+	defer close(c.stopped)
+	for {
+		select {
+		case <-c.wake:
+		case <-c.stop:
+			return
+		}
+		g := c.seal()
+		if err := c.commit(g); err != nil {
+			c.failed <- err
+			return
+		}
+		c.release(g)
+	}
+}
+
+// seal replaces the open group by an empty one and returns it.
+func (c *committer) seal() *group {
+	c.gate.Lock()
+	g := c.open
+	c.mu.Lock()
+	c.running = g
+	c.open = &group{number: g.number + 1, batch: session.NewBatch()}
+	c.mu.Unlock()
+	c.gate.Unlock()
+	return g
+}
+
+// commit writes g in one transaction. What was delivered and acknowledged while
+// it waited is not written; if nothing is left, the disk is not touched.
+func (c *committer) commit(g *group) error {
+	entries, elided := 0, 0
+	for id, w := range g.batch.Sessions {
+		live := 0
+		for i := range w.Entries {
+			if w.Entries[i].Message != nil {
+				live++
+			}
+		}
+		entries += live
+		elided += len(w.Entries) - live
+		if live == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && w.State == nil {
+			delete(g.batch.Sessions, id)
+		}
+	}
+	c.m.CommitElided.Add(elided)
+	if len(g.batch.Sessions) == 0 && len(g.batch.Retained) == 0 {
+		return nil
+	}
+	start := time.Now()
+	wait := commitRetryWait
+	for try := 1; ; try++ {
+		err := c.store.Apply(g.batch)
+		if err == nil {
+			break
+		}
+		c.m.CommitFailures.Inc()
+		c.log.Error("commit failed", "try", try, "of", commitTries, "error", err)
+		if try == commitTries {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-c.stop:
+		}
+		wait *= 2
+	}
+	c.m.Commits.Inc()
+	c.m.StorageOperations.Add(entries + len(g.batch.Sessions) + len(g.batch.Retained))
+	c.m.CommitMessages.Update(float64(entries))
+	c.m.CommitSeconds.Update(time.Since(start).Seconds())
+	return nil
+}
+
+// release lets go what waited for g.
+func (c *committer) release(g *group) {
+	c.mu.Lock()
+	c.committed.Store(g.number)
+	c.running = nil
+	c.mu.Unlock()
+	g.mu.Lock()
+	waiters, done := g.waiters, g.done
+	g.waiters = nil
+	g.mu.Unlock()
+	if done != nil {
+		close(done)
+	}
+	for _, o := range waiters {
+		o.flush()
+	}
+}
+
+// shutdown commits what is left and ends run.
+func (c *committer) shutdown() error {
+	err := c.flush()
+	close(c.stop)
+	<-c.stopped
+	return err
+}
+
+// add puts the writes of one Session into the group.
+func (g *group) add(id session.ID, w *session.Writes) {
+	g.mu.Lock()
+	g.batch.Sessions[id] = w
+	g.mu.Unlock()
+}
+
+// setRetained puts the change of a retained message into the group.
+func (g *group) setRetained(topic string, w session.RetainedWrite) {
+	g.mu.Lock()
+	g.batch.Retained[topic] = w
+	g.mu.Unlock()
+}

@@ -1,0 +1,359 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+const (
+	// outBytesMax is how many bytes may wait for one connection before QoS 0
+	// messages to it are dropped and its own packets are no longer read.
+	outBytesMax = 1 << 20
+	// heldPacketsMax is how many packets may await a commit before a
+	// connection is no longer read.
+	heldPacketsMax = 8192
+	// keptBufferMax is the largest write buffer that is used again.
+	keptBufferMax = 64 << 10
+	// closeWait bounds how long a last packet may take to leave.
+	closeWait = 5 * time.Second
+)
+
+var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+// An outbox holds the encoded packets for one Network Connection and writes
+// them. What must await a commit is held, in order, until that commit; all else
+// goes ahead of it. Who queues also flushes, with a write that does not block;
+// a goroutine takes over only while the socket is full.
+//
+// It is the one place where the promise "an acknowledgement means it is on
+// disk" is enforced: see queueHeld and release.
+type outbox struct {
+	// Static after newOutbox.
+	conn    transport
+	commits *committer
+	m       *metrics.Broker
+	timeout time.Duration
+	batch   int // bytes that are written without waiting for more
+
+	mu      sync.Mutex
+	out     []byte // ready to be written
+	held    []byte // awaiting commits: the bytes of segs
+	segs    []segment
+	writing bool // a goroutine is writing; it takes what is added to out
+	unsent  int  // bytes taken from out and not yet written
+	closing bool // nothing more is accepted; close when all is written
+	closed  bool
+	dirty   bool          // somebody will flush
+	room    chan struct{} // not nil: closed when there is room again
+	credits int           // acknowledgements released since the reader last asked
+}
+
+// A segment is one held packet: the bytes up to end in held.
+type segment struct {
+	group  uint64 // number of the commit group it awaits
+	end    int
+	credit bool // it returns one unit of the Client's send quota
+}
+
+func newOutbox(t transport, c *committer, m *metrics.Broker, timeout time.Duration, batch int) *outbox {
+	return &outbox{conn: t, commits: c, m: m, timeout: timeout, batch: batch}
+}
+
+// A flushList gathers the outboxes that one goroutine has queued to and must
+// flush, holding no lock.
+type flushList struct {
+	list []*outbox
+	ripe bool // one has gathered so much that it should be written now
+}
+
+func (l *flushList) flush() {
+	for i, o := range l.list {
+		o.flush()
+		l.list[i] = nil
+	}
+	l.list, l.ripe = l.list[:0], false
+}
+
+// noteLocked puts o on the list of those to be flushed, once.
+func (o *outbox) noteLocked(l *flushList) {
+	if !o.dirty {
+		o.dirty = true
+		l.list = append(l.list, o)
+	}
+	if len(o.out) >= o.batch {
+		l.ripe = true
+	}
+}
+
+// pendingLocked is the number of bytes that wait.
+func (o *outbox) pendingLocked() int { return len(o.out) + o.unsent + len(o.held) }
+
+// queueNow appends what encode produces to what is written next. It reports
+// false if the connection is closing. encode must not block.
+func (o *outbox) queueNow(l *flushList, encode func([]byte) []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return false
+	}
+	o.growLocked()
+	o.out = encode(o.out)
+	o.noteLocked(l)
+	return true
+}
+
+// queueDroppable is queueNow for QoS 0 messages: it reports false also if too
+// much waits already.
+func (o *outbox) queueDroppable(l *flushList, encode func([]byte) []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.pendingLocked() >= outBytesMax {
+		return false
+	}
+	o.growLocked()
+	o.out = encode(o.out)
+	o.noteLocked(l)
+	return true
+}
+
+func (o *outbox) growLocked() {
+	if o.out == nil {
+		o.out = (*outBuffers.Get().(*[]byte))[:0]
+	}
+}
+
+// queueHeld appends what encode produces to be written after the commit group
+// with this number is on disk, and after everything held before it. Group 0
+// awaits nothing but its predecessors. credit says that the packet ends the
+// receipt of a QoS 1 or 2 PUBLISH and returns its unit of Receive Maximum.
+func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func([]byte) []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return false
+	}
+	if n := len(o.segs); n > 0 {
+		group = max(group, o.segs[n-1].group)
+	}
+	if len(o.segs) == 0 && group <= o.commits.committed.Load() {
+		o.growLocked()
+		o.out = encode(o.out)
+		o.credits += boolInt(credit)
+		o.noteLocked(l)
+		return true
+	}
+	last := uint64(0)
+	if n := len(o.segs); n > 0 {
+		last = o.segs[n-1].group
+	}
+	o.held = encode(o.held)
+	o.segs = append(o.segs, segment{group: group, end: len(o.held), credit: credit})
+	if group != last && !o.commits.await(group, o) {
+		o.releaseLocked()
+		o.noteLocked(l)
+	}
+	return true
+}
+
+// releaseLocked moves what is no longer held to out. Each held packet passes
+// here: it is written only if its commit group is on disk.
+func (o *outbox) releaseLocked() {
+	committed := o.commits.committed.Load()
+	n := 0
+	for n < len(o.segs) && o.segs[n].group <= committed {
+		o.credits += boolInt(o.segs[n].credit)
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	end := o.segs[n-1].end
+	o.growLocked()
+	o.out = append(o.out, o.held[:end]...)
+	rest := copy(o.held, o.held[end:])
+	o.held = o.held[:rest]
+	o.segs = o.segs[:copy(o.segs, o.segs[n:])]
+	for i := range o.segs {
+		o.segs[i].end -= end
+	}
+	if len(o.segs) == 0 {
+		o.held, o.segs = nil, nil
+	}
+}
+
+// takeCredits returns how many units of Receive Maximum came back.
+func (o *outbox) takeCredits() int {
+	o.mu.Lock()
+	n := o.credits
+	o.credits = 0
+	o.mu.Unlock()
+	return n
+}
+
+// flush writes what may be written without blocking.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dirty = false
+	if len(o.segs) > 0 && !o.closing {
+		o.releaseLocked()
+	}
+	if o.closed || o.writing {
+		return
+	}
+	for len(o.out) > 0 {
+		buf := o.takeLocked()
+		o.mu.Unlock()
+		n, err := o.conn.tryWrite(buf)
+		o.m.SocketWrites.Inc()
+		o.m.BytesSent.Add(n)
+		o.mu.Lock()
+		if err != nil {
+			o.failLocked()
+			return
+		}
+		if n < len(buf) {
+			o.unsent = len(buf) - n
+			go o.drain(buf, n)
+			return
+		}
+		o.writtenLocked(buf)
+	}
+	o.idleLocked()
+}
+
+// takeLocked takes all of out for one write.
+func (o *outbox) takeLocked() []byte {
+	buf := o.out
+	o.out, o.unsent, o.writing = nil, len(buf), true
+	return buf
+}
+
+// writtenLocked takes the buffer back.
+func (o *outbox) writtenLocked(buf []byte) {
+	o.writing, o.unsent = false, 0
+	if cap(buf) <= keptBufferMax {
+		buf = buf[:0]
+		outBuffers.Put(&buf)
+	}
+}
+
+// idleLocked is called when everything that may be written is written.
+func (o *outbox) idleLocked() {
+	o.wakeLocked()
+	if o.closing {
+		o.failLocked()
+	}
+}
+
+func (o *outbox) wakeLocked() {
+	if o.room != nil && o.pendingLocked() < outBytesMax/2 && len(o.segs) < heldPacketsMax/2 {
+		close(o.room)
+		o.room = nil
+	}
+}
+
+// drain writes buf from n on, and what is queued meanwhile, and may block.
+func (o *outbox) drain(buf []byte, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		timeout := o.timeout
+		if o.closing {
+			timeout = min(timeout, closeWait)
+		}
+		o.mu.Unlock()
+		written, err := o.conn.writeAll(buf[n:], timeout)
+		o.m.SocketWrites.Inc()
+		o.m.BytesSent.Add(written)
+		o.mu.Lock()
+		if err != nil {
+			o.failLocked()
+			return
+		}
+		o.writtenLocked(buf)
+		o.wakeLocked()
+		if len(o.out) == 0 {
+			o.idleLocked()
+			return
+		}
+		buf, n = o.takeLocked(), 0
+	}
+}
+
+// failLocked closes the Network Connection; the reader then sees its end.
+func (o *outbox) failLocked() {
+	o.writing, o.closing = false, true
+	if o.closed {
+		return
+	}
+	o.closed = true
+	o.out, o.held, o.segs, o.unsent = nil, nil, nil, 0
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+	o.conn.Close()
+}
+
+// close writes what is ready and then last, and closes the Network Connection.
+// What is held is dropped: nothing may follow a DISCONNECT. [MQTT-3.14.4-1]
+func (o *outbox) close(last []byte) {
+	o.mu.Lock()
+	if !o.closing {
+		o.closing = true
+		if len(last) > 0 {
+			o.growLocked()
+			o.out = append(o.out, last...)
+		}
+		o.held, o.segs = nil, nil
+		if len(o.out) == 0 && !o.writing {
+			o.failLocked()
+		}
+	}
+	o.mu.Unlock()
+	o.flush()
+}
+
+// abort closes the Network Connection at once.
+func (o *outbox) abort() {
+	o.mu.Lock()
+	o.failLocked()
+	o.mu.Unlock()
+}
+
+// awaitRoom blocks while too much waits for this connection, so that a peer
+// that sends and does not read stops being read.
+func (o *outbox) awaitRoom() {
+	o.mu.Lock()
+	if o.closing || (o.pendingLocked() < outBytesMax && len(o.segs) < heldPacketsMax) {
+		o.mu.Unlock()
+		return
+	}
+	if o.room == nil {
+		o.room = make(chan struct{})
+	}
+	room := o.room
+	o.mu.Unlock()
+	<-room
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// encodeAck returns an encoder for a packet that only carries a Packet
+// Identifier and a Reason Code.
+func encodeAck(t codec.PacketType, id uint16, reason codec.ReasonCode, v codec.Version) func([]byte) []byte {
+	return func(dst []byte) []byte {
+		ack := codec.Ack{Type: t, PacketID: id, Reason: reason}
+		dst, _ = codec.AppendAck(dst, &ack, v) // cannot fail: the fields are in range
+		return dst
+	}
+}

@@ -1,0 +1,237 @@
+package broker
+
+import (
+	"crypto/rand"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+	"github.com/x0a1b/promptmq/topics"
+)
+
+// handleConnect takes the first packet of a connection. Section 3.1.4.
+func (c *conn) handleConnect(f codec.Frame) error {
+	var p codec.Connect
+	if f.Type() != codec.TypeConnect { // [MQTT-3.1.0-1]
+		return refuse(codec.ProtocolError, "the first packet is not CONNECT")
+	}
+	err := p.Decode(f)
+	c.version = p.Version
+	if err != nil { // [MQTT-3.1.4-1]
+		return err
+	}
+	c.params = connectParams{
+		receiveMaximum: p.ReceiveMaximum,
+		packetBytesMax: p.MaximumPacketSize,
+		aliasMaximum:   min(p.TopicAliasMaximum, c.b.o.TopicAliasMaximum),
+	}
+	if c.version != codec.Version5 {
+		c.params.receiveMaximum = 65535
+	}
+	if err := c.checkConnect(&p); err != nil { // [MQTT-3.1.4-2]
+		return err
+	}
+	ack := codec.Connack{}
+	id := string(p.ClientID)
+	if id == "" { // [MQTT-3.1.3-6] [MQTT-3.2.2-16]
+		id = c.b.newClientID()
+		ack.AssignedClientID, ack.HasAssignedClientID = codec.View(id), c.version == codec.Version5
+	}
+	keepAlive := p.KeepAliveSeconds
+	if limit := c.b.o.KeepAliveSeconds; c.version == codec.Version5 && limit > 0 && (keepAlive == 0 || keepAlive > limit) {
+		keepAlive = limit // [MQTT-3.1.2-21] [MQTT-3.2.2-22]
+		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
+	}
+	c.params.keepAlive = time.Duration(keepAlive) * time.Second * 3 / 2
+	return c.attach(&p, id, &ack)
+}
+
+// checkConnect refuses what this Server does not do or does not allow.
+func (c *conn) checkConnect(p *codec.Connect) error {
+	o := &c.b.o
+	switch {
+	case p.HasAuthenticationMethod: // [MQTT-4.12.0-1]
+		return refuse(codec.BadAuthenticationMethod, "no Authentication Method is supported")
+	case len(p.ClientID) == 0 && p.Version == codec.Version31:
+		return refuse(codec.ClientIdentifierNotValid, "MQTT 3.1 needs a Client Identifier")
+	case len(p.ClientID) == 0 && p.Version == codec.Version311 && !p.CleanStart: // [MQTT-3.1.3-8]
+		return refuse(codec.ClientIdentifierNotValid, "an empty Client Identifier needs a clean session")
+	case c.b.stopping.Load():
+		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
+	}
+	if reason := c.b.admit(c.net.RemoteAddr()); reason != codec.Success {
+		return refuse(reason, "anonymous Clients are admitted from loopback only")
+	}
+	if !p.HasWill {
+		return nil
+	}
+	switch w := &p.Will; {
+	case w.QoS > o.MaxQoS: // [MQTT-3.2.2-12]
+		return refuse(codec.QoSNotSupported, "the Will QoS exceeds the Maximum QoS")
+	case w.Retain && !o.RetainAvailable: // [MQTT-3.2.2-13]
+		return refuse(codec.RetainNotSupported, "retained messages are not available")
+	case topics.ValidName(w.Topic, o.MaxTopicLevels) != nil:
+		return refuse(codec.TopicNameInvalid, "the Will Topic is not a valid Topic Name")
+	case !mayPublish(w.Topic):
+		return refuse(codec.NotAuthorized, "the Will Topic may not be published to")
+	}
+	return nil
+}
+
+// newClientID returns a Client Identifier that no Session has.
+func (b *Broker) newClientID() string {
+	for {
+		id := "auto-" + rand.Text()
+		if !b.registry.has(id) {
+			return id
+		}
+	}
+}
+
+// attach gives the connection its Session, waits until what CONNACK promises is
+// on disk, and answers. [MQTT-3.1.4-5]
+func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
+	group, err := c.takeSession(p, id, ack)
+	if err != nil {
+		return err
+	}
+	c.touched.flush()
+	if err := c.b.commits.wait(group); err != nil {
+		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
+	}
+	b, cl := c.b, c.client
+	b.commits.gate.RLock()
+	defer b.commits.gate.RUnlock()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.conn != c {
+		return errTakenOver
+	}
+	c.fillConnack(ack)
+	c.greeted.Store(true)
+	c.out.queueNow(&c.touched, func(dst []byte) []byte {
+		dst, _ = codec.AppendConnack(dst, ack, c.version) // cannot fail: the fields are in range
+		return dst
+	})
+	cl.connected.Store(true)
+	cl.fx.Reset()
+	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &cl.fx)
+	cl.applyLocked(c.now, &c.touched)
+	cl.startFeedLocked()
+	c.lastPacket = time.Now() // the Keep Alive does not count the wait for the disk
+	b.log.Debug("client connected", "client", id, "remote", c.net.RemoteAddr(), "version", c.version, "sessionPresent", ack.SessionPresent)
+	return nil
+}
+
+// fillConnack tells the Client what this Server does and does not. Section 3.2.2.3.
+func (c *conn) fillConnack(ack *codec.Connack) {
+	if c.version != codec.Version5 {
+		return
+	}
+	o := &c.b.o
+	if o.MaxQoS < 2 { // [MQTT-3.2.2-9]
+		ack.MaximumQoS, ack.HasMaximumQoS = o.MaxQoS, true
+	}
+	ack.ReceiveMaximum = o.ReceiveMaximum
+	ack.MaximumPacketSize = o.MaxPacketSize
+	ack.TopicAliasMaximum = o.TopicAliasMaximum
+	ack.RetainUnavailable = !o.RetainAvailable
+	ack.WildcardUnavailable = !o.WildcardAvailable
+	ack.SharedUnavailable = !o.SharedSubAvailable
+}
+
+// takeSession makes c the connection of the Client: it takes the Session over
+// from another connection, resumes it, or starts a new one. It returns the
+// group that what CONNACK promises is in; 0: nothing is stored.
+func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (group uint64, err error) {
+	b := c.b
+	b.commits.gate.RLock()
+	defer b.commits.gate.RUnlock()
+	cl := b.registry.acquire(b, id)
+	var after, ended aftermath
+	taken := cl.conn != nil
+	if taken { // [MQTT-3.1.4-3]
+		old := cl.conn
+		b.m.Takeovers.Inc()
+		b.log.Info("session taken over", "client", id, "from", old.net.RemoteAddr(), "by", c.net.RemoteAddr())
+		after = cl.detachLocked(false, c.now, &c.touched)
+		old.out.close(old.appendDisconnect(nil, codec.SessionTakenOver, ""))
+	}
+	if b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
+		b.connectedClients.Add(-1)
+		err = refuse(codec.QuotaExceeded, "too many connections")
+	} else if ended, err = c.chooseSessionLocked(cl, p, ack); err != nil {
+		b.connectedClients.Add(-1)
+	} else {
+		c.client, cl.conn = cl, c
+		group = c.openSessionLocked(cl, p)
+	}
+	cl.mu.Unlock()
+	b.finishDetach(cl, after, c.now, &c.touched)
+	b.finishDetach(cl, ended, c.now, &c.touched)
+	if err != nil {
+		b.registry.remove(cl)
+	}
+	return group, err
+}
+
+// chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]
+// [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
+func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (ended aftermath, err error) {
+	b := c.b
+	if cl.sess != nil && !p.CleanStart {
+		ack.SessionPresent = true // [MQTT-3.2.2-3]
+		return aftermath{}, nil
+	}
+	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
+		return aftermath{}, refuse(codec.QuotaExceeded, "too many sessions")
+	}
+	if cl.sess != nil {
+		ended.will = cl.sess.Will // its Session ends before the Will Delay Interval
+		ended.ended, ended.group = cl.endLocked()
+	}
+	expiry := sessionExpiry(p)
+	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), expiry > 0, b.limits)
+	b.sessions.Add(1)
+	return ended, nil
+}
+
+// sessionExpiry is the Session Expiry Interval; that of a 3.x Session without
+// the clean session flag has no limit.
+func sessionExpiry(p *codec.Connect) uint32 {
+	if p.Version == codec.Version5 {
+		return p.SessionExpirySeconds
+	}
+	if p.CleanStart {
+		return 0
+	}
+	return session.NeverExpires
+}
+
+// openSessionLocked notes what CONNECT says in the Session. [MQTT-3.1.2-7]
+func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
+	s := cl.sess
+	s.Version, s.ExpirySeconds = c.version, sessionExpiry(p)
+	cl.durable.Store(s.Durable())
+	cl.full.Store(s.Full())
+	cl.setWillLocked(nil) // a Will that was waiting is void [MQTT-3.1.3-9]
+	if p.HasWill {
+		cl.setWillLocked(newWill(&p.Will))
+	}
+	if !s.Durable() {
+		return 0
+	}
+	cl.writesLocked().Record = s.Record(true, c.now)
+	return cl.lastGroup
+}
+
+func newWill(w *codec.Will) *session.Will {
+	return &session.Will{
+		Message: &session.Message{
+			Topic: w.Topic.String(), Payload: w.Payload.Clone(), Forward: w.Forward.AppendTo(nil),
+			QoS: w.QoS, Retain: w.Retain,
+		},
+		DelaySeconds:     w.DelaySeconds,
+		HasMessageExpiry: w.HasMessageExpiry, MessageExpirySeconds: w.MessageExpirySeconds,
+	}
+}

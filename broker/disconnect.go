@@ -1,0 +1,291 @@
+package broker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// handleDisconnect ends the connection at the Client's wish. Section 3.14.
+func (c *conn) handleDisconnect(f codec.Frame) error {
+	p := &c.packets.disconnect
+	if err := p.Decode(f, c.version); err != nil {
+		return err
+	}
+	cl := c.client
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.conn != c {
+		return errTakenOver
+	}
+	if p.HasSessionExpiry {
+		if cl.sess.ExpirySeconds == 0 && p.SessionExpirySeconds != 0 {
+			return refuse(codec.ProtocolError, "a Session that was to end with the connection cannot be prolonged")
+		}
+		cl.sess.ExpirySeconds = p.SessionExpirySeconds
+	}
+	c.clean = p.Reason == codec.NormalDisconnection // [MQTT-3.14.4-3]
+	return errDisconnect
+}
+
+// handleAuth refuses AUTH: no Authentication Method was accepted in CONNECT, so
+// the Client must not send it. [MQTT-4.12.0-7]
+func (c *conn) handleAuth(codec.Frame) error {
+	return refuse(codec.ProtocolError, "AUTH without an Authentication Method in CONNECT")
+}
+
+// An aftermath is what remains to be done after a connection has left its
+// Session, without that Client's lock.
+type aftermath struct {
+	will  *session.Will // to be published now
+	ended *session.Session
+	group uint64 // the last that has something of ended
+	left  bool   // the Session goes on, and was a member of Shared Subscriptions
+}
+
+// disconnected detaches c from its Client, and waits until what that stored is
+// on disk, so that the close tells the Client that it is.
+func (b *Broker) disconnected(c *conn) {
+	cl := c.client
+	b.commits.gate.RLock()
+	cl.mu.Lock()
+	if cl.conn != c {
+		cl.mu.Unlock()
+		b.commits.gate.RUnlock()
+		return
+	}
+	now := time.Now()
+	after := cl.detachLocked(c.clean, now, &c.touched)
+	group := uint64(0)
+	if c.clean && (after.ended != nil || cl.sess.Durable()) {
+		group = cl.lastGroup
+	}
+	cl.mu.Unlock()
+	b.finishDetach(cl, after, now, &c.touched)
+	b.commits.gate.RUnlock()
+	c.touched.flush()
+	if group > 0 {
+		_ = b.commits.wait(group) // if it fails the broker is stopping: the connection is closed anyway
+	}
+}
+
+// detachLocked ends what binds the connection to the Session: its Will becomes
+// due or void, and the Session ends or waits for its Session Expiry Interval.
+// The caller holds client.mu and the gate, and calls finishDetach afterwards.
+func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermath {
+	b, s := cl.b, cl.sess
+	var after aftermath
+	b.connectedClients.Add(-1)
+	cl.conn = nil
+	cl.connected.Store(false)
+	s.Detach()
+	if clean {
+		cl.setWillLocked(nil) // [MQTT-3.1.2-10]
+	}
+	stopping := b.stopping.Load()
+	if s.ExpirySeconds == 0 {
+		after.will = s.Will // [MQTT-3.1.2-8]
+		after.ended, after.group = cl.endLocked()
+		return after
+	}
+	if w := s.Will; w != nil {
+		due := now.Add(time.Duration(w.DelaySeconds) * time.Second)
+		if w.DelaySeconds == 0 && !stopping {
+			after.will = w
+			cl.setWillLocked(nil)
+		} else {
+			waiting := *w
+			waiting.DueAt = due
+			cl.setWillLocked(&waiting)
+			b.expirer.add(expiry{at: due, client: cl, sess: s.ID, will: true})
+		}
+	}
+	r := s.Record(false, now)
+	cl.expiresAt = r.ExpiresAt
+	if !r.ExpiresAt.IsZero() {
+		b.expirer.add(expiry{at: r.ExpiresAt, client: cl, sess: s.ID})
+	}
+	w := cl.writesLocked()
+	w.Record = r
+	w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor()
+	b.commits.later()
+	after.left = !stopping && hasShared(s)
+	return after
+}
+
+func hasShared(s *session.Session) bool {
+	for filter := range s.Subscriptions {
+		if name, _ := splitShare(filter); name != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// setWillLocked replaces the Session's Will, in memory and on disk.
+func (cl *Client) setWillLocked(w *session.Will) {
+	if cl.sess.Will == nil && w == nil {
+		return
+	}
+	cl.sess.Will = w
+	if cl.sess.Durable() {
+		writes := cl.writesLocked()
+		writes.HasWill, writes.Will = true, w
+		cl.b.commits.later()
+	}
+}
+
+// endLocked ends the Session and returns it; its subscriptions are still in the
+// router. [MQTT-4.1.0-2] If messages of Shared Subscriptions are on disk only,
+// endSpilled removes it from there when it has handed them on.
+func (cl *Client) endLocked() (s *session.Session, group uint64) {
+	s = cl.sess
+	if s.Durable() && !(s.Spilled() && hasShared(s)) {
+		cl.writesLocked().Ended = true
+		cl.b.commits.later()
+	}
+	cl.sess, cl.writes, cl.backlog = nil, nil, nil
+	cl.full.Store(false)
+	cl.durable.Store(false)
+	cl.b.sessions.Add(-1)
+	return s, cl.lastGroup
+}
+
+// finishDetach does what an aftermath asks for. The caller holds the gate, so
+// that all of it joins the same commit group, and no other lock.
+func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flushList) {
+	if s := after.ended; s != nil {
+		b.router.mu.Lock()
+		for filter := range s.Subscriptions {
+			b.router.unsubscribeLocked(cl, s.ID, filter)
+		}
+		b.router.mu.Unlock()
+		b.registry.remove(cl)
+	}
+	if after.will != nil {
+		b.publishWill(after.will, now, l)
+	}
+	if s := after.ended; s != nil && hasShared(s) {
+		var fx session.Effects
+		b.handOver(s.TakeShared("", true, &fx), cl, now, l)
+		if s.Durable() && s.Spilled() {
+			b.background.Add(1)
+			go b.endSpilled(s, cl, after.group)
+		}
+	}
+	if after.left {
+		b.handOver(cl.takeForOthers(now, l), cl, now, l)
+	}
+}
+
+// takeForOthers takes what connected members of Shared Subscriptions may get
+// instead of a Client that has just lost its connection.
+func (cl *Client) takeForOthers(now time.Time, l *flushList) []session.Entry {
+	var shares []string
+	cl.mu.Lock()
+	if cl.sess != nil {
+		for filter := range cl.sess.Subscriptions {
+			if name, _ := splitShare(filter); name != "" {
+				shares = append(shares, filter)
+			}
+		}
+	}
+	cl.mu.Unlock()
+	shares = slices.DeleteFunc(shares, func(filter string) bool { return !cl.b.otherMemberReady(filter, cl) })
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil || cl.conn != nil {
+		return nil
+	}
+	var taken []session.Entry
+	cl.fx.Reset()
+	for _, filter := range shares {
+		taken = append(taken, cl.sess.TakeShared(filter, true, &cl.fx)...)
+	}
+	cl.applyLocked(now, l)
+	return taken
+}
+
+// endSpilled hands on the messages that an ended Session had on disk by Shared
+// Subscriptions, and then removes the Session from the store.
+func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
+	defer b.background.Done()
+	defer b.recoverPanic("ending a session")
+	if b.commits.wait(group) != nil {
+		return // the next start ends it
+	}
+	from, _ := s.PageFrom()
+	for {
+		entries, err := b.store.Page(s.ID, from, windowMessages, windowBytes)
+		if err != nil {
+			b.log.Error("reading the queue of an ended session failed", "client", s.ClientID, "error", err)
+			return
+		}
+		var orphans []session.Entry
+		for _, e := range entries {
+			if e.Share != "" {
+				orphans = append(orphans, e)
+			}
+			from = e.Seq + 1
+		}
+		var l flushList
+		b.commits.gate.RLock()
+		b.handOver(orphans, cl, time.Now(), &l)
+		if len(entries) == 0 {
+			b.commits.open.add(s.ID, &session.Writes{Ended: true})
+			b.commits.later()
+		}
+		b.commits.gate.RUnlock()
+		l.flush()
+		if len(entries) == 0 {
+			return
+		}
+	}
+}
+
+// handOver delivers messages of Shared Subscriptions to other members than from.
+// The caller holds the gate.
+func (b *Broker) handOver(orphans []session.Entry, from *Client, now time.Time, l *flushList) {
+	for i := range orphans {
+		e := &orphans[i]
+		b.router.mu.RLock()
+		sh := b.router.shares[e.Share]
+		var t target
+		ok := false
+		if sh != nil {
+			t, ok = sh.pick(e.QoS, from)
+		}
+		b.router.mu.RUnlock()
+		if !ok {
+			b.m.Dropped[metrics.DropNoMember].Inc()
+			continue
+		}
+		p := codec.Publish{
+			Topic: codec.View(e.Message.Topic), Payload: e.Message.Payload, QoS: e.Message.QoS, Retain: e.Message.Retain,
+			Forward: codec.ForwardBytes(e.Message.Forward),
+		}
+		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
+		b.deliver(&t, &publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message}, l)
+	}
+}
+
+// otherMemberReady reports whether a member other than cl is connected.
+func (b *Broker) otherMemberReady(filter string, cl *Client) bool {
+	b.router.mu.RLock()
+	defer b.router.mu.RUnlock()
+	sh := b.router.shares[filter]
+	if sh == nil {
+		return false
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i := range sh.members {
+		if m := &sh.members[i]; m.client != cl && m.client.connected.Load() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/x0a1b/promptmq/session"
+)
+
+// A loader gathers the Sessions of a store. Two of one Client Identifier are
+// there if the older one ended and was not yet removed: it is stale.
+type loader struct {
+	byClient map[string]*session.Loaded
+	stale    []session.ID
+}
+
+func (l *loader) add(s *session.Loaded) error {
+	other := l.byClient[s.Record.ClientID]
+	switch {
+	case other == nil:
+	case other.Record.ID > s.Record.ID:
+		l.stale = append(l.stale, s.Record.ID)
+		return nil
+	default:
+		l.stale = append(l.stale, other.Record.ID)
+	}
+	l.byClient[s.Record.ClientID] = s
+	return nil
+}
+
+// load brings back what the store holds. Sessions whose time is over end, and
+// Wills whose connection ended with the last process become due.
+func (b *Broker) load() error {
+	start := time.Now()
+	l := loader{byClient: make(map[string]*session.Loaded)}
+	err := b.store.Load(l.add, func(topic string, version uint64, m *session.Message) error {
+		b.restoreRetained(topic, version, m)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	b.commits.gate.RLock()
+	for _, id := range l.stale {
+		b.commits.open.add(id, &session.Writes{Ended: true})
+	}
+	for _, s := range l.byClient {
+		if err := b.restoreSession(s, start); err != nil {
+			b.commits.gate.RUnlock()
+			return fmt.Errorf("loading the session of client %q: %w", s.Record.ClientID, err)
+		}
+	}
+	b.commits.gate.RUnlock()
+	b.log.Info("store loaded", "sessions", len(l.byClient), "retained", b.router.retained.Len(), "took", time.Since(start))
+	return b.commits.flush()
+}
+
+func (b *Broker) restoreRetained(topic string, version uint64, m *session.Message) {
+	r := b.router
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.retained.Set(topic, &retained{message: m, version: version})
+	r.retainedBytes += int64(m.Bytes())
+	r.version = max(r.version, version)
+	if !m.ExpiresAt.IsZero() {
+		b.expirer.add(expiry{at: m.ExpiresAt, topic: topic, version: version})
+	}
+}
+
+// restoreSession makes the Client of a stored Session. The caller holds the gate.
+func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
+	s, err := session.Restore(l, b.limits)
+	if err != nil {
+		return err
+	}
+	b.router.mu.Lock()
+	cl := b.registry.acquire(b, s.ClientID)
+	cl.sess = s
+	cl.durable.Store(true)
+	cl.full.Store(s.Full())
+	b.sessions.Add(1)
+	for _, sub := range s.Subscriptions {
+		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})
+	}
+	b.router.mu.Unlock()
+	cl.expiresAt = l.Record.ExpiresAt
+	if l.Record.Connected { // the process died: the connection ended with it
+		r := s.Record(false, now)
+		cl.expiresAt = r.ExpiresAt
+		cl.writesLocked().Record = r
+		if s.Will != nil {
+			due := *s.Will
+			due.DueAt = now.Add(time.Duration(due.DelaySeconds) * time.Second)
+			cl.setWillLocked(&due)
+		}
+	}
+	if s.Will != nil {
+		b.expirer.add(expiry{at: s.Will.DueAt, client: cl, sess: s.ID, will: true})
+	}
+	if !cl.expiresAt.IsZero() {
+		b.expirer.add(expiry{at: cl.expiresAt, client: cl, sess: s.ID})
+	}
+	cl.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,318 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+	"github.com/x0a1b/promptmq/topics"
+)
+
+// sampleEvery is how many PUBLISH packets of a connection go by between two
+// whose processing time is measured.
+const sampleEvery = 64
+
+// A publication is a message on its way through the router. Its packet borrows
+// the read buffer; the Message, which owns its memory, is made when a queue or
+// the retained messages need it.
+type publication struct {
+	p         *codec.Publish
+	from      *Client // nil: a Will Message
+	now       time.Time
+	expiresAt time.Time
+	m         *session.Message
+}
+
+// message returns the Message, made from the packet at the first call.
+func (pub *publication) message() *session.Message {
+	if pub.m == nil {
+		pub.m = &session.Message{
+			Topic: string(pub.p.Topic), Payload: pub.p.Payload.Clone(),
+			Forward: pub.p.Forward.AppendTo(nil),
+			QoS:     pub.p.QoS, Retain: pub.p.Retain, ExpiresAt: pub.expiresAt,
+		}
+	}
+	return pub.m
+}
+
+// handlePublish takes an Application Message from the Client. Section 3.3.
+func (c *conn) handlePublish(f codec.Frame) error {
+	p := &c.packets.publish
+	if err := p.Decode(f, c.version); err != nil {
+		return err
+	}
+	if p.QoS > c.b.o.MaxQoS { // [MQTT-3.2.2-11]
+		return refuse(codec.QoSNotSupported, "the QoS exceeds the Maximum QoS")
+	}
+	if p.Retain && !c.b.o.RetainAvailable { // [MQTT-3.2.2-14]
+		return refuse(codec.RetainNotSupported, "retained messages are not available")
+	}
+	if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
+		return refuse(codec.ProtocolError, "a Client sent a Subscription Identifier")
+	}
+	if err := c.aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
+		return err
+	}
+	c.b.m.MessagesReceived[p.QoS].Inc()
+	c.b.m.MessageBytesReceived[p.QoS].Add(len(p.Payload))
+	if err := c.countReceiving(p); err != nil {
+		return err
+	}
+	c.sample++
+	if c.sample%sampleEvery == 0 {
+		start := time.Now()
+		defer func() { c.b.m.ProcessingSeconds.Update(time.Since(start).Seconds()) }()
+	}
+	if reason := c.checkPublish(p); reason != codec.Success {
+		return c.refusePublish(p, reason)
+	}
+	pub := publication{p: p, from: c.client, now: c.now}
+	if p.HasMessageExpiry {
+		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
+	}
+	if p.QoS == 0 && !p.Retain {
+		c.b.publishVolatile(&pub, &c.route, &c.touched)
+		return nil
+	}
+	return c.publishStored(&pub)
+}
+
+// countReceiving enforces the Receive Maximum that CONNACK told a v5 Client.
+// [MQTT-3.3.4-7] A QoS 2 identifier in use is the same message sent again.
+func (c *conn) countReceiving(p *codec.Publish) error {
+	if p.QoS == 0 {
+		return nil
+	}
+	c.receiving -= c.out.takeCredits()
+	c.receiving++
+	if c.version == codec.Version5 && c.receiving > int(c.b.o.ReceiveMaximum) {
+		return refuse(codec.ReceiveMaximumExceeded, "more messages in flight than the Receive Maximum")
+	}
+	return nil
+}
+
+// checkPublish returns the reason for which this message must be refused
+// whatever happens later, or Success.
+func (c *conn) checkPublish(p *codec.Publish) codec.ReasonCode {
+	if err := topics.ValidName(p.Topic, c.b.o.MaxTopicLevels); err != nil {
+		return codec.TopicNameInvalid
+	}
+	if !mayPublish(p.Topic) {
+		return codec.NotAuthorized
+	}
+	return codec.Success
+}
+
+// refusePublish ends a PUBLISH of which nothing is stored and nothing
+// delivered. A v5 Client is told in the acknowledgement and must not send it
+// again [MQTT-4.4.0-2]; a 3.x Client, whose acknowledgements cannot refuse, is
+// disconnected (section 3.3.5 of 3.1.1). QoS 0 is counted only.
+func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
+	c.b.m.RefusedMessages(reason.String()).Inc()
+	if p.QoS == 0 {
+		return nil
+	}
+	if c.version != codec.Version5 {
+		return refuse(reason, "the PUBLISH is refused")
+	}
+	t := codec.TypePuback
+	if p.QoS == 2 {
+		t = codec.TypePubrec
+	}
+	c.out.queueHeld(&c.touched, 0, true, encodeAck(t, p.PacketID, reason, c.version))
+	return nil
+}
+
+// publishVolatile routes a message that nothing stores: QoS 0, not retained.
+func (b *Broker) publishVolatile(pub *publication, s *routing, l *flushList) {
+	b.router.mu.RLock()
+	b.router.findLocked(s, pub.p.Topic, pub.from, 0)
+	b.router.mu.RUnlock()
+	for i := range s.targets {
+		b.deliver(&s.targets[i], pub, l)
+	}
+}
+
+// publishStored routes a message that must be acknowledged or retained, and
+// queues the acknowledgement behind the commit of all that it caused.
+// [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-3.3.4-1]
+func (c *conn) publishStored(pub *publication) error {
+	b, p := c.b, pub.p
+	b.commits.gate.RLock()
+	defer b.commits.gate.RUnlock()
+	durable := false
+	if p.QoS == 2 {
+		again, state, err := c.receiveQoS2(p)
+		if again || err != nil {
+			return err
+		}
+		durable = state
+	}
+	stored, reason := b.publishLocked(pub, &c.route, &c.touched)
+	if reason != codec.Success {
+		if p.QoS == 2 {
+			c.forgetQoS2(p.PacketID)
+		}
+		return c.refusePublish(p, reason)
+	}
+	group := uint64(0)
+	if stored || durable {
+		group = b.commits.open.number
+	}
+	switch p.QoS {
+	case 1:
+		c.out.queueHeld(&c.touched, group, true, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version))
+	case 2:
+		c.out.queueHeld(&c.touched, group, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
+	}
+	return nil
+}
+
+// receiveQoS2 notes the Packet Identifier before the message is routed, so that
+// a connection that takes the Session over meanwhile knows of it. If it is in
+// use, the message was routed already: that is answered here. [MQTT-4.3.3-10]
+func (c *conn) receiveQoS2(p *codec.Publish) (again, stored bool, err error) {
+	cl := c.client
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.conn != c {
+		return false, false, errTakenOver
+	}
+	cl.fx.Reset()
+	if !cl.sess.ReceivePublish(p.PacketID, &cl.fx) {
+		cl.applyLocked(c.now, &c.touched)
+		return false, cl.fx.State, nil
+	}
+	c.receiving--
+	c.out.queueHeld(&c.touched, cl.lastGroup, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
+	return true, false, nil
+}
+
+// forgetQoS2 takes back receiveQoS2 for a message that is refused. [MQTT-4.3.3-9]
+func (c *conn) forgetQoS2(packetID uint16) {
+	cl := c.client
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.conn != c {
+		return
+	}
+	cl.fx.Reset()
+	cl.sess.ReceivePubrel(packetID, &cl.fx)
+	cl.applyLocked(c.now, &c.touched)
+}
+
+// publishLocked routes a message whose effects may be stored, all in the open
+// group. It refuses before anything is changed, or not at all. The caller holds
+// the gate for reading.
+func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stored bool, reason codec.ReasonCode) {
+	r := b.router
+	p := pub.p
+	if p.Retain {
+		r.mu.Lock()
+		r.findLocked(s, p.Topic, pub.from, p.QoS)
+		if !b.mayRetainLocked(p.Topic, len(p.Payload)) || s.anyFull(p.QoS) {
+			r.mu.Unlock()
+			return false, codec.QuotaExceeded
+		}
+		b.retainLocked(pub.message())
+		r.mu.Unlock()
+		stored = true
+		if p.QoS == 0 {
+			b.commits.later()
+		}
+	} else {
+		r.mu.RLock()
+		r.findLocked(s, p.Topic, pub.from, p.QoS)
+		r.mu.RUnlock()
+		if s.anyFull(p.QoS) {
+			return false, codec.QuotaExceeded
+		}
+	}
+	for i := range s.targets {
+		stored = b.deliver(&s.targets[i], pub, l) || stored
+	}
+	return stored, codec.Success
+}
+
+// anyFull reports whether a queue that the message must enter is at its limits.
+func (s *routing) anyFull(qos codec.QoS) bool {
+	if qos == 0 {
+		return false
+	}
+	for i := range s.targets {
+		t := &s.targets[i]
+		if !t.dropped && t.qos > 0 && t.client.full.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// deliver gives one copy to one Client and reports whether it joined the open
+// group. The caller holds the gate for reading if the message has QoS 1 or 2.
+func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool) {
+	if t.dropped {
+		b.m.Dropped[metrics.DropNoMember].Inc()
+		return false
+	}
+	cl := t.client
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil || cl.sess.ID != t.sess {
+		return false
+	}
+	retain := t.rap && pub.p.Retain // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+	qos := min(pub.p.QoS, t.qos)    // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
+	if qos == 0 {
+		cl.deliverQoS0Locked(t, pub, retain, l)
+		return false
+	}
+	cl.fx.Reset()
+	cl.sess.Deliver(session.Entry{
+		Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share,
+	}, pub.now, &cl.fx)
+	stored = len(cl.fx.Entries) > 0
+	cl.applyLocked(pub.now, l)
+	return stored
+}
+
+// deliverQoS0Locked sends a copy that nothing keeps. [MQTT-4.3.1-1]
+func (cl *Client) deliverQoS0Locked(t *target, pub *publication, retain bool, l *flushList) {
+	p := codec.Publish{
+		Topic: pub.p.Topic, Payload: pub.p.Payload, Retain: retain, Forward: pub.p.Forward,
+		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
+		SubscriptionIDs: t.ids,
+	}
+	one := [1]uint32{t.id}
+	if t.ids == nil && t.id != 0 {
+		p.SubscriptionIDs = one[:]
+	}
+	cl.sendQoS0Locked(&p, true, l)
+}
+
+// sendQoS0Locked encodes a QoS 0 message into the attached connection's outbox,
+// or drops it and counts why.
+func (cl *Client) sendQoS0Locked(p *codec.Publish, droppable bool, l *flushList) {
+	c := cl.conn
+	if c == nil || !cl.sess.Attached() {
+		cl.b.m.Dropped[metrics.DropOfflineQoS0].Inc()
+		return
+	}
+	if limit := c.params.packetBytesMax; limit > 0 && codec.PublishSize(p, c.version) > int(limit) { // [MQTT-3.1.2-25]
+		cl.b.m.Dropped[metrics.DropTooLarge].Inc()
+		return
+	}
+	encode := func(dst []byte) []byte { return c.appendAliased(dst, p) }
+	var queued bool
+	if droppable {
+		queued = c.out.queueDroppable(l, encode)
+	} else {
+		queued = c.out.queueNow(l, encode)
+	}
+	if !queued {
+		cl.b.m.Dropped[metrics.DropSlowConsumer].Inc()
+		return
+	}
+	cl.countSent(p)
+}

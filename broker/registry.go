@@ -1,0 +1,49 @@
+package broker
+
+import "sync"
+
+// A registry finds the Client of a Client Identifier.
+type registry struct {
+	mu      sync.Mutex // guards the following; taken before any Client's lock
+	clients map[string]*Client
+	lastNo  uint64
+}
+
+// acquire returns the Client, made if there is none, with its lock held.
+func (r *registry) acquire(b *Broker, id string) *Client {
+	for {
+		r.mu.Lock()
+		cl := r.clients[id]
+		if cl == nil {
+			r.lastNo++
+			cl = &Client{b: b, id: id, no: r.lastNo}
+			cl.self.client = cl
+			r.clients[id] = cl
+		}
+		r.mu.Unlock()
+		cl.mu.Lock()
+		if !cl.gone {
+			return cl
+		}
+		cl.mu.Unlock() // removed since it was found
+	}
+}
+
+// remove forgets a Client that has neither a Session nor a connection.
+func (r *registry) remove(cl *Client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil && cl.conn == nil && !cl.gone {
+		cl.gone = true
+		delete(r.clients, cl.id)
+	}
+}
+
+// has reports whether the Client Identifier is in use.
+func (r *registry) has(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.clients[id] != nil
+}

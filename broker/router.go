@@ -1,0 +1,192 @@
+package broker
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+	"github.com/x0a1b/promptmq/topics"
+)
+
+// A subscriber is a key in the trie of Topic Filters: a Client, or a Shared
+// Subscription that stands for its members.
+type subscriber struct {
+	client *Client
+	share  *share
+}
+
+// A binding is the value in the trie: the subscription, and the incarnation of
+// the Session that made it, so that a message matched just before a Clean Start
+// is not delivered to the new Session.
+type binding struct {
+	sub  *session.Subscription
+	sess session.ID
+}
+
+type match = topics.Match[*subscriber, binding]
+
+// A router knows who subscribed to what, and the retained messages.
+type router struct {
+	mu       sync.RWMutex // guards the following
+	filters  *topics.Filters[*subscriber, binding]
+	shares   map[string]*share // by whole filter, "$share/name/filter"
+	retained *topics.Names[*retained]
+	// retainedBytes is the sum over retained.
+	retainedBytes int64
+	// version is that of the last change of a retained message.
+	version uint64
+	subs    int // subscriptions, each member of a share counted
+}
+
+func newRouter() *router {
+	return &router{
+		filters:  topics.NewFilters[*subscriber, binding](),
+		shares:   make(map[string]*share),
+		retained: topics.NewNames[*retained](),
+	}
+}
+
+// subscribeLocked adds a subscription or replaces the one with its filter.
+func (r *router) subscribeLocked(cl *Client, b binding) {
+	name, filter := splitShare(b.sub.Filter)
+	if name == "" {
+		if !r.filters.Set(filter, &cl.self, b) {
+			r.subs++
+		}
+		return
+	}
+	sh := r.shares[b.sub.Filter]
+	if sh == nil {
+		sh = &share{filter: b.sub.Filter}
+		sh.self.share = sh
+		r.shares[b.sub.Filter] = sh
+		r.filters.Set(filter, &sh.self, binding{})
+	}
+	if sh.set(cl, b) {
+		r.subs++
+	}
+}
+
+// unsubscribeLocked removes the subscription of one incarnation of a Session.
+func (r *router) unsubscribeLocked(cl *Client, id session.ID, whole string) {
+	name, filter := splitShare(whole)
+	if name == "" {
+		if b, ok := r.filters.Get(filter, &cl.self); ok && b.sess == id {
+			r.filters.Delete(filter, &cl.self)
+			r.subs--
+		}
+		return
+	}
+	sh := r.shares[whole]
+	if sh == nil || !sh.remove(cl, id) {
+		return
+	}
+	r.subs--
+	if len(sh.members) == 0 {
+		r.filters.Delete(filter, &sh.self)
+		delete(r.shares, whole)
+	}
+}
+
+// splitShare splits a valid Topic Filter; name is empty if it is not shared.
+func splitShare(whole string) (name, filter string) {
+	n, rest, shared, err := topics.ParseShare([]byte(whole))
+	if !shared || err != nil {
+		return "", whole
+	}
+	return string(n), string(rest)
+}
+
+// A target is one copy of a message for one Client.
+type target struct {
+	client  *Client
+	sess    session.ID
+	qos     codec.QoS // granted
+	rap     bool      // Retain As Published
+	share   string
+	id      uint32   // Subscription Identifier; 0: none
+	ids     []uint32 // all of them, if there are several
+	dropped bool
+}
+
+// subscriptionIDs returns the identifiers in a slice that may be kept.
+func (t *target) subscriptionIDs() []uint32 {
+	if t.ids != nil || t.id == 0 {
+		return t.ids
+	}
+	return []uint32{t.id}
+}
+
+// A routing is the scratch memory of one goroutine that routes messages.
+type routing struct {
+	matches []match
+	targets []target
+}
+
+// findLocked fills targets with one entry per Client that is to get the message
+// and one per matching Shared Subscription. The caller holds r.mu.
+func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS) {
+	s.matches = r.filters.AppendMatches(s.matches[:0], name)
+	s.targets = s.targets[:0]
+	for i := range s.matches {
+		m := &s.matches[i]
+		if m.Key.share != nil {
+			if t, ok := m.Key.share.pick(qos, nil); ok {
+				s.targets = append(s.targets, t)
+			} else {
+				s.targets = append(s.targets, target{dropped: true})
+			}
+			continue
+		}
+		if m.Value.sub.NoLocal && m.Key.client == from { // [MQTT-3.8.3-3]
+			continue
+		}
+		s.targets = append(s.targets, newTarget(m.Key.client, m.Value))
+	}
+	if len(s.targets) > 1 {
+		s.mergeOverlaps()
+	}
+}
+
+func newTarget(cl *Client, b binding) target {
+	return target{client: cl, sess: b.sess, qos: b.sub.QoS, rap: b.sub.RetainAsPublished, id: b.sub.ID}
+}
+
+// mergeOverlaps leaves one copy for each Client whose subscriptions overlap: at
+// the highest QoS [MQTT-3.3.4-2] and with all Subscription Identifiers
+// [MQTT-3.3.4-4]. A copy by a Shared Subscription stays a copy of its own.
+func (s *routing) mergeOverlaps() {
+	slices.SortStableFunc(s.targets, func(a, b target) int {
+		return cmp.Or(cmp.Compare(a.order(), b.order()), cmp.Compare(a.share, b.share))
+	})
+	kept := s.targets[:1]
+	for i := 1; i < len(s.targets); i++ {
+		t, last := &s.targets[i], &kept[len(kept)-1]
+		if t.dropped || t.client != last.client || t.share != "" || last.share != "" || t.sess != last.sess {
+			kept = append(kept, *t)
+			continue
+		}
+		last.qos = max(last.qos, t.qos)
+		last.rap = last.rap || t.rap
+		switch {
+		case t.id == 0:
+		case last.id == 0:
+			last.id = t.id
+		default:
+			if last.ids == nil {
+				last.ids = []uint32{last.id}
+			}
+			last.ids = append(last.ids, t.id)
+		}
+	}
+	s.targets = kept
+}
+
+func (t *target) order() uint64 {
+	if t.client == nil {
+		return 0
+	}
+	return t.client.no
+}

@@ -1,0 +1,104 @@
+package broker
+
+import (
+	"sync"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// A share is a Shared Subscription and the Sessions that are subscribed to it.
+// Section 4.8.2.
+type share struct {
+	// Static after creation.
+	filter string
+	self   subscriber
+
+	mu      sync.Mutex // guards the following; members changes with router.mu held too
+	members []member
+	next    int
+}
+
+type member struct {
+	client *Client
+	b      binding
+}
+
+// set adds a member or replaces its subscription; it reports whether it is new.
+func (sh *share) set(cl *Client, b binding) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i := range sh.members {
+		if sh.members[i].client == cl {
+			sh.members[i].b = b
+			return false
+		}
+	}
+	sh.members = append(sh.members, member{cl, b})
+	return true
+}
+
+// remove reports whether cl was a member by this incarnation of its Session.
+func (sh *share) remove(cl *Client, id session.ID) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i := range sh.members {
+		if sh.members[i].client == cl && sh.members[i].b.sess == id {
+			sh.members = append(sh.members[:i], sh.members[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// pick chooses the member that gets the next message: in turn, one that is
+// connected and has room; if there is none and the message can wait, one whose
+// Session keeps it. not is never chosen.
+func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	best, bestRank := -1, 0
+	for i := range sh.members {
+		at := (sh.next + i) % len(sh.members)
+		m := &sh.members[at]
+		if m.client == not {
+			continue
+		}
+		if rank := m.rank(qos); rank > bestRank {
+			best, bestRank = at, rank
+			if rank == rankReady {
+				break
+			}
+		}
+	}
+	if best < 0 {
+		return target{}, false
+	}
+	sh.next = best + 1
+	m := &sh.members[best]
+	t := newTarget(m.client, m.b)
+	t.share = sh.filter
+	return t, true
+}
+
+// Ranks of members, from those that cannot take a message to the best.
+const (
+	rankNone = iota
+	rankFull
+	rankAbsent
+	rankReady
+)
+
+func (m *member) rank(qos codec.QoS) int {
+	keeps := qos > 0 && m.b.sub.QoS > 0
+	full := keeps && m.client.full.Load()
+	switch {
+	case m.client.connected.Load() && !full:
+		return rankReady
+	case keeps && m.client.durable.Load() && !full:
+		return rankAbsent
+	case full:
+		return rankFull
+	}
+	return rankNone
+}

@@ -1,0 +1,14 @@
+//go:build !unix
+
+package broker
+
+import "errors"
+
+// nonblocking says that sockets can be read and written without blocking.
+const nonblocking = false
+
+var errBlockingOnly = errors.New("broker: sockets can only block here")
+
+func writeSocket(uintptr, []byte) (int, error) { return 0, errBlockingOnly }
+
+func readSocket(uintptr, []byte) (n int, again bool, err error) { return 0, false, errBlockingOnly }

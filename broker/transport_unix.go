@@ -1,0 +1,42 @@
+//go:build unix
+
+package broker
+
+import "syscall"
+
+// nonblocking says that sockets can be read and written without blocking.
+const nonblocking = true
+
+// writeSocket writes what fd, which is in non-blocking mode, takes now.
+func writeSocket(fd uintptr, b []byte) (int, error) {
+	for {
+		n, err := syscall.Write(int(fd), b)
+		switch err {
+		case nil:
+			return n, nil
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return 0, nil
+		default:
+			return 0, err
+		}
+	}
+}
+
+// readSocket reads what fd has now; again says that it has nothing yet.
+func readSocket(fd uintptr, b []byte) (n int, again bool, err error) {
+	for {
+		n, err := syscall.Read(int(fd), b)
+		switch err {
+		case nil:
+			return n, false, nil
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return 0, true, nil
+		default:
+			return 0, false, err
+		}
+	}
+}
