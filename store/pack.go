@@ -1,0 +1,276 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// ErrDamaged says that a stored value is not what was written.
+var ErrDamaged = errors.New("store: a stored value is damaged")
+
+const (
+	packFormat = 1
+	packHeader = 5 // the format and the checksum of what follows
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// startPacked leaves room for the header; finishPacked fills it in.
+func startPacked(dst []byte) []byte { return append(dst[:0], packFormat, 0, 0, 0, 0) }
+
+func finishPacked(b []byte) []byte {
+	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[packHeader:], castagnoli))
+	return b
+}
+
+// openPacked checks a packed value and returns what follows its header.
+func openPacked(b []byte) ([]byte, error) {
+	if len(b) < packHeader || b[0] != packFormat ||
+		binary.BigEndian.Uint32(b[1:]) != crc32.Checksum(b[packHeader:], castagnoli) {
+		return nil, ErrDamaged
+	}
+	return b[packHeader:], nil
+}
+
+// Flags of a message and of an entry: the QoS in the lowest bits.
+const (
+	flagQoS    = 0x03
+	flagRetain = 0x04
+	flagShared = 0x08 // of an entry: its message is in the body row
+)
+
+func appendBytes[T string | []byte](dst []byte, s T) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func messageFlags(qos codec.QoS, retain bool) byte {
+	if retain {
+		return byte(qos) | flagRetain
+	}
+	return byte(qos)
+}
+
+func appendMessage(dst []byte, m *session.Message) []byte {
+	dst = append(dst, messageFlags(m.QoS, m.Retain))
+	dst = binary.AppendUvarint(dst, uint64(unixMilli(m.ExpiresAt)))
+	dst = appendBytes(dst, m.Topic)
+	dst = appendBytes(dst, m.Forward)
+	return appendBytes(dst, m.Payload)
+}
+
+// appendEntry packs an entry of a run whose previous entry has Seq before. If
+// at is not negative the message stands there in the body row.
+func appendEntry(dst []byte, e *session.Entry, before uint64, at int) []byte {
+	flags := messageFlags(e.QoS, e.Retain)
+	if at >= 0 {
+		flags |= flagShared
+	}
+	dst = append(dst, flags)
+	dst = binary.AppendUvarint(dst, e.Seq-before)
+	dst = binary.AppendUvarint(dst, uint64(len(e.SubscriptionIDs)))
+	for _, id := range e.SubscriptionIDs {
+		dst = binary.AppendUvarint(dst, uint64(id))
+	}
+	dst = appendBytes(dst, e.Share)
+	if at >= 0 {
+		return binary.AppendUvarint(dst, uint64(at))
+	}
+	return appendMessage(dst, e.Message)
+}
+
+// An unpacker reads what the append functions wrote. The first failure stays.
+type unpacker struct {
+	b      []byte
+	failed bool
+}
+
+func (u *unpacker) fail() {
+	u.failed, u.b = true, nil
+}
+
+func (u *unpacker) byte() byte {
+	if len(u.b) == 0 {
+		u.fail()
+		return 0
+	}
+	v := u.b[0]
+	u.b = u.b[1:]
+	return v
+}
+
+func (u *unpacker) uvarint() uint64 {
+	v, n := binary.Uvarint(u.b)
+	if n <= 0 {
+		u.fail()
+		return 0
+	}
+	u.b = u.b[n:]
+	return v
+}
+
+func (u *unpacker) bytes() []byte {
+	n := u.uvarint()
+	if n > uint64(len(u.b)) {
+		u.fail()
+		return nil
+	}
+	v := u.b[:n]
+	u.b = u.b[n:]
+	return v
+}
+
+// message unpacks a message into memory of its own.
+func (u *unpacker) message() *session.Message {
+	flags := u.byte()
+	expires := int64(u.uvarint())
+	topic, forward, payload := u.bytes(), u.bytes(), u.bytes()
+	if u.failed || flags&flagQoS == 3 {
+		u.fail()
+		return nil
+	}
+	return &session.Message{
+		Topic: string(topic), Forward: clone(forward), Payload: clone(payload),
+		QoS: codec.QoS(flags & flagQoS), Retain: flags&flagRetain != 0, ExpiresAt: timeOf(expires),
+	}
+}
+
+// entry unpacks one entry; body is the unpacked body row or nil.
+func (u *unpacker) entry(before uint64, body []byte) session.Entry {
+	flags := u.byte()
+	e := session.Entry{Seq: before + u.uvarint(), QoS: codec.QoS(flags & flagQoS), Retain: flags&flagRetain != 0}
+	n := u.uvarint()
+	if n > uint64(len(u.b)) {
+		u.fail()
+		return e
+	}
+	for range n {
+		e.SubscriptionIDs = append(e.SubscriptionIDs, uint32(u.uvarint()))
+	}
+	e.Share = string(u.bytes())
+	if flags&flagShared == 0 {
+		e.Message = u.message()
+		return e
+	}
+	at := u.uvarint()
+	if at >= uint64(len(body)) {
+		u.fail()
+		return e
+	}
+	m := unpacker{b: body[at:]}
+	e.Message = m.message()
+	u.failed = u.failed || m.failed
+	return e
+}
+
+// unpackRun appends the entries of a run with Seq >= from. body is the stored
+// body row that it refers to, or nil.
+func unpackRun(dst []session.Entry, run, body []byte, from uint64) ([]session.Entry, error) {
+	b, err := openPacked(run)
+	if err != nil {
+		return dst, err
+	}
+	if body != nil {
+		if body, err = openPacked(body); err != nil {
+			return dst, err
+		}
+	}
+	u := unpacker{b: b}
+	before := uint64(0)
+	for len(u.b) > 0 {
+		e := u.entry(before, body)
+		if u.failed {
+			return dst, ErrDamaged
+		}
+		if before = e.Seq; e.Seq >= from {
+			dst = append(dst, e)
+		}
+	}
+	return dst, nil
+}
+
+func unpackMessage(b []byte) (*session.Message, error) {
+	b, err := openPacked(b)
+	if err != nil {
+		return nil, err
+	}
+	u := unpacker{b: b}
+	m := u.message()
+	if u.failed || len(u.b) > 0 {
+		return nil, ErrDamaged
+	}
+	return m, nil
+}
+
+// appendWill packs a Will; its due time has a column of its own.
+func appendWill(dst []byte, w *session.Will) []byte {
+	dst = startPacked(dst)
+	dst = binary.AppendUvarint(dst, uint64(w.DelaySeconds))
+	expiry := uint64(0) // 0: none; else one more
+	if w.HasMessageExpiry {
+		expiry = uint64(w.MessageExpirySeconds) + 1
+	}
+	dst = binary.AppendUvarint(dst, expiry)
+	return finishPacked(appendMessage(dst, w.Message))
+}
+
+func unpackWill(b []byte, dueAt int64) (*session.Will, error) {
+	b, err := openPacked(b)
+	if err != nil {
+		return nil, err
+	}
+	u := unpacker{b: b}
+	w := session.Will{DelaySeconds: uint32(u.uvarint()), DueAt: timeOf(dueAt)}
+	if expiry := u.uvarint(); expiry > 0 {
+		w.HasMessageExpiry, w.MessageExpirySeconds = true, uint32(expiry-1)
+	}
+	w.Message = u.message()
+	if u.failed || len(u.b) > 0 {
+		return nil, ErrDamaged
+	}
+	return &w, nil
+}
+
+func clone(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return append([]byte(nil), b...)
+}
+
+// unixMilli and timeOf turn times into what is stored; 0 is the zero time.
+func unixMilli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func timeOf(milli int64) time.Time {
+	if milli == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(milli)
+}
+
+// Options of a subscription in one number.
+func packOptions(s *session.Subscription) int64 {
+	o := int64(s.QoS) | int64(s.RetainHandling)<<4
+	if s.NoLocal {
+		o |= 0x04
+	}
+	if s.RetainAsPublished {
+		o |= 0x08
+	}
+	return o
+}
+
+func unpackOptions(s *session.Subscription, o int64) {
+	s.QoS, s.NoLocal, s.RetainAsPublished = codec.QoS(o&3), o&0x04 != 0, o&0x08 != 0
+	s.RetainHandling = byte(o >> 4 & 3)
+}

@@ -1,0 +1,142 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// applicationID marks the file as ours: "PMQ1". PRAGMA application_id.
+const applicationID = 0x504D5131
+
+// migrations bring a database from the version that is their index to the next.
+// PRAGMA user_version holds the version. They are only ever added to.
+var migrations = []string{`
+CREATE TABLE meta (
+	key   TEXT PRIMARY KEY,
+	value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Times are Unix milliseconds; 0: none.
+CREATE TABLE session (
+	id         INTEGER PRIMARY KEY,
+	client_id  BLOB NOT NULL,
+	user_name  BLOB NOT NULL,
+	version    INTEGER NOT NULL,
+	expiry     INTEGER NOT NULL,
+	connected  INTEGER NOT NULL,
+	expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE subscription (
+	session INTEGER NOT NULL REFERENCES session (id),
+	filter  BLOB NOT NULL,
+	options INTEGER NOT NULL,
+	sub_id  INTEGER NOT NULL,
+	PRIMARY KEY (session, filter)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE state (
+	session INTEGER PRIMARY KEY REFERENCES session (id),
+	data    BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE will (
+	session INTEGER PRIMARY KEY REFERENCES session (id),
+	due_at  INTEGER NOT NULL,
+	data    BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE retained (
+	topic   BLOB PRIMARY KEY,
+	version INTEGER NOT NULL,
+	data    BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE run (
+	id      INTEGER PRIMARY KEY,
+	session INTEGER NOT NULL REFERENCES session (id),
+	first   INTEGER NOT NULL,
+	last    INTEGER NOT NULL,
+	bytes   INTEGER NOT NULL,
+	body    INTEGER,
+	data    BLOB NOT NULL
+) STRICT;
+CREATE INDEX run_of_session ON run (session, first, last, bytes);
+
+CREATE TABLE body (
+	id   INTEGER PRIMARY KEY,
+	data BLOB NOT NULL
+) STRICT;
+CREATE TABLE body_ref (
+	id   INTEGER PRIMARY KEY,
+	refs INTEGER NOT NULL
+) STRICT;
+`}
+
+// migrate creates the schema or brings it to the newest version. It touches
+// nothing in a file that is not ours or is newer than this program.
+func migrate(c *sqlite3.Conn) error {
+	app, err := queryInt(c, "PRAGMA application_id")
+	if err != nil {
+		return err
+	}
+	version, err := queryInt(c, "PRAGMA user_version")
+	if err != nil {
+		return err
+	}
+	tables, err := queryInt(c, "SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return err
+	}
+	fresh := app == 0 && version == 0 && tables == 0
+	switch {
+	case !fresh && app != applicationID:
+		return fmt.Errorf("not a PromptMQ database: application_id is %#x, expected %#x", app, applicationID)
+	case version > int64(len(migrations)):
+		return fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
+	}
+	for ; version < int64(len(migrations)); version++ {
+		script := fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			migrations[version], applicationID, version+1)
+		if err := c.Exec(script); err != nil {
+			rollback(c)
+			return fmt.Errorf("migrating the schema to version %d: %w", version+1, err)
+		}
+	}
+	return nil
+}
+
+func rollback(c *sqlite3.Conn) {
+	if !c.GetAutocommit() { // SQLITE_FULL and the like have rolled back already
+		_ = c.Exec("ROLLBACK") // fails only if there is nothing to roll back
+	}
+}
+
+func queryInt(c *sqlite3.Conn, sql string) (int64, error) {
+	text, err := queryText(c, sql)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	if _, err := fmt.Sscan(text, &n); err != nil {
+		return 0, fmt.Errorf("%s: %q is no number", sql, text)
+	}
+	return n, nil
+}
+
+// queryText returns the first column of the first row.
+func queryText(c *sqlite3.Conn, sql string) (string, error) {
+	s, _, err := c.Prepare(sql)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = s.Close() }() // its error is that of Step
+	if !s.Step() {
+		if err := s.Err(); err != nil {
+			return "", err
+		}
+		return "", fmt.Errorf("%s: no row", sql)
+	}
+	return s.ColumnText(0), nil
+}
