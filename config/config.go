@@ -1,8 +1,6 @@
 package config
 
 import (
-	"time"
-
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/store"
 )
@@ -34,18 +32,9 @@ type Metrics struct {
 // Default returns the settings that hold when nothing is said.
 func Default() *Config {
 	return &Config{
-		Log:    Log{Level: "info", Format: "json"},
-		Broker: broker.DefaultOptions(),
-		Store: store.Options{
-			DataDir:     "./data",
-			CacheSize:   75000,
-			TempStore:   "MEMORY",
-			MmapSize:    256 << 20,
-			BusyTimeout: 30 * time.Second,
-			Synchronous: "FULL",
-			JournalMode: "WAL",
-			ForeignKeys: true,
-		},
+		Log:     Log{Level: "info", Format: "json"},
+		Broker:  broker.DefaultOptions(),
+		Store:   store.DefaultOptions(),
 		Metrics: Metrics{Enabled: true, Bind: "0.0.0.0:9090", Path: "/metrics"},
 		origins: make(map[string]Origin),
 	}

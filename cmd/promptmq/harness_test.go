@@ -111,8 +111,9 @@ type server struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond
-	records []record
-	other   []string // lines on standard error that are no log records
+	lines   []string // of standard error, as they came
+	records []record // those that are log records
+	other   []string // those that are not
 	ended   bool
 }
 
@@ -163,7 +164,7 @@ func (s *server) begin() {
 	s.mqtt, s.ws, s.metrics = "", "", ""
 	s.exited = make(chan struct{})
 	s.changed = sync.NewCond(&s.mu)
-	s.records, s.other, s.ended = nil, nil, false
+	s.lines, s.records, s.other, s.ended = nil, nil, nil, false
 	go s.readLog(stderr)
 
 	s.waitLog("ready")
@@ -190,6 +191,7 @@ func (s *server) readLog(stderr io.Reader) {
 		var r record
 		err := json.Unmarshal(lines.Bytes(), &r)
 		s.mu.Lock()
+		s.lines = append(s.lines, lines.Text())
 		if err == nil {
 			s.records = append(s.records, r)
 		} else {
@@ -233,7 +235,7 @@ func (s *server) waitLog(msg string) record {
 			}
 		}
 		if s.ended || late {
-			s.t.Fatalf("no %q in the log; ended: %v\n%v\n%s", msg, s.ended, s.records, strings.Join(s.other, "\n"))
+			s.t.Fatalf("no %q in the log; ended: %v", msg, s.ended)
 		}
 	}
 }
@@ -307,7 +309,7 @@ func (s *server) cleanup() {
 	if s.t.Failed() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.t.Logf("log: %v\n%s", s.records, strings.Join(s.other, "\n"))
+		s.t.Logf("standard error of the server:\n%s", strings.Join(s.lines, "\n"))
 	}
 }
 

@@ -73,7 +73,10 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 	if err := logStore(log, cfg.Store.DataDir, db); err != nil {
 		return err
 	}
-	counters.Gauge("promptmq_storage_size_bytes", func() float64 { return float64(db.Stats().FileBytes) })
+	counters.Gauge("promptmq_storage_size_bytes", func() float64 {
+		stats := db.Stats()
+		return float64(stats.FileBytes + stats.WALBytes)
+	})
 
 	cfg.Broker.Logger, cfg.Broker.Metrics = log, counters
 	b, err := broker.New(cfg.Broker, db)
