@@ -103,6 +103,9 @@ type Loaded struct {
 	Subscriptions []Subscription
 	// State is the encoded State; empty: the zero State.
 	State []byte
+	// FirstSeq is the lowest Seq in the stored queue that may not be done,
+	// as far as an index tells; 0: none.
+	FirstSeq uint64
 	// NextSeq is one more than the highest Seq in the stored queue; 0: none.
 	NextSeq uint64
 	// QueuedBytes is the sum of Entry.Bytes over the stored queue, as far as

@@ -15,8 +15,8 @@ type State struct {
 	Sent uint64
 	// Next is the Seq of the next new entry, as far as it was known.
 	Next uint64
-	// Done are entries at or above Floor that are done, ascending.
-	Done []uint64
+	// Done are the entries above Floor that are done.
+	Done ranges
 	// Released are the entries whose PUBREC was received and PUBCOMP was
 	// not, ascending: PUBREL is to be sent for them.
 	Released []uint64
@@ -35,21 +35,22 @@ func (s *State) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, s.Floor)
 	dst = binary.AppendUvarint(dst, s.Sent)
 	dst = binary.AppendUvarint(dst, s.Next)
-	dst = appendSeqs(dst, s.Floor, s.Done)
-	dst = appendSeqs(dst, s.Floor, s.Released)
+	dst = binary.AppendUvarint(dst, uint64(len(s.Done)))
+	from := s.Floor
+	for _, r := range s.Done {
+		dst = binary.AppendUvarint(dst, r.first-from)
+		dst = binary.AppendUvarint(dst, r.last-r.first)
+		from = r.last
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Released)))
+	from = s.Floor
+	for _, seq := range s.Released {
+		dst = binary.AppendUvarint(dst, seq-from)
+		from = seq
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.Received)))
 	for _, id := range s.Received {
 		dst = binary.BigEndian.AppendUint16(dst, id)
-	}
-	return dst
-}
-
-// appendSeqs writes ascending Seqs as differences: one byte each as a rule.
-func appendSeqs(dst []byte, from uint64, seqs []uint64) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(seqs)))
-	for _, seq := range seqs {
-		dst = binary.AppendUvarint(dst, seq-from)
-		from = seq
 	}
 	return dst
 }
@@ -65,10 +66,10 @@ func (s *State) Decode(b []byte) error {
 	}
 	r := stateReader{b: b[1:]}
 	s.Floor, s.Sent, s.Next = r.uvarint(), r.uvarint(), r.uvarint()
-	s.Done = r.seqs(s.Floor)
+	s.Done = r.ranges(s.Floor)
 	s.Released = r.seqs(s.Floor)
 	n := r.uvarint()
-	if r.failed || n*2 != uint64(len(r.b)) || n > 65535 {
+	if r.failed || n > 65535 || n*2 != uint64(len(r.b)) {
 		return errState
 	}
 	for ; len(r.b) > 0; r.b = r.b[2:] {
@@ -95,20 +96,105 @@ func (r *stateReader) uvarint() uint64 {
 	return v
 }
 
-func (r *stateReader) seqs(from uint64) []uint64 {
+// count reads a number of items that each take at least one byte.
+func (r *stateReader) count() uint64 {
 	n := r.uvarint()
-	if n > uint64(len(r.b)) { // at least one byte each
+	if n > uint64(len(r.b)) {
 		r.failed = true
-		return nil
+		return 0
 	}
+	return n
+}
+
+func (r *stateReader) seqs(from uint64) []uint64 {
 	var seqs []uint64
-	for range n {
+	for range r.count() {
 		seq := from + r.uvarint()
-		if seq < from || (len(seqs) > 0 && seq == from) {
+		if seq < from {
 			r.failed = true
 			return nil
 		}
 		seqs, from = append(seqs, seq), seq
 	}
 	return seqs
+}
+
+func (r *stateReader) ranges(from uint64) ranges {
+	var done ranges
+	for range r.count() {
+		first := from + r.uvarint()
+		last := first + r.uvarint()
+		if first < from || last < first {
+			r.failed = true
+			return nil
+		}
+		done, from = append(done, seqRange{first, last}), last
+	}
+	return done
+}
+
+// ranges is an ascending set of Seqs. Clients acknowledge nearly in order, so
+// it holds few ranges even when one old message stays unacknowledged.
+type ranges []seqRange
+
+type seqRange struct{ first, last uint64 }
+
+// add puts seq, which is not in the set, into it.
+func (s *ranges) add(seq uint64) {
+	r := *s
+	i := len(r)
+	for i > 0 && r[i-1].first > seq {
+		i--
+	}
+	joinsLeft := i > 0 && r[i-1].last+1 == seq
+	joinsRight := i < len(r) && seq+1 == r[i].first
+	switch {
+	case joinsLeft && joinsRight:
+		r[i-1].last = r[i].last
+		r = append(r[:i], r[i+1:]...)
+	case joinsLeft:
+		r[i-1].last = seq
+	case joinsRight:
+		r[i].first = seq
+	default:
+		r = append(r, seqRange{})
+		copy(r[i+1:], r[i:])
+		r[i] = seqRange{seq, seq}
+	}
+	*s = r
+}
+
+// trim forgets what is below floor.
+func (s *ranges) trim(floor uint64) {
+	r := *s
+	n := 0
+	for n < len(r) && r[n].last < floor {
+		n++
+	}
+	r = append(r[:0], r[n:]...)
+	if len(r) > 0 && r[0].first < floor {
+		r[0].first = floor
+	}
+	*s = r
+}
+
+func (s ranges) has(seq uint64) bool {
+	for i := len(s) - 1; i >= 0 && s[i].last >= seq; i-- {
+		if s[i].first <= seq {
+			return true
+		}
+	}
+	return false
+}
+
+// within counts the members in [from, to).
+func (s ranges) within(from, to uint64) uint64 {
+	var n uint64
+	for _, r := range s {
+		first, end := max(r.first, from), min(r.last+1, to)
+		if first < end {
+			n += end - first
+		}
+	}
+	return n
 }

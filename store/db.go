@@ -2,82 +2,336 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/x0a1b/promptmq/session"
 )
 
-// Options say where the database is and how SQLite is set.
+// fileName is the database in the data directory.
+const fileName = "promptmq.db"
+
+// pageSize is that of new databases, in bytes: docs/decisions.md has the
+// figures that chose it.
+const pageSize = 8192
+
+// fullCheckMax is the largest file, in bytes, of which every page is checked at
+// start; of a larger one the header and the schema are.
+const fullCheckMax = 256 << 20
+
+// Options are the settings of a store.
 type Options struct {
-	// DataDir is the directory of the database; it is created when missing.
 	DataDir string
-	// CacheSize is PRAGMA cache_size: pages, or KiB when negative.
-	CacheSize int
-	// TempStore is DEFAULT, FILE or MEMORY.
-	TempStore string
-	// MmapSize is so many bytes of the file to map instead of read.
-	MmapSize int64
-	// BusyTimeout is how long to wait for a lock of another process.
+	// CacheSize is PRAGMA cache_size: pages, or KiB if negative.
+	CacheSize   int
+	TempStore   string // DEFAULT, FILE or MEMORY
+	MmapSize    int64  // bytes
 	BusyTimeout time.Duration
-	// Synchronous is OFF, NORMAL, FULL or EXTRA.
-	Synchronous string
-	// JournalMode is WAL, DELETE, TRUNCATE, PERSIST, MEMORY or OFF.
-	JournalMode string
+	Synchronous string // OFF, NORMAL, FULL or EXTRA
+	JournalMode string // WAL, DELETE, TRUNCATE, PERSIST or MEMORY
 	ForeignKeys bool
-	// VFS is the name of a registered go-sqlite3 VFS; empty: the operating system's.
-	VFS string
 }
 
-// DefaultOptions returns the options of a broker that nobody configured.
+// DefaultOptions returns the settings a store has when nothing is said: nothing
+// that was acknowledged is lost in a power cut, and caches stay moderate.
 func DefaultOptions() Options {
 	return Options{
-		DataDir: "./data", CacheSize: 75000, TempStore: "MEMORY", MmapSize: 256 << 20,
-		BusyTimeout: 30 * time.Second, Synchronous: "FULL", JournalMode: "WAL", ForeignKeys: true,
+		DataDir:     "./data",
+		CacheSize:   -65536, // 64 MiB
+		TempStore:   "MEMORY",
+		MmapSize:    256 << 20,
+		BusyTimeout: 30 * time.Second,
+		Synchronous: "FULL",
+		JournalMode: "WAL",
+		ForeignKeys: true,
 	}
 }
 
-// Stats are counters of a DB since Open and the sizes of its files.
+// A DB is an open store. Apply is for one goroutine at a time, Page for any.
+type DB struct {
+	o    Options
+	path string
+	lock *os.File
+
+	// Owned by the caller of Load, Apply and Close.
+	w        *sqlite3.Conn
+	stmts    statements
+	packer   packer
+	reserved int64 // Session IDs below it are noted as used
+
+	readMu sync.Mutex // guards the following
+	r      *sqlite3.Conn
+	page   *sqlite3.Stmt
+	body   *sqlite3.Stmt
+
+	commits, rows atomic.Uint64
+	closed        atomic.Bool
+}
+
+// Stats are figures of a store since it was opened.
 type Stats struct {
 	FileBytes, WALBytes  int64
 	Commits, RowsWritten uint64
-	CheckpointFailures   uint64
 }
 
-// A DB is an open database.
-type DB struct{}
-
-var errSkeleton = errors.New("store: not written yet")
-
-// ErrFull says that the disk or the database is full.
-var ErrFull = errors.New("store: full")
-
-// IsFull reports whether err says that the disk or the database is full.
-func IsFull(err error) bool { return errors.Is(err, ErrFull) }
-
-// Open opens the database, or creates it.
-func Open(o Options) (*DB, error) { return nil, errSkeleton }
-
-// Load reads everything but the queues.
-func (db *DB) Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error {
-	return errSkeleton
+// Open opens the store in o.DataDir, or makes one if there is no file. It
+// returns only when what the last process left is checked and checkpointed. A
+// file that is damaged, newer than this program or not a store is an error,
+// and stays as it is.
+func Open(o Options) (db *DB, err error) {
+	db = &DB{o: o, path: filepath.Join(o.DataDir, fileName)}
+	defer func() {
+		if err != nil {
+			db.release()
+			err = fmt.Errorf("%s: %w", db.path, err)
+		}
+	}()
+	if err := db.prepareFiles(); err != nil {
+		return nil, err
+	}
+	if db.w, err = db.connect(); err != nil {
+		return nil, err
+	}
+	if err := db.check(); err != nil {
+		return nil, err
+	}
+	if err := migrate(db.w); err != nil {
+		return nil, err
+	}
+	if err := db.stmts.prepare(db.w); err != nil {
+		return nil, err
+	}
+	if db.reserved, err = db.readReserved(); err != nil {
+		return nil, err
+	}
+	return db, db.secureFiles()
 }
 
-// NextID is the first incarnation number never used before.
-func (db *DB) NextID() session.ID { return 0 }
-
-// Apply writes b in one transaction.
-func (db *DB) Apply(b *session.Batch) error { return errSkeleton }
-
-// Page reads entries with from <= Seq in order.
-func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error) {
-	return nil, errSkeleton
+// prepareFiles makes the directory, takes the lock, and makes a new database
+// beside its place if there is none: a file at that place is never half made.
+func (db *DB) prepareFiles() error {
+	if err := os.MkdirAll(db.o.DataDir, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockFile(filepath.Join(db.o.DataDir, "promptmq.lock"))
+	if err != nil {
+		return err
+	}
+	db.lock = lock
+	info, err := os.Stat(db.path)
+	switch {
+	case err == nil && info.Size() == 0:
+		return errors.New("the file is empty: it was damaged; remove it to start with an empty store")
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return createDatabase(db.path)
 }
 
-// Pragmas returns the settings as SQLite reports them.
-func (db *DB) Pragmas() (map[string]string, error) { return nil, errSkeleton }
+func createDatabase(path string) error {
+	next := path + ".new"
+	for _, leftover := range []string{next, next + "-journal"} {
+		if err := os.Remove(leftover); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.OpenFile(next, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	c, err := sqlite3.OpenFlags(fileURI(next), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
+	if err != nil {
+		return err
+	}
+	err = c.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA synchronous = FULL", pageSize))
+	if err == nil {
+		err = migrate(c)
+	}
+	if err := errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
 
-// Stats returns counters and sizes.
-func (db *DB) Stats() Stats { return Stats{} }
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
 
-// Close closes the database.
-func (db *DB) Close() error { return nil }
+// secureFiles keeps others from reading what SQLite made, and makes the names
+// of those files durable.
+func (db *DB) secureFiles() error {
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := os.Chmod(db.path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return syncDir(db.o.DataDir)
+}
+
+// fileURI escapes what means something in a URI.
+func fileURI(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
+}
+
+// connect opens a connection and gives it its settings.
+func (db *DB) connect() (*sqlite3.Conn, error) {
+	c, err := sqlite3.OpenFlags(fileURI(db.path), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.configure(c); err != nil {
+		_ = c.Close() // the first error is the one that tells
+		return nil, err
+	}
+	return c, nil
+}
+
+// A setting is a PRAGMA, the value asked for, and what reading it back gives.
+type setting struct{ name, value, effective string }
+
+func (db *DB) settings() []setting {
+	o := &db.o
+	number := func(n int64) string { return fmt.Sprint(n) }
+	s := []setting{
+		{"busy_timeout", number(o.BusyTimeout.Milliseconds()), ""},
+		{"journal_mode", o.JournalMode, strings.ToLower(o.JournalMode)},
+		{"synchronous", o.Synchronous, map[string]string{"OFF": "0", "NORMAL": "1", "FULL": "2", "EXTRA": "3"}[o.Synchronous]},
+		{"cache_size", number(int64(o.CacheSize)), ""},
+		{"temp_store", o.TempStore, map[string]string{"DEFAULT": "0", "FILE": "1", "MEMORY": "2"}[o.TempStore]},
+		{"mmap_size", number(o.MmapSize), ""},
+		{"foreign_keys", map[bool]string{false: "0", true: "1"}[o.ForeignKeys], ""},
+	}
+	for i := range s {
+		if s[i].effective == "" {
+			s[i].effective = s[i].value
+		}
+	}
+	return s
+}
+
+// configure sets every PRAGMA and reads it back.
+func (db *DB) configure(c *sqlite3.Conn) error {
+	if err := c.Exec(fmt.Sprintf("PRAGMA page_size = %d", pageSize)); err != nil {
+		return err
+	}
+	for _, s := range db.settings() {
+		if err := c.Exec(fmt.Sprintf("PRAGMA %s = %s", s.name, s.value)); err != nil {
+			return fmt.Errorf("PRAGMA %s = %s: %w", s.name, s.value, err)
+		}
+		got, err := queryText(c, "PRAGMA "+s.name)
+		if err != nil {
+			return err
+		}
+		if got != s.effective {
+			return fmt.Errorf("PRAGMA %s: asked for %s, SQLite has %s", s.name, s.value, got)
+		}
+	}
+	return nil
+}
+
+// check brings what the last process left into the file and looks for damage,
+// before anything is acknowledged on top of it. Without the checkpoint, what a
+// dying process wrote and failed to sync could be read, acknowledged upon, and
+// lost by the next power cut.
+func (db *DB) check() error {
+	if _, _, err := db.w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if db.Stats().FileBytes > fullCheckMax {
+		_, err := queryInt(db.w, "SELECT count(*) FROM sqlite_schema")
+		return err
+	}
+	result, err := queryText(db.w, "PRAGMA quick_check(1)")
+	if err != nil {
+		return fmt.Errorf("quick_check: %w", err)
+	}
+	if result != "ok" {
+		return fmt.Errorf("quick_check: %s", result)
+	}
+	return nil
+}
+
+// Pragmas returns the settings as SQLite has them.
+func (db *DB) Pragmas() (map[string]string, error) {
+	all := make(map[string]string)
+	for _, name := range []string{"cache_size", "temp_store", "mmap_size", "busy_timeout", "synchronous",
+		"journal_mode", "foreign_keys", "page_size"} {
+		v, err := queryText(db.w, "PRAGMA "+name)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = v
+	}
+	return all, nil
+}
+
+// Stats may be called by any goroutine.
+func (db *DB) Stats() Stats {
+	s := Stats{Commits: db.commits.Load(), RowsWritten: db.rows.Load()}
+	if info, err := os.Stat(db.path); err == nil {
+		s.FileBytes = info.Size()
+	}
+	if info, err := os.Stat(db.path + "-wal"); err == nil {
+		s.WALBytes = info.Size()
+	}
+	return s
+}
+
+// NextID returns a Session ID above all that were ever stored.
+func (db *DB) NextID() session.ID { return session.ID(db.reserved) }
+
+func (db *DB) readReserved() (int64, error) {
+	return queryInt(db.w, "SELECT coalesce((SELECT value FROM meta WHERE key = 'next_session'), 1)")
+}
+
+// Close checkpoints and closes the store.
+func (db *DB) Close() error {
+	if db.closed.Swap(true) {
+		return nil
+	}
+	_, _, err := db.w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	return errors.Join(err, db.release())
+}
+
+// release closes what is open.
+func (db *DB) release() error {
+	var errs []error
+	db.readMu.Lock()
+	defer db.readMu.Unlock()
+	for _, c := range []*sqlite3.Conn{db.r, db.w} {
+		if c != nil {
+			for s := range c.Stmts() {
+				errs = append(errs, s.Close())
+			}
+			errs = append(errs, c.Close())
+		}
+	}
+	if db.lock != nil {
+		errs = append(errs, db.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// IsFull reports whether an error of Apply means that there is no space.
+func IsFull(err error) bool { return errors.Is(err, sqlite3.FULL) }

@@ -1,0 +1,427 @@
+package session
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// deliverState is the Server → Client half: the queue of QoS 1 and 2 messages.
+//
+// Every entry below floor is done. From floor on, an entry is in memory (in
+// queue), awaits PUBCOMP (in released), is done (in done), or is on disk only
+// (from diskFrom to next). A Session that is not Durable has all in memory.
+type deliverState struct {
+	queue    []queued // ascending Seq; a nil Message is done. queue[0] is not.
+	ring     []queued // the memory that queue moves through
+	released []uint64 // ascending
+	done     ranges   // only kept while Durable
+	floor    uint64
+	sent     uint64
+	diskFrom uint64
+	next     uint64
+
+	queueLen    int   // entries not done, wherever they are
+	queueBytes  int64 // their bytes; of those on disk as far as known
+	windowBytes int   // bytes of queue
+	// doubtful is how many of the next paged entries may have been sent
+	// before a crash, so that they must carry DUP.
+	doubtful int
+
+	// The connection attached now.
+	attached       bool
+	cursor         int // index in queue of the next entry to send on it
+	inflight       int // sent on it and not done
+	receiveMaximum int
+	packetBytesMax int
+	paging         bool
+}
+
+type queued struct {
+	Entry
+	sentBefore bool // on this or an earlier connection
+}
+
+// packetIDs is the number of Packet Identifiers.
+const packetIDs = 65535
+
+// PacketID returns the Packet Identifier that belongs to a Seq. It is a
+// function of the Seq so that storing the entry stores the identifier too.
+func PacketID(seq uint64) uint16 { return uint16((seq-1)%packetIDs) + 1 }
+
+// seqOf returns the only Seq in [floor, floor+65535) that belongs to packetID.
+func (s *Session) seqOf(packetID uint16) uint64 {
+	at := (s.floor - 1) % packetIDs
+	ahead := (uint64(packetID-1) + packetIDs - at) % packetIDs
+	return s.floor + ahead
+}
+
+func (s *Session) restoreQueue(st *State, l *Loaded) {
+	s.next = max(st.Next, l.NextSeq, st.Floor)
+	s.floor, s.sent = st.Floor, min(st.Sent, s.next)
+	s.done, s.released = st.Done, st.Released
+	s.diskFrom = s.floor
+	if l.FirstSeq > s.diskFrom {
+		s.diskFrom = l.FirstSeq
+	}
+	if l.NextSeq <= s.diskFrom {
+		s.diskFrom = s.next
+	}
+	s.queueLen = len(s.released) + int(s.onDisk())
+	s.queueBytes = int64(l.QueuedBytes)
+	if l.Record.Connected { // the broker died: what was on the wire is not known
+		s.doubtful = s.limits.Inflight
+	}
+	s.advanceFloor()
+}
+
+// onDisk counts the entries not done that are on disk only, as far as known.
+func (s *Session) onDisk() uint64 {
+	n := s.next - s.diskFrom - s.done.within(s.diskFrom, s.next)
+	for _, seq := range s.released {
+		if seq >= s.diskFrom {
+			n--
+		}
+	}
+	return n
+}
+
+// Full reports whether the queue has reached its limits.
+func (s *Session) Full() bool {
+	return s.queueLen >= s.limits.QueueMessages || s.queueBytes >= s.limits.QueueBytes
+}
+
+// QueueLen is the number of messages queued or on their way to the Client.
+func (s *Session) QueueLen() int { return s.queueLen }
+
+// Spilled reports whether entries wait on disk only.
+func (s *Session) Spilled() bool { return s.diskFrom < s.next }
+
+// Attached reports whether a Network Connection takes what is delivered.
+func (s *Session) Attached() bool { return s.attached }
+
+// Attach makes a Network Connection take the queue: PUBREL and then PUBLISH
+// packets that were sent before and not acknowledged are sent again in order
+// with their Packet Identifiers. [MQTT-4.4.0-1] [MQTT-4.6.0-1]
+// receiveMaximum is the Client's, packetBytesMax its Maximum Packet Size; 0: none.
+func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.Time, fx *Effects) {
+	s.attached, s.cursor, s.inflight, s.paging = true, 0, 0, false
+	s.receiveMaximum = min(int(receiveMaximum), s.limits.Inflight)
+	s.packetBytesMax = int(packetBytesMax)
+	for _, seq := range s.released {
+		s.inflight++
+		fx.Sends = append(fx.Sends, Send{PacketID: PacketID(seq), AfterCommit: true})
+	}
+	s.pump(now, fx)
+}
+
+// Detach notes that the Network Connection is gone.
+func (s *Session) Detach() {
+	s.attached, s.inflight, s.cursor, s.paging = false, 0, 0, false
+}
+
+// Deliver queues an entry (its Seq is assigned here) and sends what may be sent.
+func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
+	e.Seq = s.next
+	s.next++
+	s.queueLen++
+	bytes := e.Bytes()
+	s.queueBytes += int64(bytes)
+	if s.Durable() {
+		fx.Entries = append(fx.Entries, e)
+		if s.diskFrom < e.Seq || s.windowFull(bytes) {
+			if s.attached {
+				s.wantPage(fx)
+			}
+			return
+		}
+	}
+	s.diskFrom = s.next
+	s.windowBytes += bytes
+	s.push(queued{Entry: e})
+	s.pump(now, fx)
+}
+
+func (s *Session) windowFull(bytes int) bool {
+	return len(s.queue) > 0 &&
+		(len(s.queue) >= s.limits.WindowMessages || s.windowBytes+bytes > s.limits.WindowBytes)
+}
+
+// pump sends from the queue as far as the send quota reaches. [MQTT-3.3.4-9] [MQTT-4.9.0-2]
+func (s *Session) pump(now time.Time, fx *Effects) {
+	if !s.attached {
+		return
+	}
+	for s.cursor < len(s.queue) && s.inflight < s.receiveMaximum {
+		q := &s.queue[s.cursor]
+		if q.Message == nil {
+			s.cursor++
+			continue
+		}
+		if q.Seq-s.floor >= packetIDs { // its Packet Identifier is still in use [MQTT-2.2.1-4]
+			break
+		}
+		if !q.sentBefore && q.Message.Expired(now) { // [MQTT-3.3.2-5] [MQTT-4.3.3-7]
+			fx.Expired++
+			s.finish(s.cursor, fx)
+			continue
+		}
+		if s.packetBytesMax > 0 && publishBytes(&q.Entry, s.Version, now) > s.packetBytesMax { // [MQTT-3.1.2-25]
+			fx.TooLarge++
+			s.finish(s.cursor, fx)
+			continue
+		}
+		s.sendEntry(q, fx)
+	}
+	s.wantPage(fx)
+}
+
+func (s *Session) sendEntry(q *queued, fx *Effects) {
+	fx.Sends = append(fx.Sends, Send{
+		Message: q.Message, PacketID: PacketID(q.Seq), QoS: q.QoS,
+		Dup: q.sentBefore, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
+		AfterCommit: q.QoS == 2 && s.Durable(),
+	})
+	q.sentBefore = true
+	s.inflight++
+	s.cursor++
+	s.sent = max(s.sent, q.Seq+1)
+}
+
+// wantPage asks for stored entries when those in memory run out.
+func (s *Session) wantPage(fx *Effects) {
+	if s.attached && !s.paging && s.diskFrom < s.next && len(s.queue)-s.cursor <= s.limits.WindowMessages/2 {
+		s.paging, fx.Page = true, true
+	}
+}
+
+// PageFrom returns what Paged must be given next: entries with from <= Seq <
+// upTo, all of which were handed to the commit group before this call.
+func (s *Session) PageFrom() (from, upTo uint64) { return s.diskFrom, s.next }
+
+// Paged takes stored entries, read in answer to Effects.Page. If there are
+// none, everything before upTo is done.
+func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects) {
+	s.paging = false
+	for i := range entries {
+		e := &entries[i]
+		if e.Seq < s.diskFrom || e.Seq >= s.next {
+			continue
+		}
+		s.skipTo(e.Seq)
+		s.diskFrom = e.Seq + 1
+		if s.done.has(e.Seq) || slices.Contains(s.released, e.Seq) {
+			continue
+		}
+		q := queued{Entry: *e, sentBefore: e.Seq < s.sent}
+		if s.doubtful > 0 {
+			s.doubtful--
+			q.sentBefore = true
+		}
+		s.windowBytes += e.Bytes()
+		s.push(q)
+	}
+	if len(entries) == 0 {
+		s.skipTo(upTo)
+		s.diskFrom = max(s.diskFrom, upTo)
+	}
+	s.advanceFloor()
+	s.pump(now, fx)
+}
+
+// skipTo corrects the length for Seqs that turned out not to be stored.
+func (s *Session) skipTo(seq uint64) {
+	if seq <= s.diskFrom {
+		return
+	}
+	missing := int(seq - s.diskFrom - s.done.within(s.diskFrom, seq))
+	for _, r := range s.released {
+		if r >= s.diskFrom && r < seq {
+			missing--
+		}
+	}
+	s.queueLen -= missing
+}
+
+// find returns the index in queue of the entry with this Packet Identifier
+// that was sent on the attached connection, or -1.
+func (s *Session) find(packetID uint16) int {
+	seq := s.seqOf(packetID)
+	i := sort.Search(len(s.queue), func(i int) bool { return s.queue[i].Seq >= seq })
+	if i >= s.cursor || s.queue[i].Seq != seq || s.queue[i].Message == nil {
+		return -1
+	}
+	return i
+}
+
+// ReceivePuback completes a QoS 1 delivery, whatever its Reason Code
+// [MQTT-4.4.0-2], and reports whether there was one. A PUBACK for a QoS 2
+// message is not an acknowledgement of it.
+func (s *Session) ReceivePuback(packetID uint16, now time.Time, fx *Effects) (found bool) {
+	i := s.find(packetID)
+	if i < 0 || s.queue[i].QoS != 1 {
+		return false
+	}
+	s.inflight--
+	s.finish(i, fx)
+	s.pump(now, fx)
+	return true
+}
+
+// ReceivePubrec moves a QoS 2 delivery on: with a Reason Code of 0x80 or
+// greater it ends it, else PUBREL is to be sent after the commit and PUBLISH
+// never again. [MQTT-4.3.3-4] [MQTT-4.3.3-6] It reports whether there was one.
+func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now time.Time, fx *Effects) (found bool) {
+	seq := s.seqOf(packetID)
+	if slices.Contains(s.released, seq) { // a repeated PUBREC is answered again
+		fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
+		return true
+	}
+	i := s.find(packetID)
+	if i < 0 || s.queue[i].QoS != 2 {
+		return false
+	}
+	if reason >= 0x80 {
+		s.inflight--
+		s.finish(i, fx)
+		s.pump(now, fx)
+		return true
+	}
+	at, _ := slices.BinarySearch(s.released, seq)
+	s.released = slices.Insert(s.released, at, seq)
+	s.queueBytes -= int64(s.queue[i].Bytes())
+	s.forget(i)
+	fx.State = fx.State || s.Durable()
+	fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
+	return true
+}
+
+// ReceivePubcomp completes a QoS 2 delivery and reports whether there was one.
+func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (found bool) {
+	seq := s.seqOf(packetID)
+	i := slices.Index(s.released, seq)
+	if i < 0 {
+		return false
+	}
+	s.released = slices.Delete(s.released, i, i+1)
+	s.inflight--
+	s.queueLen--
+	s.markDone(seq, fx)
+	s.pump(now, fx)
+	return true
+}
+
+// finish ends the delivery of queue[i].
+func (s *Session) finish(i int, fx *Effects) {
+	seq := s.queue[i].Seq
+	s.queueLen--
+	s.queueBytes -= int64(s.queue[i].Bytes())
+	s.forget(i)
+	s.markDone(seq, fx)
+}
+
+// forget drops queue[i] from memory.
+func (s *Session) forget(i int) {
+	s.windowBytes -= s.queue[i].Bytes()
+	s.queue[i] = queued{Entry: Entry{Seq: s.queue[i].Seq}}
+	n := 0
+	for n < len(s.queue) && s.queue[n].Message == nil {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	s.cursor = max(0, s.cursor-n)
+	clear(s.queue[:n])
+	s.queue = s.queue[n:]
+	if len(s.queue) == 0 {
+		s.queue = s.ring[:0]
+	}
+}
+
+// push appends to queue. Finished entries leave at the front, so the slice
+// moves up; it is moved down again when at most half of its memory is in use,
+// which makes a steady flow free of allocation and of long copies.
+func (s *Session) push(q queued) {
+	if len(s.queue) == cap(s.queue) {
+		ring := s.ring
+		if 2*len(s.queue) > cap(ring) {
+			ring = make([]queued, max(4, 2*len(s.queue)))
+		}
+		n := copy(ring[:cap(ring)], s.queue)
+		clear(ring[n:cap(ring)])
+		s.ring, s.queue = ring[:0], ring[:n]
+	}
+	s.queue = append(s.queue, q)
+}
+
+func (s *Session) markDone(seq uint64, fx *Effects) {
+	if s.Durable() {
+		fx.Removed = append(fx.Removed, seq)
+		s.done.add(seq)
+	}
+	s.advanceFloor()
+}
+
+// advanceFloor moves floor to the first entry that is not done.
+func (s *Session) advanceFloor() {
+	floor := s.diskFrom
+	if len(s.queue) > 0 {
+		floor = s.queue[0].Seq
+	}
+	if len(s.released) > 0 {
+		floor = min(floor, s.released[0])
+	}
+	s.floor = floor
+	s.done.trim(floor)
+	for len(s.done) > 0 && s.done[0].first == s.floor { // on disk only, done, and the first
+		s.floor = s.done[0].last + 1
+		s.done.trim(s.floor)
+	}
+	s.diskFrom = max(s.diskFrom, s.floor)
+	if s.queueLen == 0 {
+		s.queueBytes = 0
+	}
+}
+
+// Floor: every queue entry with a lower Seq is done and may be removed.
+func (s *Session) Floor() uint64 { return s.floor }
+
+// TakeShared removes and returns the entries of the Shared Subscription share
+// (empty: of any) that may still go to another member: those never sent and,
+// if sentToo, the QoS 1 messages that were sent and not acknowledged. A QoS 2
+// message whose delivery has started stays. [MQTT-4.8.2-4] [MQTT-4.8.2-5]
+// Only entries in memory are seen.
+func (s *Session) TakeShared(share string, sentToo bool, fx *Effects) []Entry {
+	var taken []Entry
+	for i := 0; i < len(s.queue); i++ {
+		q := &s.queue[i]
+		if q.Message == nil || q.Share == "" || (share != "" && q.Share != share) {
+			continue
+		}
+		if q.sentBefore && (q.QoS == 2 || !sentToo) {
+			continue
+		}
+		taken = append(taken, q.Entry)
+	}
+	for _, e := range taken {
+		i := sort.Search(len(s.queue), func(i int) bool { return s.queue[i].Seq >= e.Seq })
+		if s.attached && i < s.cursor {
+			s.inflight--
+		}
+		s.finish(i, fx)
+	}
+	return taken
+}
+
+// publishBytes is the size of the entry's PUBLISH packet without Topic Alias.
+func publishBytes(e *Entry, v codec.Version, now time.Time) int {
+	p := codec.Publish{
+		QoS: e.QoS, PacketID: 1, Topic: codec.View(e.Message.Topic), Payload: e.Message.Payload,
+		SubscriptionIDs: e.SubscriptionIDs, Forward: codec.ForwardBytes(e.Message.Forward),
+	}
+	p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
+	return codec.PublishSize(&p, v)
+}

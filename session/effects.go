@@ -1,0 +1,43 @@
+package session
+
+import "github.com/x0a1b/promptmq/codec"
+
+// Effects is what a Session asks of the broker after an event: what to store
+// and what to send. The broker first merges the writes into the open commit
+// group and then sends; a Send with AfterCommit leaves only when everything
+// this Session has written so far is on disk. An Effects is reused: Reset
+// keeps its memory.
+type Effects struct {
+	// Entries are new in the durable queue, in growing Seq.
+	Entries []Entry
+	// Removed are the Seqs of durable entries that are done. One that still
+	// waits for its commit is never written at all.
+	Removed []uint64
+	// State says that the State changed in a way that must be written.
+	State bool
+
+	Sends []Send
+	// Page asks for the next stored entries: see Session.Paged.
+	Page bool
+
+	// Expired and TooLarge count messages dropped for this reason.
+	Expired, TooLarge int
+}
+
+// Reset empties fx for the next event.
+func (fx *Effects) Reset() {
+	clear(fx.Entries)
+	clear(fx.Sends)
+	*fx = Effects{Entries: fx.Entries[:0], Removed: fx.Removed[:0], Sends: fx.Sends[:0]}
+}
+
+// A Send is one packet for the attached Client: a PUBLISH, or, if Message is
+// nil, a PUBREL.
+type Send struct {
+	Message         *Message
+	PacketID        uint16
+	QoS             codec.QoS
+	Dup, Retain     bool
+	SubscriptionIDs []uint32
+	AfterCommit     bool
+}

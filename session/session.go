@@ -1,0 +1,110 @@
+package session
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// Limits bound what one Session may hold.
+type Limits struct {
+	// WindowMessages and WindowBytes bound the entries of a durable queue
+	// that are kept in memory; the rest stays on disk until it is its turn.
+	WindowMessages int
+	WindowBytes    int
+	// QueueMessages and QueueBytes bound the whole queue; Full reports it.
+	QueueMessages int
+	QueueBytes    int64
+	// Inflight is the most QoS 1 and 2 messages on their way to the Client.
+	Inflight int
+}
+
+// A Session is the Session State of one Client (section 4.1) as a state
+// machine. It is not safe for concurrent use; it does no I/O and has no clock:
+// events bring the time, and what is to be written and sent comes back in an
+// Effects.
+type Session struct {
+	// Static after New or Restore.
+	ID       ID
+	ClientID string
+	UserName string
+	durable  bool
+	limits   Limits
+
+	// Version is that of the connection attached now or last.
+	Version codec.Version
+	// ExpirySeconds is the Session Expiry Interval. Section 3.1.2.11.2.
+	ExpirySeconds uint32
+	// Will is the Will Message of the connection attached now or last, until
+	// it is published or removed.
+	Will *Will
+	// Subscriptions is keyed by Topic Filter, with $share/ if shared.
+	Subscriptions map[string]*Subscription
+
+	deliverState
+	receiveState
+}
+
+// New returns a fresh Session. A durable one outlives its Network Connection,
+// so its changes are written; it stays so even if a later connection sets its
+// Session Expiry Interval to 0.
+func New(id ID, clientID, userName string, durable bool, limits Limits) *Session {
+	s := &Session{ID: id, ClientID: clientID, UserName: userName, durable: durable, limits: limits}
+	s.next, s.floor, s.sent, s.diskFrom = 1, 1, 1, 1
+	return s
+}
+
+// Restore returns a Session as a store holds it. Its queue stays on disk until
+// a connection asks for it.
+func Restore(l *Loaded, limits Limits) (*Session, error) {
+	var st State
+	if err := st.Decode(l.State); err != nil {
+		return nil, err
+	}
+	s := New(l.Record.ID, l.Record.ClientID, l.Record.UserName, true, limits)
+	s.Version, s.ExpirySeconds, s.Will = l.Record.Version, l.Record.ExpirySeconds, l.Will
+	for i := range l.Subscriptions {
+		s.SetSubscription(&l.Subscriptions[i])
+	}
+	s.received = st.Received
+	s.restoreQueue(&st, l)
+	return s, nil
+}
+
+// Durable reports whether the Session's changes are written. [MQTT-3.1.2-23]
+func (s *Session) Durable() bool { return s.durable }
+
+// Record returns the Session's row for the store.
+func (s *Session) Record(connected bool, now time.Time) *Record {
+	return &Record{
+		ID: s.ID, ClientID: s.ClientID, UserName: s.UserName, Version: s.Version,
+		ExpirySeconds: s.ExpirySeconds, Connected: connected, ExpiresAt: s.expiresAt(connected, now),
+	}
+}
+
+func (s *Session) expiresAt(connected bool, now time.Time) time.Time {
+	if connected || s.ExpirySeconds == NeverExpires {
+		return time.Time{}
+	}
+	return now.Add(time.Duration(s.ExpirySeconds) * time.Second)
+}
+
+// SetSubscription adds sub or replaces the one with its filter, and reports
+// whether there was one. [MQTT-3.8.4-3]
+func (s *Session) SetSubscription(sub *Subscription) (replaced bool) {
+	if s.Subscriptions == nil {
+		s.Subscriptions = make(map[string]*Subscription)
+	}
+	_, replaced = s.Subscriptions[sub.Filter]
+	s.Subscriptions[sub.Filter] = sub
+	return replaced
+}
+
+// AppendState appends the encoded State to dst.
+func (s *Session) AppendState(dst []byte) []byte {
+	st := State{
+		Floor: s.floor, Sent: max(s.sent, s.floor), Next: s.next,
+		Done: s.done, Released: s.released, Received: s.received,
+	}
+	return st.Append(dst)
+}

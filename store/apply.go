@@ -1,0 +1,273 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/x0a1b/promptmq/session"
+)
+
+// runBytesMax is about how large a run or a body row gets before the next one
+// begins, in bytes: what a page of a queue reads is a multiple of it.
+const runBytesMax = 256 << 10
+
+// statements are the prepared statements of the writer.
+type statements struct {
+	begin, commit                                      *sqlite3.Stmt
+	putMeta, putSession, putSub, delSub                *sqlite3.Stmt
+	putState, putWill, delWill, putRetained, delRetain *sqlite3.Stmt
+	putRun, putBody, putRefs, delRuns, unref, delRefs  *sqlite3.Stmt
+	delBody                                            *sqlite3.Stmt
+	end                                                [4]*sqlite3.Stmt
+}
+
+func (s *statements) prepare(c *sqlite3.Conn) error {
+	for _, p := range []struct {
+		stmt **sqlite3.Stmt
+		sql  string
+	}{
+		{&s.begin, "BEGIN IMMEDIATE"},
+		{&s.commit, "COMMIT"},
+		{&s.putMeta, "INSERT INTO meta VALUES ('next_session', ?1) ON CONFLICT DO UPDATE SET value = excluded.value"},
+		{&s.putSession, `INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
+			version = excluded.version, expiry = excluded.expiry,
+			connected = excluded.connected, expires_at = excluded.expires_at`},
+		{&s.putSub, `INSERT INTO subscription VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+			options = excluded.options, sub_id = excluded.sub_id`},
+		{&s.delSub, "DELETE FROM subscription WHERE session = ?1 AND filter = ?2"},
+		{&s.putState, "INSERT INTO state VALUES (?1, ?2) ON CONFLICT DO UPDATE SET data = excluded.data"},
+		{&s.putWill, `INSERT INTO will VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET
+			due_at = excluded.due_at, data = excluded.data`},
+		{&s.delWill, "DELETE FROM will WHERE session = ?1"},
+		{&s.putRetained, `INSERT INTO retained VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET
+			version = excluded.version, data = excluded.data WHERE excluded.version > version`},
+		{&s.delRetain, "DELETE FROM retained WHERE topic = ?1 AND version < ?2"},
+		{&s.putRun, "INSERT INTO run (session, first, last, bytes, body, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
+		{&s.putBody, "INSERT INTO body (data) VALUES (?1)"},
+		{&s.putRefs, "INSERT INTO body_ref VALUES (?1, ?2)"},
+		{&s.delRuns, "DELETE FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 RETURNING body"},
+		{&s.unref, "UPDATE body_ref SET refs = refs - 1 WHERE id = ?1 RETURNING refs"},
+		{&s.delRefs, "DELETE FROM body_ref WHERE id = ?1"},
+		{&s.delBody, "DELETE FROM body WHERE id = ?1"},
+		{&s.end[0], "DELETE FROM subscription WHERE session = ?1"},
+		{&s.end[1], "DELETE FROM state WHERE session = ?1"},
+		{&s.end[2], "DELETE FROM will WHERE session = ?1"},
+		{&s.end[3], "DELETE FROM session WHERE id = ?1"},
+	} {
+		stmt, _, err := c.Prepare(p.sql)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.sql, err)
+		}
+		*p.stmt = stmt
+	}
+	return nil
+}
+
+// exec binds and runs a statement that returns no rows.
+func exec(s *sqlite3.Stmt, args ...any) error {
+	if err := bind(s, args); err != nil {
+		return err
+	}
+	return s.Exec()
+}
+
+func bind(s *sqlite3.Stmt, args []any) error {
+	for i, arg := range args {
+		var err error
+		switch v := arg.(type) {
+		case int64:
+			err = s.BindInt64(i+1, v)
+		case []byte:
+			err = s.BindBlob(i+1, v)
+		case nil:
+			err = s.BindNull(i + 1)
+		default:
+			err = fmt.Errorf("store: cannot bind %T", arg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Apply writes b in one transaction. When it returns nil, b is on disk as far
+// as the synchronous setting promises. After an error nothing of b is written
+// and b may be applied again. It keeps nothing of b.
+func (db *DB) Apply(b *session.Batch) error {
+	if len(b.Sessions) == 0 && len(b.Retained) == 0 {
+		return nil
+	}
+	err := db.stmts.begin.Exec()
+	reserved := db.reserved
+	if err == nil {
+		err = db.applyAll(b)
+	}
+	if err == nil {
+		err = db.stmts.commit.Exec()
+	}
+	if err != nil {
+		rollback(db.w)
+		db.reserved = reserved
+		return err
+	}
+	db.commits.Add(1)
+	return nil
+}
+
+func (db *DB) applyAll(b *session.Batch) error {
+	ids := slices.Sorted(maps.Keys(b.Sessions))
+	for _, id := range ids {
+		if b.Sessions[id].Ended {
+			if err := db.endSession(int64(id)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range ids {
+		if w := b.Sessions[id]; !w.Ended {
+			if err := db.applySession(int64(id), w); err != nil {
+				return err
+			}
+		}
+	}
+	if err := db.putEntries(b, ids); err != nil {
+		return err
+	}
+	for topic, w := range b.Retained {
+		if err := db.applyRetained(topic, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (db *DB) endSession(id int64) error {
+	if err := db.deleteRuns(id, 1<<62); err != nil {
+		return err
+	}
+	for _, s := range db.stmts.end {
+		if err := exec(s, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applySession writes all of w but its entries.
+func (db *DB) applySession(id int64, w *session.Writes) error {
+	s := &db.stmts
+	db.rows.Add(1)
+	if r := w.Record; r != nil {
+		if id >= db.reserved {
+			db.reserved = id + 1024
+			if err := exec(s.putMeta, db.reserved); err != nil {
+				return err
+			}
+		}
+		err := exec(s.putSession, id, []byte(r.ClientID), []byte(r.UserName), int64(r.Version),
+			int64(r.ExpirySeconds), boolInt(r.Connected), unixMilli(r.ExpiresAt))
+		if err != nil {
+			return err
+		}
+	}
+	if w.HasWill {
+		if err := db.applyWill(id, w.Will); err != nil {
+			return err
+		}
+	}
+	for filter, sub := range w.Subscriptions {
+		var err error
+		if sub == nil {
+			err = exec(s.delSub, id, []byte(filter))
+		} else {
+			err = exec(s.putSub, id, []byte(filter), packOptions(sub), int64(sub.ID))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if w.State != nil {
+		db.packer.data = finishPacked(append(startPacked(db.packer.data), w.State...))
+		if err := exec(s.putState, id, db.packer.data); err != nil {
+			return err
+		}
+	}
+	if w.Floor > 0 {
+		return db.deleteRuns(id, int64(w.Floor))
+	}
+	return nil
+}
+
+func (db *DB) applyWill(id int64, w *session.Will) error {
+	if w == nil {
+		return exec(db.stmts.delWill, id)
+	}
+	db.packer.data = appendWill(db.packer.data, w)
+	return exec(db.stmts.putWill, id, unixMilli(w.DueAt), db.packer.data)
+}
+
+func (db *DB) applyRetained(topic string, w session.RetainedWrite) error {
+	db.rows.Add(1)
+	if w.Message == nil {
+		return exec(db.stmts.delRetain, []byte(topic), int64(w.Version))
+	}
+	db.packer.data = finishPacked(appendMessage(startPacked(db.packer.data), w.Message))
+	return exec(db.stmts.putRetained, []byte(topic), int64(w.Version), db.packer.data)
+}
+
+// deleteRuns removes the runs wholly below floor, and the bodies that only they
+// referred to.
+func (db *DB) deleteRuns(id, floor int64) error {
+	s := db.stmts.delRuns
+	if err := bind(s, []any{id, floor}); err != nil {
+		return err
+	}
+	bodies := db.packer.bodies[:0]
+	for s.Step() {
+		if body := s.ColumnInt64(0); body != 0 {
+			bodies = append(bodies, body)
+		}
+	}
+	db.packer.bodies = bodies
+	if err := s.Reset(); err != nil {
+		return err
+	}
+	for _, body := range bodies {
+		if err := db.unrefBody(body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (db *DB) unrefBody(id int64) error {
+	s := db.stmts.unref
+	if err := bind(s, []any{id}); err != nil {
+		return err
+	}
+	refs := int64(0)
+	for s.Step() {
+		refs = s.ColumnInt64(0)
+	}
+	if err := s.Reset(); err != nil {
+		return err
+	}
+	if refs > 0 {
+		return nil
+	}
+	if err := exec(db.stmts.delRefs, id); err != nil {
+		return err
+	}
+	return exec(db.stmts.delBody, id)
+}
+
+func boolInt(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

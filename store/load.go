@@ -1,0 +1,101 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// Load calls eachSession for every stored Session and eachRetained for every
+// retained message. Queues are not read; of each, an index tells the extent.
+func (db *DB) Load(eachSession func(*session.Loaded) error,
+	eachRetained func(topic string, version uint64, m *session.Message) error) error {
+	if err := db.loadSessions(eachSession); err != nil {
+		return err
+	}
+	return db.query("SELECT topic, version, data FROM retained", func(s *sqlite3.Stmt) error {
+		m, err := unpackMessage(s.ColumnRawBlob(2))
+		if err != nil {
+			return fmt.Errorf("the retained message of %q: %w", s.ColumnRawBlob(0), err)
+		}
+		return eachRetained(string(s.ColumnRawBlob(0)), uint64(s.ColumnInt64(1)), m)
+	})
+}
+
+func (db *DB) loadSessions(each func(*session.Loaded) error) error {
+	subs, _, err := db.w.Prepare("SELECT filter, options, sub_id FROM subscription WHERE session = ?1")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = subs.Close() }() // its error is that of Step
+	return db.query(`SELECT id, client_id, user_name, version, expiry, connected, expires_at,
+		(SELECT data FROM state WHERE session = id), will.due_at, will.data,
+		coalesce((SELECT min(first) FROM run WHERE run.session = session.id), 0),
+		coalesce((SELECT max(last) + 1 FROM run WHERE run.session = session.id), 0),
+		coalesce((SELECT sum(bytes) FROM run WHERE run.session = session.id), 0)
+		FROM session LEFT JOIN will ON will.session = session.id ORDER BY id`,
+		func(s *sqlite3.Stmt) error {
+			l, err := loadSession(s)
+			if err != nil {
+				return fmt.Errorf("the session of client %q: %w", s.ColumnRawBlob(1), err)
+			}
+			if err := loadSubscriptions(subs, l); err != nil {
+				return err
+			}
+			return each(l)
+		})
+}
+
+func loadSession(s *sqlite3.Stmt) (*session.Loaded, error) {
+	l := &session.Loaded{Record: session.Record{
+		ID: session.ID(s.ColumnInt64(0)), ClientID: string(s.ColumnRawBlob(1)), UserName: string(s.ColumnRawBlob(2)),
+		Version: codec.Version(s.ColumnInt64(3)), ExpirySeconds: uint32(s.ColumnInt64(4)),
+		Connected: s.ColumnInt64(5) != 0, ExpiresAt: timeOf(s.ColumnInt64(6)),
+	}}
+	if s.ColumnType(7) != sqlite3.NULL {
+		state, err := openPacked(s.ColumnRawBlob(7))
+		if err != nil {
+			return nil, err
+		}
+		l.State = clone(state)
+	}
+	if s.ColumnType(9) != sqlite3.NULL {
+		will, err := unpackWill(s.ColumnRawBlob(9), s.ColumnInt64(8))
+		if err != nil {
+			return nil, err
+		}
+		l.Will = will
+	}
+	l.FirstSeq, l.NextSeq, l.QueuedBytes = uint64(s.ColumnInt64(10)), uint64(s.ColumnInt64(11)), uint64(s.ColumnInt64(12))
+	return l, nil
+}
+
+func loadSubscriptions(s *sqlite3.Stmt, l *session.Loaded) error {
+	if err := s.BindInt64(1, int64(l.Record.ID)); err != nil {
+		return err
+	}
+	for s.Step() {
+		sub := session.Subscription{Filter: string(s.ColumnRawBlob(0)), ID: uint32(s.ColumnInt64(2))}
+		unpackOptions(&sub, s.ColumnInt64(1))
+		l.Subscriptions = append(l.Subscriptions, sub)
+	}
+	return s.Reset()
+}
+
+// query calls fn for each row.
+func (db *DB) query(sql string, fn func(*sqlite3.Stmt) error) error {
+	s, _, err := db.w.Prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }() // its error is that of Step
+	for s.Step() {
+		if err := fn(s); err != nil {
+			return err
+		}
+	}
+	return s.Err()
+}

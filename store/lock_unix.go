@@ -1,0 +1,23 @@
+//go:build unix
+
+package store
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// lockFile takes the lock that keeps a second process out of the directory. It
+// ends with the process, however that ends.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close() // the first error is the one that tells
+		return nil, fmt.Errorf("another process uses this directory (lock %s: %w)", path, err)
+	}
+	return f, nil
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/x0a1b/promptmq/session"
+)
+
+// Page returns entries of a Session's queue with Seq >= from, in order: as many
+// as whole runs give until one of the limits is reached, and at least one if
+// there is any. It reads what is committed and does not disturb the writer.
+func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error) {
+	db.readMu.Lock()
+	defer db.readMu.Unlock()
+	if err := db.openReaderLocked(); err != nil {
+		return nil, err
+	}
+	s := db.page
+	if err := bind(s, []any{int64(id), int64(from)}); err != nil {
+		return nil, err
+	}
+	var entries []session.Entry
+	bytes := 0
+	for len(entries) < entriesMax && bytes < bytesMax && s.Step() {
+		had := len(entries)
+		var err error
+		if entries, err = db.unpackRowLocked(entries, s, from); err != nil {
+			return nil, fmt.Errorf("the queue of session %d from %d on: %w", id, from, err)
+		}
+		for i := had; i < len(entries); i++ {
+			bytes += entries[i].Bytes()
+		}
+	}
+	return entries, s.Reset()
+}
+
+// openReaderLocked opens the second connection when it is first needed.
+func (db *DB) openReaderLocked() error {
+	if db.r != nil {
+		return nil
+	}
+	c, err := db.connect()
+	if err != nil {
+		return err
+	}
+	if err := c.Exec("PRAGMA query_only = ON"); err != nil {
+		_ = c.Close() // the first error is the one that tells
+		return err
+	}
+	db.r = c
+	// The run that contains from, if it does not begin with it, is the last
+	// that begins before: runs of a Session do not overlap.
+	if db.page, _, err = c.Prepare(`SELECT body, data FROM run WHERE session = ?1 AND last >= ?2 AND first >=
+		coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2), 0) ORDER BY first`); err != nil {
+		return err
+	}
+	db.body, _, err = c.Prepare("SELECT data FROM body WHERE id = ?1")
+	return err
+}
+
+// unpackRowLocked appends the entries of the run that s stands on.
+func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, from uint64) ([]session.Entry, error) {
+	body := s.ColumnInt64(0)
+	if body == 0 {
+		return unpackRun(dst, s.ColumnRawBlob(1), nil, from)
+	}
+	if err := db.body.BindInt64(1, body); err != nil {
+		return dst, err
+	}
+	if !db.body.Step() {
+		if err := db.body.Reset(); err != nil {
+			return dst, err
+		}
+		return dst, ErrDamaged
+	}
+	// Both views are borrowed until the next step, which follows the copy.
+	dst, err := unpackRun(dst, s.ColumnRawBlob(1), db.body.ColumnRawBlob(0), from)
+	if rerr := db.body.Reset(); err == nil {
+		err = rerr
+	}
+	return dst, err
+}
