@@ -81,7 +81,7 @@ func (c *conn) serve() {
 	defer func() {
 		if p := recover(); p != nil {
 			c.b.m.Panics.Inc()
-			c.b.log.Error("panic while serving a connection", "remote", c.net.RemoteAddr(), "client", c.clientID(),
+			c.b.log.Error("panic while serving a connection", "remote", c.net.RemoteAddr().String(), "client", c.clientID(),
 				"panic", p, "stack", string(debug.Stack()))
 			c.out.abort()
 		}
@@ -265,14 +265,14 @@ func (c *conn) fail(err error) {
 	switch {
 	case !known:
 		if err == errDisconnect {
-			c.b.log.Debug("client disconnected", "client", c.clientID(), "remote", c.net.RemoteAddr())
+			c.b.log.Debug("client disconnected", "client", c.clientID(), "remote", c.net.RemoteAddr().String())
 			return
 		}
 		level := slog.LevelInfo
 		if c.client == nil || err == errTakenOver || errors.Is(err, net.ErrClosed) {
 			level = slog.LevelDebug
 		}
-		c.b.log.Log(c.b.ctx, level, "connection ended", "client", c.clientID(), "remote", c.net.RemoteAddr(), "error", err)
+		c.b.log.Log(c.b.ctx, level, "connection ended", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "error", err)
 		c.out.close(nil)
 		return
 	case !c.greeted.Load():
@@ -282,7 +282,7 @@ func (c *conn) fail(err error) {
 		c.b.m.ProtocolErrors(reason.String()).Inc()
 		c.out.close(c.appendDisconnect(nil, reason, detail))
 	}
-	c.b.log.Info("connection closed", "client", c.clientID(), "remote", c.net.RemoteAddr(), "reason", reason.String(), "detail", detail)
+	c.b.log.Info("connection closed", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "reason", reason.String(), "detail", detail)
 }
 
 // appendRefusedConnack encodes a CONNACK with a Reason Code of 0x80 or greater.

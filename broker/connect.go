@@ -119,7 +119,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	cl.applyLocked(c.now, &c.touched)
 	cl.startFeedLocked()
 	c.lastPacket = time.Now() // the Keep Alive does not count the wait for the disk
-	b.log.Debug("client connected", "client", id, "remote", c.net.RemoteAddr(), "version", c.version, "sessionPresent", ack.SessionPresent)
+	b.log.Debug("client connected", "client", id, "remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent)
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 	if taken { // [MQTT-3.1.4-3]
 		old := cl.conn
 		b.m.Takeovers.Inc()
-		b.log.Info("session taken over", "client", id, "from", old.net.RemoteAddr(), "by", c.net.RemoteAddr())
+		b.log.Info("session taken over", "client", id, "from", old.net.RemoteAddr().String(), "by", c.net.RemoteAddr().String())
 		after = cl.detachLocked(false, c.now, &c.touched)
 		old.out.close(old.appendDisconnect(nil, codec.SessionTakenOver, ""))
 	}
