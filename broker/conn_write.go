@@ -135,6 +135,9 @@ func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func(
 	if o.closing {
 		return false
 	}
+	if broken("ack-before-commit") {
+		group = 0
+	}
 	if n := len(o.segs); n > 0 {
 		group = max(group, o.segs[n-1].group)
 	}

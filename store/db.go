@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -321,7 +322,7 @@ func (db *DB) release() error {
 	defer db.readMu.Unlock()
 	for _, c := range []*sqlite3.Conn{db.r, db.w} {
 		if c != nil {
-			for s := range c.Stmts() {
+			for _, s := range slices.Collect(c.Stmts()) {
 				errs = append(errs, s.Close())
 			}
 			errs = append(errs, c.Close())

@@ -98,10 +98,12 @@ func (r record) text(attr string) string {
 
 // server is a running broker.
 type server struct {
-	t    *testing.T
-	dir  string // of its configuration and its data
-	args []string
-	cmd  *exec.Cmd
+	t      *testing.T
+	binary string
+	env    []string
+	dir    string // of its configuration and its data
+	args   []string
+	cmd    *exec.Cmd
 
 	// mqtt, ws and metrics are the addresses it listens on, empty for a
 	// listener that is off.
@@ -123,11 +125,17 @@ type server struct {
 // where it must have recovered no panic and exit with 0.
 func start(t *testing.T, yaml string, args ...string) *server {
 	t.Helper()
+	return startBinary(t, binary, nil, yaml, args...)
+}
+
+// startBinary is start for another build of promptmq, with more environment.
+func startBinary(t *testing.T, path string, env []string, yaml string, args ...string) *server {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "promptmq.yaml"), []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: dir, args: args}
+	s := &server{t: t, binary: path, env: env, dir: dir, args: args}
 	t.Cleanup(s.cleanup)
 	s.begin()
 	return s
@@ -152,8 +160,8 @@ func (s *server) begin() {
 		"server", "--config", filepath.Join(s.dir, "promptmq.yaml"), "--data-dir", s.dataDir(),
 		"--server-bind", "127.0.0.1:0", "--server-ws-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0",
 	}, s.args...)
-	s.cmd = exec.Command(binary, args...)
-	s.cmd.Env = environ()
+	s.cmd = exec.Command(s.binary, args...)
+	s.cmd.Env = environ(s.env...)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)
