@@ -59,7 +59,8 @@ func buildAndTest(m *testing.M) int {
 // environ is this process's environment without settings of a broker, plus
 // the given ones.
 func environ(settings ...string) []string {
-	var env []string
+	// With the race detector a process would linger for a second at its end.
+	env := []string{"GORACE=atexit_sleep_ms=0"}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "PROMPTMQ_") {
 			env = append(env, v)
