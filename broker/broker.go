@@ -163,6 +163,8 @@ func (b *Broker) Failed() <-chan error { return b.commits.failed }
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
 	b.closeListeners()
+	close(b.expirer.stop)
+	<-b.expirer.done
 	b.mu.Lock()
 	conns := make([]*conn, 0, len(b.conns))
 	for c := range b.conns {
@@ -182,8 +184,6 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		b.log.Warn("connections did not end in time")
 	}
-	close(b.expirer.stop)
-	<-b.expirer.done
 	return b.commits.shutdown()
 }
 

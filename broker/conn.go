@@ -113,7 +113,9 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		c.out.awaitRoom()
+		if c.out.awaitRoom() {
+			c.lastPacket = time.Now() // the Client may have sent while it was not read
+		}
 	}
 }
 

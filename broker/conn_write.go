@@ -329,12 +329,12 @@ func (o *outbox) abort() {
 }
 
 // awaitRoom blocks while too much waits for this connection, so that a peer
-// that sends and does not read stops being read.
-func (o *outbox) awaitRoom() {
+// that sends and does not read stops being read. It reports whether it blocked.
+func (o *outbox) awaitRoom() bool {
 	o.mu.Lock()
 	if o.closing || (o.pendingLocked() < outBytesMax && len(o.segs) < heldPacketsMax) {
 		o.mu.Unlock()
-		return
+		return false
 	}
 	if o.room == nil {
 		o.room = make(chan struct{})
@@ -342,6 +342,7 @@ func (o *outbox) awaitRoom() {
 	room := o.room
 	o.mu.Unlock()
 	<-room
+	return true
 }
 
 func boolInt(b bool) int {

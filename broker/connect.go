@@ -165,6 +165,9 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 	} else {
 		c.client, cl.conn = cl, c
 		group = c.openSessionLocked(cl, p)
+		if (after.ended != nil && after.ended.Durable()) || (ended.ended != nil && ended.ended.Durable()) {
+			group = cl.lastGroup // what it promises is gone must be gone on disk
+		}
 	}
 	cl.mu.Unlock()
 	b.finishDetach(cl, after, c.now, &c.touched)
