@@ -1,0 +1,349 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+	"github.com/x0a1b/promptmq/store"
+)
+
+// A gatedStore is the real store with a gate in front of Apply: while it is
+// shut, the disk does not answer.
+type gatedStore struct {
+	*store.DB
+
+	mu      sync.Mutex // guards the following
+	shut    chan struct{}
+	entered chan struct{} // gets a value when Apply comes to the shut gate
+	fail    error
+}
+
+func (s *gatedStore) Apply(b *session.Batch) error {
+	s.mu.Lock()
+	shut, fail := s.shut, s.fail
+	s.mu.Unlock()
+	if shut != nil {
+		select {
+		case s.entered <- struct{}{}:
+		default:
+		}
+		<-shut
+	}
+	if fail != nil {
+		return fail
+	}
+	return s.DB.Apply(b)
+}
+
+// close shuts the gate; the returned function opens it.
+func (s *gatedStore) close() (open func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shut := make(chan struct{})
+	s.shut, s.entered = shut, make(chan struct{}, 1)
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.shut = nil
+		s.mu.Unlock()
+		close(shut)
+	})
+}
+
+func (s *gatedStore) setFail(err error) {
+	s.mu.Lock()
+	s.fail = err
+	s.mu.Unlock()
+}
+
+type fixture struct {
+	t     *testing.T
+	b     *broker.Broker
+	store *gatedStore
+	m     *metrics.Broker
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	o := store.DefaultOptions()
+	o.DataDir = t.TempDir()
+	db, err := store.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{t: t, store: &gatedStore{DB: db}, m: metrics.NewBroker()}
+	opts := broker.DefaultOptions()
+	opts.Bind, opts.WSBind, opts.Metrics = "", "", f.m
+	if f.b, err = broker.New(opts, f.store); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := f.b.Shutdown(ctx); err != nil && f.store.fail == nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := f.m.Panics.Get(); n != 0 {
+			t.Errorf("%d panics were recovered", n)
+		}
+	})
+	return f
+}
+
+// A peer is a raw v5 client on an in-memory connection.
+type peer struct {
+	net.Conn
+	t *testing.T
+	r codec.Reader
+}
+
+func (f *fixture) dial() *peer {
+	client, server := net.Pipe()
+	go f.b.ServeConn(server)
+	p := &peer{Conn: client, t: f.t}
+	p.r.Reset(0)
+	f.t.Cleanup(func() { _ = client.Close() })
+	return p
+}
+
+// connect opens a durable Session.
+func (f *fixture) connect(id string) *peer {
+	f.t.Helper()
+	p := f.dial()
+	p.sendConnect(id)
+	p.expect(codec.TypeConnack)
+	return p
+}
+
+func (p *peer) sendConnect(id string) {
+	p.t.Helper()
+	p.write(codec.AppendConnect(nil, &codec.Connect{
+		ClientID: codec.View(id), HasSessionExpiry: true, SessionExpirySeconds: 3600,
+		ReceiveMaximum: 65535, RequestProblemInformation: true,
+	}, codec.Version5))
+}
+
+func (p *peer) write(b []byte, err error) {
+	p.t.Helper()
+	if err == nil {
+		_, err = p.Write(b)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *peer) publish(qos codec.QoS, id uint16, topic, payload string) {
+	p.t.Helper()
+	p.write(codec.AppendPublish(nil, &codec.Publish{
+		QoS: qos, PacketID: id, Topic: codec.View(topic), Payload: codec.View(payload),
+	}, codec.Version5))
+}
+
+func (p *peer) ack(t codec.PacketType, id uint16) {
+	p.t.Helper()
+	p.write(codec.AppendAck(nil, &codec.Ack{Type: t, PacketID: id}, codec.Version5))
+}
+
+func (p *peer) subscribe(id uint16, filter string, qos codec.QoS) {
+	p.t.Helper()
+	p.write(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: id},
+		[]codec.Subscription{{Filter: codec.View(filter), QoS: qos}}, codec.Version5))
+}
+
+// expect returns the next packet, which must be of type t.
+func (p *peer) expect(t codec.PacketType) codec.Frame {
+	p.t.Helper()
+	for {
+		f, err := p.r.Next()
+		if err == nil {
+			if f.Type() != t {
+				p.t.Fatalf("got %v, expected %v", f.Type(), t)
+			}
+			return f
+		}
+		if err != codec.ErrIncomplete {
+			p.t.Fatal(err)
+		}
+		if err := p.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			p.t.Fatal(err)
+		}
+		n, err := p.Read(p.r.Room())
+		if err != nil {
+			p.t.Fatalf("waiting for %v: %v", t, err)
+		}
+		p.r.Wrote(n)
+	}
+}
+
+// quiet checks that the broker answers but has nothing else to send.
+func (p *peer) quiet() {
+	p.t.Helper()
+	p.write(codec.AppendPingreq(nil), nil)
+	p.expect(codec.TypePingresp)
+}
+
+// TestAcknowledgementsAwaitTheDisk shuts the gate in front of the disk before
+// each packet that promises something: its answer must stay away until the gate
+// opens, while the connection goes on to answer what promises nothing.
+func TestAcknowledgementsAwaitTheDisk(t *testing.T) {
+	f := newFixture(t)
+	sub := f.connect("sub")
+	sub.subscribe(1, "q/#", 2)
+	sub.expect(codec.TypeSuback)
+	pub := f.connect("pub")
+
+	held := func(name string, p *peer, want codec.PacketType, send func()) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) {
+			open := f.store.close()
+			defer open()
+			send()
+			p.quiet()
+			open()
+			p.expect(want)
+		})
+	}
+	held("PUBREC", pub, codec.TypePubrec, func() { pub.publish(2, 1, "q/2", "two") })
+	sub.expect(codec.TypePublish)
+	held("PUBREL", sub, codec.TypePubrel, func() { sub.ack(codec.TypePubrec, 1) })
+	sub.ack(codec.TypePubcomp, 1)
+	held("PUBCOMP", pub, codec.TypePubcomp, func() { pub.ack(codec.TypePubrel, 1) })
+	held("SUBACK", sub, codec.TypeSuback, func() { sub.subscribe(2, "other", 1) })
+	held("UNSUBACK", sub, codec.TypeUnsuback, func() {
+		sub.write(codec.AppendUnsubscribe(nil, &codec.Unsubscribe{PacketID: 3}, []codec.View{codec.View("other")}, codec.Version5))
+	})
+
+	t.Run("CONNACK", func(t *testing.T) {
+		open := f.store.close()
+		defer open()
+		p := f.dial()
+		p.sendConnect("third")
+		<-f.store.entered
+		if err := p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := p.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Fatal("CONNACK before the commit")
+		}
+		open()
+		p.expect(codec.TypeConnack)
+	})
+}
+
+// TestDeliveryBeforeTheCommit: QoS 1 reaches the subscriber while the disk is
+// slow, and QoS 2 does not. What was delivered and acknowledged by then is never
+// written.
+func TestDeliveryBeforeTheCommit(t *testing.T) {
+	f := newFixture(t)
+	sub, pub := f.connect("sub"), f.connect("pub")
+	sub.subscribe(1, "#", 2)
+	sub.expect(codec.TypeSuback)
+
+	open := f.store.close()
+	defer open()
+	pub.publish(1, 1, "first", "occupies the disk")
+	<-f.store.entered
+	sub.expect(codec.TypePublish) // QoS 1
+	pub.publish(2, 2, "a", "QoS 2")
+	pub.quiet()
+	sub.quiet()
+	for i := range uint16(10) {
+		pub.publish(1, 3+i, "b", fmt.Sprint(i))
+		frame := sub.expect(codec.TypePublish)
+		var p codec.Publish
+		if err := p.Decode(frame, codec.Version5); err != nil || p.QoS != 1 {
+			t.Fatalf("QoS %d, %v", p.QoS, err)
+		}
+		sub.ack(codec.TypePuback, p.PacketID)
+	}
+	sub.quiet() // the broker has taken the last PUBACK
+	elided := f.m.CommitElided.Get()
+	open()
+	for id := uint16(1); id <= 12; id++ { // acknowledged in the order in which they were received
+		want := codec.TypePuback
+		if id == 2 {
+			want = codec.TypePubrec
+		}
+		var ack codec.Ack
+		if err := ack.Decode(pub.expect(want), codec.Version5); err != nil || ack.PacketID != id {
+			t.Fatalf("acknowledged %d, expected %d (%v)", ack.PacketID, id, err)
+		}
+	}
+	sub.expect(codec.TypePublish) // QoS 2
+	if n := f.m.CommitElided.Get() - elided; n != 10 {
+		t.Errorf("%d of 10 entries that were acknowledged in time were elided", n)
+	}
+}
+
+// TestRefusalKeepsItsPlace: an acknowledgement that refuses, and waits for
+// nothing, does not overtake those before it.
+func TestRefusalKeepsItsPlace(t *testing.T) {
+	f := newFixture(t)
+	sub, pub := f.connect("sub"), f.connect("pub")
+	sub.subscribe(1, "#", 1)
+	sub.expect(codec.TypeSuback)
+	open := f.store.close()
+	defer open()
+	pub.publish(1, 1, "a", "stored")
+	pub.publish(1, 2, "$SYS/mine", "refused")
+	pub.quiet()
+	open()
+	for i, want := range []codec.ReasonCode{codec.Success, codec.NotAuthorized} {
+		var ack codec.Ack
+		if err := ack.Decode(pub.expect(codec.TypePuback), codec.Version5); err != nil || int(ack.PacketID) != i+1 || ack.Reason != want {
+			t.Fatalf("identifier %d: %v, expected %v (%v)", ack.PacketID, ack.Reason, want, err)
+		}
+	}
+}
+
+// TestCommitStaysFailed: without a commit there is no acknowledgement, and the
+// broker says that it cannot go on.
+func TestCommitStaysFailed(t *testing.T) {
+	f := newFixture(t)
+	sub, pub := f.connect("sub"), f.connect("pub")
+	sub.subscribe(1, "#", 1)
+	sub.expect(codec.TypeSuback)
+	f.store.setFail(errors.New("the disk is gone"))
+	pub.publish(1, 1, "a", "lost")
+	select {
+	case err := <-f.b.Failed():
+		if err == nil {
+			t.Fatal("no error")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the broker did not give up")
+	}
+	pub.quiet()
+}
+
+// TestCommitRecovers: a commit that fails for a while is tried again, and the
+// acknowledgement comes then.
+func TestCommitRecovers(t *testing.T) {
+	f := newFixture(t)
+	sub, pub := f.connect("sub"), f.connect("pub")
+	sub.subscribe(1, "#", 1)
+	sub.expect(codec.TypeSuback)
+	f.store.setFail(errors.New("the disk is away"))
+	pub.publish(1, 1, "a", "late")
+	pub.quiet()
+	for f.m.CommitFailures.Get() == 0 {
+		time.Sleep(time.Millisecond) // polls; the test's own timeout is the deadline
+	}
+	f.store.setFail(nil)
+	pub.expect(codec.TypePuback)
+}
