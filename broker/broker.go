@@ -17,6 +17,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -127,17 +128,18 @@ func (b *Broker) queuedMessages() float64 {
 
 func (b *Broker) nextSessionID() session.ID { return session.ID(b.nextID.Add(1) - 1) }
 
-// Start loads the store and opens the listeners.
+// Start loads the store and opens the listeners. After an error nothing runs.
 func (b *Broker) Start() error {
 	b.nextID.Store(uint64(b.store.NextID()))
 	go b.commits.run()
 	if err := b.load(); err != nil {
-		return err
+		return errors.Join(err, b.commits.shutdown())
 	}
 	go b.expirer.run()
 	if err := b.listen(); err != nil {
 		b.closeListeners()
-		return err
+		b.expirer.shutdown()
+		return errors.Join(err, b.commits.shutdown())
 	}
 	b.ready.Store(true)
 	return nil
@@ -163,8 +165,7 @@ func (b *Broker) Failed() <-chan error { return b.commits.failed }
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
 	b.closeListeners()
-	close(b.expirer.stop)
-	<-b.expirer.done
+	b.expirer.shutdown()
 	b.mu.Lock()
 	conns := make([]*conn, 0, len(b.conns))
 	for c := range b.conns {

@@ -66,6 +66,12 @@ func (x *expirer) run() {
 	}
 }
 
+// shutdown ends run. What is due later is due at the next start.
+func (x *expirer) shutdown() {
+	close(x.stop)
+	<-x.done
+}
+
 // fireDue carries out what is due and returns how long until the next is.
 func (x *expirer) fireDue() time.Duration {
 	for {

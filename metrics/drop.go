@@ -8,9 +8,7 @@ const (
 	DropTooLarge                       // larger than the Client's Maximum Packet Size
 	DropSlowConsumer                   // QoS 0 and the connection's out buffer full
 	DropOfflineQoS0                    // QoS 0 and the Client not connected
-	DropQueueFull                      // the Session's queue is at its limit
 	DropNoMember                       // a Shared Subscription without a member to take it
-	DropUnauthorized                   // the subscriber may no longer receive it
 	NumDropReasons
 )
 
@@ -25,12 +23,8 @@ func (r DropReason) String() string {
 		return "slow_consumer"
 	case DropOfflineQoS0:
 		return "offline_qos0"
-	case DropQueueFull:
-		return "queue_full"
 	case DropNoMember:
 		return "no_member"
-	case DropUnauthorized:
-		return "unauthorized"
 	}
 	return "unknown"
 }

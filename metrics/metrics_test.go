@@ -54,7 +54,7 @@ func TestExposition(t *testing.T) {
 		`promptmq_messages_received_total{qos="1"} 1`,
 		`promptmq_message_bytes_published_total{qos="2"} 17`,
 		`promptmq_messages_dropped_total{reason="expired"} 1`,
-		`promptmq_messages_dropped_total{reason="queue_full"} 0`,
+		`promptmq_messages_dropped_total{reason="slow_consumer"} 0`,
 		`promptmq_connections_refused_total{reason="max_connections"} 2`,
 		`promptmq_messages_refused_total{reason="quota"} 1`,
 		`promptmq_protocol_errors_total{reason="malformed"} 1`,
