@@ -28,6 +28,9 @@ func (f *Forward) add(p *property) *Error {
 	if p.id == propResponseTopic && bytes.ContainsAny(p.value, "+#") { // [MQTT-3.3.2-14]
 		return errResponseWildcard
 	}
+	if f.used > len(f.parts) { // the parts are not enough already: see settle
+		return nil
+	}
 	if f.used > 0 {
 		if last := &f.parts[f.used-1]; follows(*last, p.raw) {
 			*last = (*last)[:len(*last)+len(p.raw)]
@@ -37,7 +40,7 @@ func (f *Forward) add(p *property) *Error {
 	if f.used < len(f.parts) {
 		f.parts[f.used] = p.raw
 	}
-	f.used++ // beyond the parts: see settle
+	f.used++
 	return nil
 }
 
@@ -56,12 +59,16 @@ func (f *Forward) settle(region View) {
 
 // Len is the length of the encoding in bytes.
 func (f *Forward) Len() int {
-	if f.region != nil {
-		return len(f.AppendTo(nil))
-	}
 	n := 0
-	for _, part := range f.parts[:f.used] {
-		n += len(part)
+	if f.region == nil {
+		for _, part := range f.parts[:f.used] {
+			n += len(part)
+		}
+		return n
+	}
+	var p property
+	for c := propertiesOf(f.region, anyPacket); c.nextForwarded(&p); {
+		n += len(p.raw)
 	}
 	return n
 }
@@ -74,11 +81,23 @@ func (f *Forward) AppendTo(dst []byte) []byte {
 		}
 		return dst
 	}
-	f.each(func(p *property) bool {
+	var p property
+	for c := propertiesOf(f.region, anyPacket); c.nextForwarded(&p); {
 		dst = append(dst, p.raw...)
-		return true
-	})
+	}
 	return dst
+}
+
+// nextForwarded is next for a region that was checked before: it skips what is
+// not forwarded.
+func (c *propertyCursor) nextForwarded(p *property) bool {
+	for c.next(p) {
+		c.seen = 0
+		if propertyTable[p.id].forwards {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Forward) each(fn func(*property) bool) {
@@ -87,11 +106,9 @@ func (f *Forward) each(fn func(*property) bool) {
 		regions = []View{f.region}
 	}
 	for _, region := range regions {
-		c := propertiesOf(region, anyPacket)
 		var p property
-		for c.next(&p) {
-			c.seen = 0
-			if propertyTable[p.id].forwards && !fn(&p) {
+		for c := propertiesOf(region, anyPacket); c.nextForwarded(&p); {
+			if !fn(&p) {
 				return
 			}
 		}

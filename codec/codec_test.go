@@ -1,0 +1,190 @@
+package codec
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+func TestValidVectors(t *testing.T) {
+	for _, v := range validVectors {
+		t.Run(v.name, func(t *testing.T) {
+			b := v.bytes(t)
+			f, err := frameOf(b, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Size() != len(b) {
+				t.Errorf("size %d of %d bytes", f.Size(), len(b))
+			}
+			var p packet
+			if err := p.decode(f, v.version); err != nil {
+				t.Fatal(err)
+			}
+			again, err := p.append([]byte("before"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			again = bytes.TrimPrefix(again, []byte("before"))
+			if !v.lenient && !bytes.Equal(again, b) {
+				t.Errorf("appended %x\n expected %x", again, b)
+			}
+			if p.typ == TypePublish && PublishSize(&p.publish, v.version) != len(again) {
+				t.Errorf("PublishSize %d, appended %d bytes", PublishSize(&p.publish, v.version), len(again))
+			}
+			checkIdentity(t, &p, again)
+		})
+	}
+}
+
+// checkIdentity decodes b, which p was appended to, and compares the meaning.
+func checkIdentity(t *testing.T, p *packet, b []byte) {
+	t.Helper()
+	f, err := frameOf(b, 0)
+	if err != nil {
+		t.Fatalf("what was appended does not frame: %v: %x", err, b)
+	}
+	var q packet
+	if err := q.decode(f, p.version); err != nil {
+		t.Fatalf("what was appended does not decode: %v: %x", err, b)
+	}
+	if p.meaning() != q.meaning() {
+		t.Errorf("decoded   %s\nand again %s", p.meaning(), q.meaning())
+	}
+}
+
+func TestMalformedVectors(t *testing.T) {
+	for _, v := range malformedVectors {
+		t.Run(v.name, func(t *testing.T) {
+			var e *Error
+			if err := decodeVector(v.bytes(t), v.version); !errors.As(err, &e) {
+				t.Fatalf("got %v", err)
+			}
+			if e.Reason != v.reason || e.Rule != v.rule {
+				t.Errorf("got %v [%s] %q, expected %v [%s]", e.Reason, e.Rule, e.Detail, v.reason, v.rule)
+			}
+		})
+	}
+}
+
+func decodeVector(b []byte, v Version) error {
+	f, err := frameOf(b, 1<<20)
+	if err != nil {
+		return err
+	}
+	var p packet
+	return p.decode(f, v)
+}
+
+// TestTruncation cuts every valid packet at every byte: as a stream it is
+// incomplete, as a body it is refused or, for the forms that may end early,
+// something else that is valid; it never panics.
+func TestTruncation(t *testing.T) {
+	for _, v := range validVectors {
+		b := v.bytes(t)
+		for n := range b {
+			if _, err := frameOf(b[:n], 0); err != ErrIncomplete {
+				t.Errorf("%s cut at %d: %v", v.name, n, err)
+			}
+		}
+		f, err := frameOf(b, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range f.Body {
+			var p packet
+			err := p.decode(Frame{First: f.First, Body: f.Body[:n]}, v.version)
+			if err == nil && !mayEndAt(&p, n) {
+				t.Errorf("%s with %d of %d bytes is accepted", v.name, n, len(f.Body))
+			}
+		}
+	}
+}
+
+// mayEndAt tells where a shorter body is another valid packet.
+func mayEndAt(p *packet, n int) bool {
+	switch p.typ {
+	case TypePublish, TypeSuback, TypeUnsuback, TypeSubscribe, TypeUnsubscribe: // the payload or the list is shorter
+		return true
+	case TypePuback, TypePubrec, TypePubrel, TypePubcomp:
+		return n == 2 || n == 3
+	case TypeDisconnect:
+		return n <= 1
+	case TypeAuth:
+		return n == 0
+	}
+	return false
+}
+
+// TestReaderGrowth: what a packet claims does not make the reader grow.
+func TestReaderGrowth(t *testing.T) {
+	var r Reader
+	r.Reset(0)
+	r.Wrote(copy(r.Room(), []byte{0x30, 0xff, 0xff, 0xff, 0x7f, 0, 1}))
+	if _, err := r.Next(); err != ErrIncomplete {
+		t.Fatal(err)
+	}
+	if n := len(r.Room()); n > roomMin {
+		t.Errorf("%d bytes of room after 7 bytes", n)
+	}
+}
+
+// TestReaderReclaim: an idle reader gives its buffer back, one that waits for
+// the rest of a packet does not.
+func TestReaderReclaim(t *testing.T) {
+	var r Reader
+	r.Reset(0)
+	buf := make([]byte, 64)
+	r.Lend(buf)
+	r.Wrote(copy(r.Room(), []byte{0xc0, 0x00, 0xc0}))
+	if f, err := r.Next(); err != nil || f.Type() != TypePingreq {
+		t.Fatal(f.Type(), err)
+	}
+	if r.Reclaim() != nil || r.Buffered() != 1 {
+		t.Fatal("a buffer with a byte in it was given back")
+	}
+	r.Wrote(copy(r.Room(), []byte{0x00}))
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Reclaim(); cap(got) != cap(buf) {
+		t.Fatal("another buffer came back")
+	}
+}
+
+// TestAppendRefuses: what cannot be encoded is an error, and dst stays.
+func TestAppendRefuses(t *testing.T) {
+	long := make([]byte, maxString+1)
+	for name, p := range map[string]*packet{
+		"long topic":       {typ: TypePublish, version: 5, publish: Publish{Topic: long}},
+		"qos 3":            {typ: TypePublish, version: 5, publish: Publish{Topic: View("a"), QoS: 3, PacketID: 1}},
+		"no identifier":    {typ: TypePublish, version: 5, publish: Publish{Topic: View("a"), QoS: 1}},
+		"long client id":   {typ: TypeConnect, version: 5, connect: Connect{Version: 5, ClientID: long}},
+		"ack identifier":   {typ: TypePuback, version: 5, ack: Ack{Type: TypePuback}},
+		"ack reason":       {typ: TypePuback, version: 5, ack: Ack{Type: TypePuback, PacketID: 1, Reason: ServerMoved}},
+		"no filter":        {typ: TypeSubscribe, version: 5, subscribe: Subscribe{PacketID: 1}},
+		"long filter":      {typ: TypeSubscribe, version: 5, subscribe: Subscribe{PacketID: 1}, subs: []Subscription{{Filter: long}}},
+		"present, refused": {typ: TypeConnack, version: 5, connack: Connack{SessionPresent: true, Reason: NotAuthorized}},
+		"auth 3.1.1":       {typ: TypeAuth, version: 4},
+	} {
+		dst := []byte("kept")
+		got, err := p.append(dst)
+		if err == nil || string(got) != "kept" {
+			t.Errorf("%s: %v, %d bytes", name, err, len(got))
+		}
+	}
+}
+
+func TestReasonCodes(t *testing.T) {
+	if QuotaExceeded.String() != "Quota exceeded" || ReasonCode(0x42).String() != "Reason Code 0x42" {
+		t.Error(QuotaExceeded.String(), ReasonCode(0x42).String())
+	}
+	for r, want := range map[ReasonCode]byte{
+		Success: 0, UnsupportedProtocolVersion: 1, ClientIdentifierNotValid: 2, ServerBusy: 3, QuotaExceeded: 3,
+		BadUserNameOrPassword: 4, NotAuthorized: 5,
+	} {
+		if r.ConnackReturnCode() != want {
+			t.Errorf("%v is return code %d", r, r.ConnackReturnCode())
+		}
+	}
+}
