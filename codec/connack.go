@@ -38,7 +38,7 @@ func (c *Connack) Decode(f Frame, v Version) error {
 	if d.err != nil {
 		return d.err
 	}
-	if flags&^1 != 0 { // [MQTT-3.2.2-1]
+	if flags&^1 != 0 || (v == Version31 && flags != 0) { // [MQTT-3.2.2-1]; 3.1 has no Session Present
 		return errConnackFlags
 	}
 	c.SessionPresent = flags == 1

@@ -108,6 +108,7 @@ var malformedVectors = []vector{
 	{name: "connect property length", version: 5, hex: "10 0e 0004 4d515454 05 02 003c 7f 0001 61", reason: mal},
 	{name: "connect auth data alone", version: 5, hex: "10 12 0004 4d515454 05 02 003c 04 16 0001 64 0001 61", reason: proto},
 	{name: "connack flags", version: 5, hex: "20 03 02 00 00", reason: mal, rule: "MQTT-3.2.2-1"},
+	{name: "connack 3.1 present", version: 3, hex: "20 02 01 00", reason: mal, rule: "MQTT-3.2.2-1"},
 	{name: "connack present and refused", version: 5, hex: "20 03 01 87 00", reason: proto, rule: "MQTT-3.2.2-6"},
 	{name: "connack reason", version: 5, hex: "20 03 00 8b 00", reason: proto},
 	{name: "connack return code", version: 4, hex: "20 02 00 06", reason: proto},
