@@ -101,6 +101,13 @@ func (db *DB) Apply(b *session.Batch) error {
 	if len(b.Sessions) == 0 && len(b.Retained) == 0 {
 		return nil
 	}
+	if db.closed.Load() {
+		return errClosed
+	}
+	if db.o.JournalMode != "WAL" {
+		db.readMu.Lock()
+		defer db.readMu.Unlock()
+	}
 	err := db.stmts.begin.Exec()
 	reserved := db.reserved
 	if err == nil {
@@ -163,7 +170,7 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 	db.rows.Add(1)
 	if r := w.Record; r != nil {
 		if id >= db.reserved {
-			db.reserved = id + 1024
+			db.reserved = id + sessionsPerOpen
 			if err := exec(s.putMeta, db.reserved); err != nil {
 				return err
 			}
@@ -191,7 +198,7 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		}
 	}
 	if w.State != nil {
-		db.packer.data = finishPacked(append(startPacked(db.packer.data), w.State...))
+		db.packer.data = finishPacked(append(startPacked(db.packer.data), w.State...), kindState, uint64(id))
 		if err := exec(s.putState, id, db.packer.data); err != nil {
 			return err
 		}
@@ -206,7 +213,7 @@ func (db *DB) applyWill(id int64, w *session.Will) error {
 	if w == nil {
 		return exec(db.stmts.delWill, id)
 	}
-	db.packer.data = appendWill(db.packer.data, w)
+	db.packer.data = appendWill(db.packer.data, w, uint64(id))
 	return exec(db.stmts.putWill, id, unixMilli(w.DueAt), db.packer.data)
 }
 
@@ -215,7 +222,8 @@ func (db *DB) applyRetained(topic string, w session.RetainedWrite) error {
 	if w.Message == nil {
 		return exec(db.stmts.delRetain, []byte(topic), int64(w.Version))
 	}
-	db.packer.data = finishPacked(appendMessage(startPacked(db.packer.data), w.Message))
+	db.packer.data = finishPacked(appendMessage(startPacked(db.packer.data), w.Message),
+		kindRetained, textKey(topic), w.Version)
 	return exec(db.stmts.putRetained, []byte(topic), int64(w.Version), db.packer.data)
 }
 

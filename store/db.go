@@ -28,6 +28,14 @@ const pageSize = 8192
 // start; of a larger one the header and the schema are.
 const fullCheckMax = 256 << 20
 
+// walBytesKept is what a WAL, or a journal, that grew larger is cut to when it
+// begins anew.
+const walBytesKept = 16 << 20
+
+// sessionsPerOpen Session IDs are noted as used each time a store is opened:
+// those given out need no write, and are not given out again.
+const sessionsPerOpen = 1 << 32
+
 // Options are the settings of a store.
 type Options struct {
 	DataDir string
@@ -39,6 +47,9 @@ type Options struct {
 	Synchronous string // OFF, NORMAL, FULL or EXTRA
 	JournalMode string // WAL, DELETE, TRUNCATE, PERSIST or MEMORY
 	ForeignKeys bool
+	// VFS is the name of a registered go-sqlite3 VFS over the operating
+	// system's files, which tests inject faults by; empty: none.
+	VFS string
 }
 
 // DefaultOptions returns the settings a store has when nothing is said: nothing
@@ -68,7 +79,12 @@ type DB struct {
 	packer   packer
 	reserved int64 // Session IDs below it are noted as used
 
-	readMu sync.Mutex // guards the following
+	// Static after Open.
+	nextID session.ID
+
+	// readMu guards the following. Without a WAL, readers and the writer lock
+	// each other out, so Apply holds it too.
+	readMu sync.Mutex
 	r      *sqlite3.Conn
 	page   *sqlite3.Stmt
 	body   *sqlite3.Stmt
@@ -87,33 +103,69 @@ type Stats struct {
 // returns only when what the last process left is checked and checkpointed. A
 // file that is damaged, newer than this program or not a store is an error,
 // and stays as it is.
-func Open(o Options) (db *DB, err error) {
-	db = &DB{o: o, path: filepath.Join(o.DataDir, fileName)}
-	defer func() {
-		if err != nil {
-			db.release()
-			err = fmt.Errorf("%s: %w", db.path, err)
-		}
-	}()
+func Open(o Options) (*DB, error) {
+	dir, err := filepath.Abs(o.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.DataDir, err)
+	}
+	o.DataDir = dir
+	db := &DB{o: o, path: filepath.Join(dir, fileName)}
+	if err := db.open(); err != nil {
+		_ = db.release() // the first error is the one that tells
+		return nil, fmt.Errorf("%s: %w", db.path, err)
+	}
+	return db, nil
+}
+
+func (db *DB) open() error {
 	if err := db.prepareFiles(); err != nil {
-		return nil, err
+		return err
 	}
-	if db.w, err = db.connect(); err != nil {
-		return nil, err
-	}
-	if err := db.check(); err != nil {
-		return nil, err
+	if err := db.openWriter(); err != nil {
+		return err
 	}
 	if err := migrate(db.w); err != nil {
-		return nil, err
+		return err
 	}
 	if err := db.stmts.prepare(db.w); err != nil {
-		return nil, err
+		return err
 	}
-	if db.reserved, err = db.readReserved(); err != nil {
-		return nil, err
+	if err := db.reserveIDs(); err != nil {
+		return err
 	}
-	return db, db.secureFiles()
+	return db.secureFiles()
+}
+
+// openWriter opens the connection that writes. Until the file is known to be
+// sound and ours nothing is written to it, a WAL is left where it is, and
+// nothing is mapped: a mapped file that is too short is a fault, not an error.
+func (db *DB) openWriter() error {
+	c, err := sqlite3.OpenFlags(db.uri(), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
+	if err != nil {
+		return err
+	}
+	db.w = c
+	if _, err := c.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+		return err
+	}
+	if err := c.BusyTimeout(db.o.BusyTimeout); err != nil {
+		return err
+	}
+	if _, err := identify(c); err != nil {
+		return err
+	}
+	if err := db.check(); err != nil {
+		return err
+	}
+	if _, err := c.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false); err != nil {
+		return err
+	}
+	// Without this checkpoint, what a dying process wrote and failed to sync
+	// could be read, acknowledged upon, and lost by the next power cut.
+	if _, _, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return db.configure(c)
 }
 
 // prepareFiles makes the directory, takes the lock, and makes a new database
@@ -132,9 +184,14 @@ func (db *DB) prepareFiles() error {
 	case err == nil && info.Size() == 0:
 		return errors.New("the file is empty: it was damaged; remove it to start with an empty store")
 	case err == nil:
-		return nil
+		return db.secureFiles()
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
+	}
+	for _, suffix := range []string{"-wal", "-journal"} {
+		if info, err := os.Stat(db.path + suffix); err == nil && info.Size() > 0 {
+			return fmt.Errorf("the file is missing, but %s has %d bytes, which belong to it", db.path+suffix, info.Size())
+		}
 	}
 	return createDatabase(db.path)
 }
@@ -190,6 +247,17 @@ func (db *DB) secureFiles() error {
 	return syncDir(db.o.DataDir)
 }
 
+// uri names the database. Files that SQLite makes beside it get its mode.
+func (db *DB) uri() string {
+	uri := fileURI(db.path) + "?modeof=" + escape.Replace(filepath.ToSlash(db.path))
+	if db.o.VFS != "" {
+		uri += "&vfs=" + escape.Replace(db.o.VFS)
+	}
+	return uri
+}
+
+var escape = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23", "&", "%26", "=", "%3d", "+", "%2b")
+
 // fileURI escapes what means something in a URI.
 func fileURI(path string) string {
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
@@ -197,7 +265,7 @@ func fileURI(path string) string {
 
 // connect opens a connection and gives it its settings.
 func (db *DB) connect() (*sqlite3.Conn, error) {
-	c, err := sqlite3.OpenFlags(fileURI(db.path), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
+	c, err := sqlite3.OpenFlags(db.uri(), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
 	if err != nil {
 		return nil, err
 	}
@@ -248,17 +316,11 @@ func (db *DB) configure(c *sqlite3.Conn) error {
 			return fmt.Errorf("PRAGMA %s: asked for %s, SQLite has %s", s.name, s.value, got)
 		}
 	}
-	return nil
+	return c.Exec(fmt.Sprintf("PRAGMA journal_size_limit = %d", walBytesKept))
 }
 
-// check brings what the last process left into the file and looks for damage,
-// before anything is acknowledged on top of it. Without the checkpoint, what a
-// dying process wrote and failed to sync could be read, acknowledged upon, and
-// lost by the next power cut.
+// check looks for damage before anything is acknowledged on top of it.
 func (db *DB) check() error {
-	if _, _, err := db.w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
-	}
 	if db.Stats().FileBytes > fullCheckMax {
 		_, err := queryInt(db.w, "SELECT count(*) FROM sqlite_schema")
 		return err
@@ -299,11 +361,18 @@ func (db *DB) Stats() Stats {
 	return s
 }
 
-// NextID returns a Session ID above all that were ever stored.
-func (db *DB) NextID() session.ID { return session.ID(db.reserved) }
+// NextID returns the first Session ID that no process has given out.
+func (db *DB) NextID() session.ID { return db.nextID }
 
-func (db *DB) readReserved() (int64, error) {
-	return queryInt(db.w, "SELECT coalesce((SELECT value FROM meta WHERE key = 'next_session'), 1)")
+// reserveIDs sets Session IDs aside for this process.
+func (db *DB) reserveIDs() error {
+	next, err := queryInt(db.w, "SELECT max(coalesce((SELECT value FROM meta WHERE key = 'next_session'), 1), "+
+		"coalesce((SELECT max(id) + 1 FROM session), 1))")
+	if err != nil {
+		return err
+	}
+	db.nextID, db.reserved = session.ID(next), next+sessionsPerOpen
+	return exec(db.stmts.putMeta, db.reserved)
 }
 
 // Close checkpoints and closes the store.
@@ -318,12 +387,13 @@ func (db *DB) Close() error {
 // release closes what is open.
 func (db *DB) release() error {
 	var errs []error
+	db.closed.Store(true)
 	db.readMu.Lock()
 	defer db.readMu.Unlock()
 	for _, c := range []*sqlite3.Conn{db.r, db.w} {
 		if c != nil {
 			for _, s := range slices.Collect(c.Stmts()) {
-				errs = append(errs, s.Close())
+				_ = s.Close() // its error is that of its last execution
 			}
 			errs = append(errs, c.Close())
 		}
@@ -333,6 +403,8 @@ func (db *DB) release() error {
 	}
 	return errors.Join(errs...)
 }
+
+var errClosed = errors.New("the store is closed")
 
 // IsFull reports whether an error of Apply means that there is no space.
 func IsFull(err error) bool { return errors.Is(err, sqlite3.FULL) }

@@ -17,11 +17,12 @@ func (db *DB) Load(eachSession func(*session.Loaded) error,
 		return err
 	}
 	return db.query("SELECT topic, version, data FROM retained", func(s *sqlite3.Stmt) error {
-		m, err := unpackMessage(s.ColumnRawBlob(2))
+		topic, version := string(s.ColumnRawBlob(0)), uint64(s.ColumnInt64(1))
+		m, err := unpackRetained(s.ColumnRawBlob(2), topic, version)
 		if err != nil {
-			return fmt.Errorf("the retained message of %q: %w", s.ColumnRawBlob(0), err)
+			return fmt.Errorf("the retained message of %q: %w", topic, err)
 		}
-		return eachRetained(string(s.ColumnRawBlob(0)), uint64(s.ColumnInt64(1)), m)
+		return eachRetained(topic, version, m)
 	})
 }
 
@@ -56,14 +57,14 @@ func loadSession(s *sqlite3.Stmt) (*session.Loaded, error) {
 		Connected: s.ColumnInt64(5) != 0, ExpiresAt: timeOf(s.ColumnInt64(6)),
 	}}
 	if s.ColumnType(7) != sqlite3.NULL {
-		state, err := openPacked(s.ColumnRawBlob(7))
+		state, err := openPacked(s.ColumnRawBlob(7), kindState, uint64(l.Record.ID))
 		if err != nil {
 			return nil, err
 		}
 		l.State = clone(state)
 	}
 	if s.ColumnType(9) != sqlite3.NULL {
-		will, err := unpackWill(s.ColumnRawBlob(9), s.ColumnInt64(8))
+		will, err := unpackWill(s.ColumnRawBlob(9), uint64(l.Record.ID), s.ColumnInt64(8))
 		if err != nil {
 			return nil, err
 		}

@@ -15,23 +15,58 @@ var ErrDamaged = errors.New("store: a stored value is damaged")
 
 const (
 	packFormat = 1
-	packHeader = 5 // the format and the checksum of what follows
+	packHeader = 5 // the format and the checksum of what follows and of the row's keys
 )
+
+// Kinds of rows: the first of the keys in the checksum. The keys are the row's
+// other columns, so that a row which took the place of another one is damaged.
+const (
+	kindRun uint64 = iota + 1
+	kindBody
+	kindState
+	kindWill
+	kindRetained
+)
+
+// A runKey is what a run is checked against, apart from its body row.
+type runKey struct{ session, first, last uint64 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // startPacked leaves room for the header; finishPacked fills it in.
 func startPacked(dst []byte) []byte { return append(dst[:0], packFormat, 0, 0, 0, 0) }
 
-func finishPacked(b []byte) []byte {
-	binary.BigEndian.PutUint32(b[1:], crc32.Checksum(b[packHeader:], castagnoli))
+func finishPacked(b []byte, keys ...uint64) []byte {
+	binary.BigEndian.PutUint32(b[1:], packedSum(b, keys))
 	return b
 }
 
+func packedSum(b []byte, keys []uint64) uint32 {
+	var key [8]byte
+	sum := crc32.Checksum(b[packHeader:], castagnoli)
+	for _, k := range keys {
+		binary.BigEndian.PutUint64(key[:], k)
+		sum = crc32.Update(sum, castagnoli, key[:])
+	}
+	return sum
+}
+
+// textKey stands for a text among the keys.
+func textKey(s string) uint64 {
+	return uint64(crc32.Checksum([]byte(s), castagnoli))<<32 | uint64(uint32(len(s)))
+}
+
+// bodyKey stands for a body row in the checksum of a run that refers to it.
+func bodyKey(body []byte) uint64 {
+	if len(body) < packHeader {
+		return 0
+	}
+	return uint64(binary.BigEndian.Uint32(body[1:]))<<32 | uint64(uint32(len(body)))
+}
+
 // openPacked checks a packed value and returns what follows its header.
-func openPacked(b []byte) ([]byte, error) {
-	if len(b) < packHeader || b[0] != packFormat ||
-		binary.BigEndian.Uint32(b[1:]) != crc32.Checksum(b[packHeader:], castagnoli) {
+func openPacked(b []byte, keys ...uint64) ([]byte, error) {
+	if len(b) < packHeader || b[0] != packFormat || binary.BigEndian.Uint32(b[1:]) != packedSum(b, keys) {
 		return nil, ErrDamaged
 	}
 	return b[packHeader:], nil
@@ -170,13 +205,13 @@ func (u *unpacker) entry(before uint64, body []byte) session.Entry {
 
 // unpackRun appends the entries of a run with Seq >= from. body is the stored
 // body row that it refers to, or nil.
-func unpackRun(dst []session.Entry, run, body []byte, from uint64) ([]session.Entry, error) {
-	b, err := openPacked(run)
+func unpackRun(dst []session.Entry, key runKey, run, body []byte, from uint64) ([]session.Entry, error) {
+	b, err := openPacked(run, kindRun, key.session, key.first, key.last, bodyKey(body))
 	if err != nil {
 		return dst, err
 	}
 	if body != nil {
-		if body, err = openPacked(body); err != nil {
+		if body, err = openPacked(body, kindBody); err != nil {
 			return dst, err
 		}
 	}
@@ -187,6 +222,9 @@ func unpackRun(dst []session.Entry, run, body []byte, from uint64) ([]session.En
 		if u.failed {
 			return dst, ErrDamaged
 		}
+		if e.Seq <= before {
+			return dst, ErrDamaged
+		}
 		if before = e.Seq; e.Seq >= from {
 			dst = append(dst, e)
 		}
@@ -194,8 +232,8 @@ func unpackRun(dst []session.Entry, run, body []byte, from uint64) ([]session.En
 	return dst, nil
 }
 
-func unpackMessage(b []byte) (*session.Message, error) {
-	b, err := openPacked(b)
+func unpackRetained(b []byte, topic string, version uint64) (*session.Message, error) {
+	b, err := openPacked(b, kindRetained, textKey(topic), version)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +246,7 @@ func unpackMessage(b []byte) (*session.Message, error) {
 }
 
 // appendWill packs a Will; its due time has a column of its own.
-func appendWill(dst []byte, w *session.Will) []byte {
+func appendWill(dst []byte, w *session.Will, id uint64) []byte {
 	dst = startPacked(dst)
 	dst = binary.AppendUvarint(dst, uint64(w.DelaySeconds))
 	expiry := uint64(0) // 0: none; else one more
@@ -216,11 +254,11 @@ func appendWill(dst []byte, w *session.Will) []byte {
 		expiry = uint64(w.MessageExpirySeconds) + 1
 	}
 	dst = binary.AppendUvarint(dst, expiry)
-	return finishPacked(appendMessage(dst, w.Message))
+	return finishPacked(appendMessage(dst, w.Message), kindWill, id, uint64(unixMilli(w.DueAt)))
 }
 
-func unpackWill(b []byte, dueAt int64) (*session.Will, error) {
-	b, err := openPacked(b)
+func unpackWill(b []byte, id uint64, dueAt int64) (*session.Will, error) {
+	b, err := openPacked(b, kindWill, id, uint64(dueAt))
 	if err != nil {
 		return nil, err
 	}

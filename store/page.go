@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
@@ -14,6 +15,9 @@ import (
 func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error) {
 	db.readMu.Lock()
 	defer db.readMu.Unlock()
+	if db.closed.Load() {
+		return nil, errClosed
+	}
 	if err := db.openReaderLocked(); err != nil {
 		return nil, err
 	}
@@ -26,7 +30,8 @@ func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]sess
 	for len(entries) < entriesMax && bytes < bytesMax && s.Step() {
 		had := len(entries)
 		var err error
-		if entries, err = db.unpackRowLocked(entries, s, from); err != nil {
+		if entries, err = db.unpackRowLocked(entries, s, id, from); err != nil {
+			_ = s.Reset() // the first error is the one that tells
 			return nil, fmt.Errorf("the queue of session %d from %d on: %w", id, from, err)
 		}
 		for i := had; i < len(entries); i++ {
@@ -49,22 +54,29 @@ func (db *DB) openReaderLocked() error {
 		_ = c.Close() // the first error is the one that tells
 		return err
 	}
-	db.r = c
 	// The run that contains from, if it does not begin with it, is the last
 	// that begins before: runs of a Session do not overlap.
-	if db.page, _, err = c.Prepare(`SELECT body, data FROM run WHERE session = ?1 AND last >= ?2 AND first >=
-		coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2), 0) ORDER BY first`); err != nil {
+	page, _, err := c.Prepare(`SELECT body, first, last, data FROM run WHERE session = ?1 AND last >= ?2 AND first >=
+		coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2), 0) ORDER BY first`)
+	if err != nil {
+		_ = c.Close()
 		return err
 	}
-	db.body, _, err = c.Prepare("SELECT data FROM body WHERE id = ?1")
-	return err
+	body, _, err := c.Prepare("SELECT data FROM body WHERE id = ?1")
+	if err != nil {
+		_ = errors.Join(page.Close(), c.Close())
+		return err
+	}
+	db.r, db.page, db.body = c, page, body
+	return nil
 }
 
 // unpackRowLocked appends the entries of the run that s stands on.
-func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, from uint64) ([]session.Entry, error) {
+func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, id session.ID, from uint64) ([]session.Entry, error) {
 	body := s.ColumnInt64(0)
+	run := runKey{session: uint64(id), first: uint64(s.ColumnInt64(1)), last: uint64(s.ColumnInt64(2))}
 	if body == 0 {
-		return unpackRun(dst, s.ColumnRawBlob(1), nil, from)
+		return unpackRun(dst, run, s.ColumnRawBlob(3), nil, from)
 	}
 	if err := db.body.BindInt64(1, body); err != nil {
 		return dst, err
@@ -76,7 +88,7 @@ func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, from uint64)
 		return dst, ErrDamaged
 	}
 	// Both views are borrowed until the next step, which follows the copy.
-	dst, err := unpackRun(dst, s.ColumnRawBlob(1), db.body.ColumnRawBlob(0), from)
+	dst, err := unpackRun(dst, run, s.ColumnRawBlob(3), db.body.ColumnRawBlob(0), from)
 	if rerr := db.body.Reset(); err == nil {
 		err = rerr
 	}

@@ -13,17 +13,34 @@ type packer struct {
 	holder map[*session.Message]session.ID // the only Session that holds it, or several
 }
 
+// scratchMax bounds the scratch memory that is kept between batches.
+const scratchMax = 4 * runBytesMax
+
+// forget lets go of the batch, and of memory that a large message took.
+func (p *packer) forget() {
+	clear(p.shared)
+	clear(p.holder)
+	if cap(p.data) > scratchMax {
+		p.data = nil
+	}
+	if cap(p.body) > scratchMax {
+		p.body = nil
+	}
+}
+
 // several stands for more than one holder; no Session has this ID.
 const several session.ID = 0
 
 // place is where a shared message stands: the body row, and the offset in it.
 type place struct {
 	body int64
+	key  uint64 // bodyKey of the body row
 	at   int
 }
 
 // putEntries writes the new entries of every Session in b as runs.
 func (db *DB) putEntries(b *session.Batch, ids []session.ID) error {
+	defer db.packer.forget()
 	if err := db.putBodies(b, ids); err != nil {
 		return err
 	}
@@ -49,8 +66,6 @@ func (db *DB) putBodies(b *session.Batch, ids []session.ID) error {
 	if p.shared == nil {
 		p.shared, p.holder = make(map[*session.Message]place), make(map[*session.Message]session.ID)
 	}
-	clear(p.shared)
-	clear(p.holder)
 	if len(ids) < 2 {
 		return nil
 	}
@@ -60,12 +75,12 @@ func (db *DB) putBodies(b *session.Batch, ids []session.ID) error {
 		if len(pending) == 0 {
 			return nil
 		}
-		if err := exec(db.stmts.putBody, finishPacked(p.body)); err != nil {
+		if err := exec(db.stmts.putBody, finishPacked(p.body, kindBody)); err != nil {
 			return err
 		}
 		id := db.w.LastInsertRowID()
 		for _, m := range pending {
-			p.shared[m] = place{id, p.shared[m].at}
+			p.shared[m] = place{id, bodyKey(p.body), p.shared[m].at}
 		}
 		pending, p.body = pending[:0], startPacked(p.body)
 		return nil
@@ -107,6 +122,7 @@ func (db *DB) putRuns(id int64, entries []session.Entry, refs map[int64]int64) e
 	p := &db.packer
 	var first, last uint64
 	var body, bytes int64
+	var key uint64
 	data := startPacked(p.data)
 	flush := func() error {
 		if last == 0 {
@@ -118,8 +134,9 @@ func (db *DB) putRuns(id int64, entries []session.Entry, refs map[int64]int64) e
 			refs[body]++
 		}
 		db.rows.Add(1)
-		err := exec(db.stmts.putRun, id, int64(first), int64(last), bytes, ref, finishPacked(data))
-		first, last, body, bytes, data = 0, 0, 0, 0, startPacked(data)
+		err := exec(db.stmts.putRun, id, int64(first), int64(last), bytes, ref,
+			finishPacked(data, kindRun, uint64(id), first, last, key))
+		first, last, body, key, bytes, data = 0, 0, 0, 0, 0, startPacked(data)
 		return err
 	}
 	for i := range entries {
@@ -137,7 +154,7 @@ func (db *DB) putRuns(id int64, entries []session.Entry, refs map[int64]int64) e
 			}
 		}
 		if at.body != 0 {
-			body = at.body
+			body, key = at.body, at.key
 		}
 		data = appendEntry(data, e, last, at.at)
 		if first == 0 {

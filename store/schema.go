@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
@@ -74,27 +75,38 @@ CREATE TABLE body_ref (
 ) STRICT;
 `}
 
-// migrate creates the schema or brings it to the newest version. It touches
-// nothing in a file that is not ours or is newer than this program.
-func migrate(c *sqlite3.Conn) error {
+// identify returns the schema version of a database that is ours, or empty. Any
+// other, or one newer than this program, is an error.
+func identify(c *sqlite3.Conn) (version int64, err error) {
 	app, err := queryInt(c, "PRAGMA application_id")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	version, err := queryInt(c, "PRAGMA user_version")
+	version, err = queryInt(c, "PRAGMA user_version")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	tables, err := queryInt(c, "SELECT count(*) FROM sqlite_schema")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	fresh := app == 0 && version == 0 && tables == 0
 	switch {
 	case !fresh && app != applicationID:
-		return fmt.Errorf("not a PromptMQ database: application_id is %#x, expected %#x", app, applicationID)
+		return 0, fmt.Errorf("not a PromptMQ database: application_id is %#x, expected %#x", app, applicationID)
 	case version > int64(len(migrations)):
-		return fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
+		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
+	case !fresh && tables == 0:
+		return 0, errors.New("damaged: the tables are gone")
+	}
+	return version, nil
+}
+
+// migrate creates the schema or brings it to the newest version.
+func migrate(c *sqlite3.Conn) error {
+	version, err := identify(c)
+	if err != nil {
+		return err
 	}
 	for ; version < int64(len(migrations)); version++ {
 		script := fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
