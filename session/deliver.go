@@ -347,7 +347,7 @@ func (s *Session) forget(i int) {
 func (s *Session) push(q queued) {
 	if len(s.queue) == cap(s.queue) {
 		ring := s.ring
-		if 2*len(s.queue) > cap(ring) {
+		if cap(ring) == 0 || 2*len(s.queue) > cap(ring) {
 			ring = make([]queued, max(4, 2*len(s.queue)))
 		}
 		n := copy(ring[:cap(ring)], s.queue)

@@ -1,0 +1,321 @@
+package session
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+var seed = flag.Uint64("seed", 0, "seed of the randomised tests; 0: a new one")
+
+// A simStore is what a store would hold of one Session. Writes are committed at
+// once or wait for a commit that a crash can prevent.
+type simStore struct {
+	entries map[uint64]Entry
+	state   []byte
+	pending []func()
+}
+
+func (st *simStore) commit() {
+	for _, write := range st.pending {
+		write()
+	}
+	st.pending = nil
+}
+
+// A simClient drives a Session as a broker and a Client do, and knows what must
+// have happened.
+type simClient struct {
+	t     *testing.T
+	rng   *rand.Rand
+	s     *Session
+	store simStore
+	fx    Effects
+	now   time.Time
+	max   int // the Client's Receive Maximum
+
+	online    bool
+	held      []Send            // await the commit
+	wire      []Send            // sent and not yet answered by the Client
+	out       map[uint16]uint64 // QoS 1 and 2 identifiers outstanding on this connection
+	published int               // messages given to the Session
+	got       map[int]int       // deliveries to the application, by message
+	qosOf     map[int]codec.QoS
+	last      [3]int          // last new message by QoS
+	receiving map[uint16]bool // QoS 2 identifiers at the Client
+	crashes   int
+}
+
+var simLimits = Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 << 30, QueueBytes: 1 << 60, Inflight: 3}
+
+// TestRandomOperations runs a durable Session with a tiny window through random
+// deliveries, acknowledgements in any order, disconnections and crashes that
+// lose what was not committed.
+func TestRandomOperations(t *testing.T) {
+	base := *seed
+	if base == 0 {
+		base = rand.Uint64()
+	}
+	for i := range uint64(200) {
+		if t.Failed() {
+			return
+		}
+		t.Run(fmt.Sprintf("seed=%d", base+i), func(t *testing.T) {
+			c := newSimClient(t, rand.New(rand.NewPCG(base+i, 0)))
+			for range 400 {
+				c.step()
+			}
+			c.drain()
+			c.check()
+		})
+	}
+}
+
+func newSimClient(t *testing.T, rng *rand.Rand) *simClient {
+	c := &simClient{
+		t: t, rng: rng, now: time.Unix(1e9, 0), max: 1 + rng.IntN(4),
+		got: make(map[int]int), qosOf: make(map[int]codec.QoS), receiving: make(map[uint16]bool),
+	}
+	c.store.entries = make(map[uint64]Entry)
+	c.s = New(1, "c", "", true, simLimits)
+	c.s.Version, c.s.ExpirySeconds = codec.Version5, 60
+	return c
+}
+
+func (c *simClient) step() {
+	switch n := c.rng.IntN(20); {
+	case n < 8:
+		c.deliver()
+	case n < 15:
+		c.answer()
+	case n < 17:
+		c.commit()
+	case n < 18 && !c.online:
+		c.attach()
+	case n < 19 && c.online:
+		c.detach()
+	case c.rng.IntN(4) == 0:
+		c.crash()
+	}
+}
+
+func (c *simClient) deliver() {
+	qos := codec.QoS(1 + c.rng.IntN(2))
+	id := c.published
+	c.published++
+	c.qosOf[id] = qos
+	c.fx.Reset()
+	c.s.Deliver(Entry{Message: &Message{Topic: "t", Payload: []byte{byte(id >> 8), byte(id)}, QoS: qos}, QoS: qos}, c.now, &c.fx)
+	c.apply()
+}
+
+// apply does with the Effects what a broker does.
+func (c *simClient) apply() {
+	for c.carryOut() {
+		from, upTo := c.s.PageFrom()
+		c.commit() // a broker waits for it
+		var page []Entry
+		for seq := from; seq < upTo && len(page) < simLimits.WindowMessages; seq++ {
+			if e, ok := c.store.entries[seq]; ok {
+				page = append(page, e)
+			}
+		}
+		c.fx.Reset()
+		c.s.Paged(page, upTo, c.now, &c.fx)
+	}
+}
+
+// carryOut notes the writes and the packets, and reports whether a page is wanted.
+func (c *simClient) carryOut() bool {
+	entries, removed := slices.Clone(c.fx.Entries), slices.Clone(c.fx.Removed)
+	if len(entries) > 0 || len(removed) > 0 || c.fx.State {
+		state, floor := c.s.AppendState(nil), c.s.Floor()
+		real := c.fx.State || len(removed) > 0
+		c.store.pending = append(c.store.pending, func() {
+			for _, e := range entries {
+				c.store.entries[e.Seq] = e
+			}
+			if real {
+				c.store.state = state
+				for seq := range c.store.entries {
+					if seq < floor {
+						delete(c.store.entries, seq)
+					}
+				}
+			}
+		})
+	}
+	for _, send := range c.fx.Sends {
+		if send.AfterCommit && len(c.store.pending) > 0 {
+			c.held = append(c.held, send)
+			continue
+		}
+		c.send(send)
+	}
+	if len(c.out) > c.max {
+		c.t.Errorf("%d in flight with a Receive Maximum of %d", len(c.out), c.max)
+	}
+	return c.fx.Page
+}
+
+func (c *simClient) commit() {
+	c.store.commit()
+	held := c.held
+	c.held = nil
+	for _, send := range held {
+		c.send(send)
+	}
+}
+
+// send puts a packet on the wire.
+func (c *simClient) send(send Send) {
+	if !c.online {
+		return
+	}
+	if send.Message == nil {
+		c.out[send.PacketID] = 0
+	} else if _, taken := c.out[send.PacketID]; taken {
+		c.t.Errorf("identifier %d is used twice", send.PacketID)
+	} else {
+		c.out[send.PacketID] = 1
+	}
+	c.wire = append(c.wire, send)
+}
+
+// answer lets the Client take one of the packets on the wire and acknowledge it:
+// PUBLISH of QoS 1 in any order, the packets of QoS 2 in theirs.
+func (c *simClient) answer() {
+	if len(c.wire) == 0 {
+		return
+	}
+	i := c.rng.IntN(len(c.wire))
+	if c.wire[i].QoS != 1 { // those of QoS 2 are taken in their order
+		i = slices.IndexFunc(c.wire, func(s Send) bool { return s.QoS != 1 })
+	}
+	send := c.wire[i]
+	c.fx.Reset()
+	found := true
+	switch {
+	case send.Message == nil: // PUBREL
+		c.wire = slices.Delete(c.wire, i, i+1)
+		delete(c.receiving, send.PacketID)
+		delete(c.out, send.PacketID)
+		found = c.s.ReceivePubcomp(send.PacketID, c.now, &c.fx)
+	case send.QoS == 1:
+		c.wire = slices.Delete(c.wire, i, i+1)
+		delete(c.out, send.PacketID)
+		c.take(send)
+		found = c.s.ReceivePuback(send.PacketID, c.now, &c.fx)
+	default:
+		c.wire = slices.Delete(c.wire, i, i+1)
+		if !c.receiving[send.PacketID] {
+			c.receiving[send.PacketID] = true
+			c.take(send)
+		}
+		found = c.s.ReceivePubrec(send.PacketID, codec.Success, c.now, &c.fx)
+	}
+	if !found {
+		c.t.Errorf("the session does not know identifier %d", send.PacketID)
+	}
+	c.apply()
+}
+
+// take gives a message to the Client's application.
+func (c *simClient) take(send Send) {
+	id := int(send.Message.Payload[0])<<8 | int(send.Message.Payload[1])
+	c.got[id]++
+	if c.got[id] > 1 {
+		if send.QoS == 2 {
+			c.t.Errorf("message %d came twice at QoS 2", id)
+		}
+		return
+	}
+	if send.QoS == 2 || c.crashes == 0 {
+		if id < c.last[send.QoS] && send.QoS == 2 {
+			c.t.Errorf("message %d came first after %d", id, c.last[send.QoS])
+		}
+		c.last[send.QoS] = max(c.last[send.QoS], id)
+	}
+}
+
+func (c *simClient) attach() {
+	c.online, c.out, c.wire, c.held = true, make(map[uint16]uint64), nil, nil
+	c.commit() // CONNACK waits for it
+	c.fx.Reset()
+	c.s.Attach(uint16(c.max), 0, c.now, &c.fx)
+	c.apply()
+}
+
+func (c *simClient) detach() {
+	c.online, c.out, c.wire, c.held = false, nil, nil, nil
+	c.s.Detach()
+}
+
+// crash loses what was not committed: to the publishers, such messages were
+// never acknowledged.
+func (c *simClient) crash() {
+	wasOnline := c.online
+	c.detach()
+	c.crashes++
+	c.store.pending = nil
+	l := Loaded{State: c.store.state, Record: Record{ID: 1, ClientID: "c", Version: codec.Version5, ExpirySeconds: 60, Connected: wasOnline}}
+	for seq, e := range c.store.entries {
+		if l.FirstSeq == 0 || seq < l.FirstSeq {
+			l.FirstSeq = seq
+		}
+		l.NextSeq = max(l.NextSeq, seq+1)
+		l.QueuedBytes += uint64(e.Bytes())
+	}
+	s, err := Restore(&l, simLimits)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.s = s
+	stored := make(map[int]bool)
+	for _, e := range c.store.entries {
+		stored[int(e.Message.Payload[0])<<8|int(e.Message.Payload[1])] = true
+	}
+	for id := range c.published {
+		if !stored[id] && c.got[id] == 0 {
+			c.got[id] = -1 << 30 // it was never acknowledged to its publisher
+		}
+	}
+}
+
+// drain lets the Client take everything.
+func (c *simClient) drain() {
+	c.commit()
+	if !c.online {
+		c.attach()
+	}
+	for range 100000 {
+		c.commit()
+		if len(c.wire) == 0 {
+			break
+		}
+		c.answer()
+	}
+	c.commit()
+}
+
+func (c *simClient) check() {
+	for id := range c.published {
+		if c.got[id] == 0 {
+			c.t.Errorf("message %d (QoS %d) is lost", id, c.qosOf[id])
+		}
+	}
+	if n := c.s.QueueLen(); n != 0 {
+		c.t.Errorf("%d messages are left in an empty queue", n)
+	}
+	if len(c.store.entries) != 0 {
+		c.t.Errorf("%d entries are left in the store; floor %d", len(c.store.entries), c.s.Floor())
+	}
+	if c.s.Full() {
+		c.t.Error("an empty queue is full")
+	}
+}
