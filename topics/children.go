@@ -46,6 +46,9 @@ func (c *children[N]) set(level string, n *N) {
 func (c *children[N]) delete(level string) {
 	if c.many != nil {
 		delete(c.many, level)
+		if len(c.many) == 0 { // a map does not shrink by itself
+			c.many = nil
+		}
 		return
 	}
 	for i := range c.few {
@@ -60,12 +63,3 @@ func (c *children[N]) delete(level string) {
 }
 
 func (c *children[N]) len() int { return len(c.few) + len(c.many) }
-
-func (c *children[N]) each(fn func(level string, n *N)) {
-	for _, ch := range c.few {
-		fn(ch.level, ch.node)
-	}
-	for level, n := range c.many {
-		fn(level, n)
-	}
-}

@@ -20,13 +20,39 @@ type Filters[K comparable, V any] struct {
 
 type filterNode[K comparable, V any] struct {
 	children children[filterNode[K, V]]
-	plus     *filterNode[K, V] // the level +
-	subs     subscribers[K, V] // of the filter that ends here
-	rest     subscribers[K, V] // of the filter that goes on with /# here
+	plus     *filterNode[K, V]  // the level +
+	subs     *subscribers[K, V] // of the filter that ends here; nil: none
+	rest     *subscribers[K, V] // of the filter that goes on with /# here; nil: none
 }
 
-func (n *filterNode[K, V]) empty() bool {
-	return n.plus == nil && n.children.len() == 0 && len(n.subs.list) == 0 && len(n.rest.list) == 0
+// ways is how many reasons there are to keep a node.
+func (n *filterNode[K, V]) ways() int {
+	ways := n.children.len()
+	for _, has := range [...]bool{n.plus != nil, n.subs != nil, n.rest != nil} {
+		if has {
+			ways++
+		}
+	}
+	return ways
+}
+
+func (n *filterNode[K, V]) empty() bool { return n.ways() == 0 }
+
+// next is the node of a level below n, or nil.
+func (n *filterNode[K, V]) next(level string) *filterNode[K, V] {
+	if level == "+" {
+		return n.plus
+	}
+	return n.children.get([]byte(level))
+}
+
+// drop forgets the node of a level below n, with all that is below it.
+func (n *filterNode[K, V]) drop(level string) {
+	if level == "+" {
+		n.plus = nil
+		return
+	}
+	n.children.delete(level)
 }
 
 // NewFilters returns an empty trie.
@@ -42,11 +68,11 @@ func (f *Filters[K, V]) Set(filter string, key K, value V) (replaced bool) {
 		var level string
 		level, filter, more = strings.Cut(filter, "/")
 		if level == "#" {
-			return f.count(n.rest.set(key, value))
+			return f.count(setSubscriber(&n.rest, key, value))
 		}
 		n = n.grow(level)
 	}
-	return f.count(n.subs.set(key, value))
+	return f.count(setSubscriber(&n.subs, key, value))
 }
 
 func (f *Filters[K, V]) count(replaced bool) bool {
@@ -71,66 +97,48 @@ func (n *filterNode[K, V]) grow(level string) *filterNode[K, V] {
 	return next
 }
 
-// step is one level on the way to a filter's node.
-type step[K comparable, V any] struct {
-	from  *filterNode[K, V]
-	level string
-}
-
-// find returns the subscribers of a filter and the way to their node.
-func (f *Filters[K, V]) find(filter string, path []step[K, V]) (*subscribers[K, V], []step[K, V]) {
+// Get returns the value of a pair of filter and subscriber.
+func (f *Filters[K, V]) Get(filter string, key K) (value V, ok bool) {
 	n := &f.root
 	for more := true; more; {
 		var level string
 		level, filter, more = strings.Cut(filter, "/")
 		if level == "#" {
-			return &n.rest, path
+			return n.rest.get(key)
 		}
-		path = append(path, step[K, V]{n, level})
-		if level == "+" {
-			n = n.plus
-		} else {
-			n = n.children.get([]byte(level))
-		}
-		if n == nil {
-			return nil, path
+		if n = n.next(level); n == nil {
+			return value, false
 		}
 	}
-	return &n.subs, path
-}
-
-// Get returns the value of a pair of filter and subscriber.
-func (f *Filters[K, V]) Get(filter string, key K) (value V, ok bool) {
-	s, _ := f.find(filter, nil)
-	if s == nil {
-		return value, false
-	}
-	if i := s.index(key); i >= 0 {
-		return s.list[i].Value, true
-	}
-	return value, false
+	return n.subs.get(key)
 }
 
 // Delete ends a subscription and frees the nodes that it alone needed.
 func (f *Filters[K, V]) Delete(filter string, key K) (existed bool) {
-	s, path := f.find(filter, make([]step[K, V], 0, 16))
-	if s == nil || !s.delete(key) {
+	n := &f.root
+	keep, branch := n, "" // the deepest node that others need too, and the level below it that they do not
+	set := &n.subs
+	for more := true; more; {
+		var level string
+		level, filter, more = strings.Cut(filter, "/")
+		if level == "#" {
+			set = &n.rest
+			break
+		}
+		if n == &f.root || n.ways() > 1 {
+			keep, branch = n, level
+		}
+		if n = n.next(level); n == nil {
+			return false
+		}
+		set = &n.subs
+	}
+	if !deleteSubscriber(set, key) {
 		return false
 	}
 	f.len--
-	for i := len(path) - 1; i >= 0; i-- {
-		p := path[i]
-		if p.level == "+" {
-			if !p.from.plus.empty() {
-				break
-			}
-			p.from.plus = nil
-			continue
-		}
-		if !p.from.children.get([]byte(p.level)).empty() {
-			break
-		}
-		p.from.children.delete(p.level)
+	if n != &f.root && n.empty() {
+		keep.drop(branch)
 	}
 	return true
 }
@@ -155,20 +163,26 @@ func (f *Filters[K, V]) AppendMatches(dst []Match[K, V], name []byte) []Match[K,
 		next = next[:0]
 		for _, n := range at {
 			if wild {
-				dst = append(dst, n.rest.list...)
-				if n.plus != nil {
-					next = append(next, n.plus)
-				}
+				dst = n.rest.appendTo(dst)
 			}
-			if c := n.children.get(level); c != nil {
-				next = append(next, c)
-			}
+			next = n.appendNext(next, level, wild)
 		}
 		at, next = next, at
 	}
 	for _, n := range at { // the name ends here; a/# matches a
-		dst = append(dst, n.subs.list...)
-		dst = append(dst, n.rest.list...)
+		dst = n.subs.appendTo(dst)
+		dst = n.rest.appendTo(dst)
 	}
 	return dst
+}
+
+// appendNext appends the nodes below n, at most two, that match a level.
+func (n *filterNode[K, V]) appendNext(next []*filterNode[K, V], level []byte, wild bool) []*filterNode[K, V] {
+	if wild && n.plus != nil {
+		next = append(next, n.plus)
+	}
+	if c := n.children.get(level); c != nil {
+		next = append(next, c)
+	}
+	return next
 }

@@ -19,7 +19,8 @@ func ParseShare(filter []byte) (share, rest []byte, shared bool, err error) {
 		return nil, nil, true, ErrShare
 	}
 	share, rest, ok := bytes.Cut(after[1:], []byte{'/'})
-	if !ok || len(share) == 0 || len(rest) == 0 || HasWildcard(share) {
+	if !ok || len(share) == 0 || len(rest) == 0 || HasWildcard(share) ||
+		bytes.IndexByte(share, 0) >= 0 { // [MQTT-4.7.3-2]
 		return nil, nil, true, ErrShare
 	}
 	return share, rest, true, nil

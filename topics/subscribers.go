@@ -26,6 +26,43 @@ func (s *subscribers[K, V]) index(key K) int {
 	return -1
 }
 
+// get works on nil, the empty set; so does appendTo.
+func (s *subscribers[K, V]) get(key K) (value V, ok bool) {
+	if s == nil {
+		return value, false
+	}
+	if i := s.index(key); i >= 0 {
+		return s.list[i].Value, true
+	}
+	return value, false
+}
+
+func (s *subscribers[K, V]) appendTo(dst []Match[K, V]) []Match[K, V] {
+	if s == nil {
+		return dst
+	}
+	return append(dst, s.list...)
+}
+
+// setSubscriber adds to *set, which it makes if it is nil.
+func setSubscriber[K comparable, V any](set **subscribers[K, V], key K, value V) (replaced bool) {
+	if *set == nil {
+		*set = new(subscribers[K, V])
+	}
+	return (*set).set(key, value)
+}
+
+// deleteSubscriber removes from *set, and the set itself with its last member.
+func deleteSubscriber[K comparable, V any](set **subscribers[K, V], key K) (existed bool) {
+	if *set == nil || !(*set).delete(key) {
+		return false
+	}
+	if len((*set).list) == 0 {
+		*set = nil
+	}
+	return true
+}
+
 func (s *subscribers[K, V]) set(key K, value V) (replaced bool) {
 	if i := s.index(key); i >= 0 {
 		s.list[i].Value = value
@@ -58,9 +95,6 @@ func (s *subscribers[K, V]) delete(key K) (existed bool) {
 			s.byKey[s.list[i].Key] = i
 		}
 		delete(s.byKey, key)
-	}
-	if last == 0 {
-		s.list, s.byKey = nil, nil
 	}
 	return true
 }
