@@ -50,10 +50,16 @@ func (a *Auth) decodeProperties(region View) error {
 	if cur.f.err != nil {
 		return cur.f.err
 	}
-	if a.HasAuthenticationData && !a.HasAuthenticationMethod {
-		return errAuthData
+	if !a.HasAuthenticationMethod && !a.bare() {
+		return errAuthMethod
 	}
 	return nil
+}
+
+// bare reports whether there is nothing but Success, for which AUTH has a form
+// without properties. Section 3.15.2.1.
+func (a *Auth) bare() bool {
+	return a.Reason == Success && !a.HasAuthenticationMethod && !a.HasAuthenticationData && a.reasonProperties.empty()
 }
 
 // AppendAuth appends an AUTH.
@@ -65,8 +71,11 @@ func AppendAuth(dst []byte, a *Auth, v Version) ([]byte, error) {
 	if len(a.AuthenticationMethod) > maxString || len(a.AuthenticationData) > maxString || len(a.ReasonString) > maxString {
 		return dst, errEncodeString
 	}
-	if a.Reason == Success && !a.HasAuthenticationMethod && a.reasonProperties.empty() {
+	if a.bare() {
 		return append(dst, first, 0), nil
+	}
+	if !a.HasAuthenticationMethod {
+		return dst, errEncodeField
 	}
 	start := len(dst)
 	out := append(startPacket(dst), byte(a.Reason))

@@ -3,6 +3,10 @@ package codec
 import (
 	"bytes"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
 	"testing"
 )
 
@@ -64,6 +68,47 @@ func TestMalformedVectors(t *testing.T) {
 				t.Errorf("got %v [%s] %q, expected %v [%s]", e.Reason, e.Rule, e.Detail, v.reason, v.rule)
 			}
 		})
+	}
+}
+
+// TestEveryErrorHasVector: each error that error.go declares for decoding comes
+// out of at least one malformed vector.
+func TestEveryErrorHasVector(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range malformedVectors {
+		var e *Error
+		if errors.As(decodeVector(v.bytes(t), v.version), &e) {
+			seen[strconv.Quote(e.Detail)] = true
+		}
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "error.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		var parts []ast.Expr
+		switch value := spec.Values[0].(type) {
+		case *ast.UnaryExpr: // &Error{reason, rule, detail}
+			parts = value.X.(*ast.CompositeLit).Elts
+		case *ast.CallExpr: // malformed(rule, detail)
+			if _, ok := value.Fun.(*ast.Ident); !ok { // errors.New: an error of Append
+				return true
+			}
+			parts = value.Args
+		}
+		declared++
+		if detail := parts[len(parts)-1].(*ast.BasicLit).Value; !seen[detail] {
+			t.Errorf("no vector gives %s: %s", spec.Names[0], detail)
+		}
+		return true
+	})
+	if declared < 30 {
+		t.Errorf("found only %d errors", declared)
 	}
 }
 

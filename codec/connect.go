@@ -60,11 +60,17 @@ func (c *Connect) Decode(f Frame) error {
 		return d.err
 	}
 	v := Version(level)
-	switch {
-	case string(name) == "MQTT" && (v == Version311 || v == Version5): // [MQTT-3.1.2-1]
-	case string(name) == "MQIsdp" && v == Version31:
+	switch string(name) {
 	default:
-		return errVersion // [MQTT-3.1.2-2]
+		return errProtocolName // [MQTT-3.1.2-1]
+	case "MQTT":
+		if v != Version311 && v != Version5 { // [MQTT-3.1.2-2]
+			return errVersion
+		}
+	case "MQIsdp":
+		if v != Version31 {
+			return errVersion
+		}
 	}
 	c.Version = v
 	flags := d.byte()
@@ -99,8 +105,10 @@ func (c *Connect) decodeFlags(flags byte) error {
 		return errConnectFlag
 	case c.Will.QoS > 2: // [MQTT-3.1.2-12]
 		return errWillQoS
-	case !c.HasWill && (c.Will.QoS > 0 || c.Will.Retain): // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
-		return errWillFlags
+	case !c.HasWill && c.Will.QoS > 0: // [MQTT-3.1.2-11]
+		return errWillQoSAlone
+	case !c.HasWill && c.Will.Retain: // [MQTT-3.1.2-13]
+		return errWillRetainAlone
 	case c.Version != Version5 && c.HasPassword && !c.HasUserName:
 		return errPassword
 	}

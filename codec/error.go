@@ -7,7 +7,7 @@ var ErrIncomplete = errors.New("codec: incomplete packet")
 
 // An Error is what is wrong with a packet: the Reason Code to answer with, and
 // the normative statement it breaks ("MQTT-1.5.4-1"), empty if there is none of
-// that kind. Decoding returns values made in advance: an error costs nothing.
+// that kind. Statements are those of version 5, or of 3.1.1 for its own rules. Decoding returns values made in advance: an error costs nothing.
 type Error struct {
 	Reason ReasonCode
 	Rule   string
@@ -38,10 +38,12 @@ var (
 	errFlags             = malformed("MQTT-2.1.3-1", "reserved flags in the fixed header are set wrongly")
 	errTooLarge          = &Error{PacketTooLarge, "", "the packet exceeds the Maximum Packet Size"}
 	errPacketID          = malformed("MQTT-2.2.1-3", "the Packet Identifier is zero")
-	errVersion           = &Error{UnsupportedProtocolVersion, "MQTT-3.1.2-2", "the protocol name or version is not supported"}
+	errProtocolName      = &Error{UnsupportedProtocolVersion, "MQTT-3.1.2-1", "the protocol name is neither MQTT nor MQIsdp"}
+	errVersion           = &Error{UnsupportedProtocolVersion, "MQTT-3.1.2-2", "the protocol version is not supported"}
 	errConnectFlag       = malformed("MQTT-3.1.2-3", "the reserved flag in CONNECT is not zero")
 	errWillQoS           = malformed("MQTT-3.1.2-12", "the Will QoS is 3")
-	errWillFlags         = malformed("MQTT-3.1.2-11", "Will QoS or Will Retain without a Will")
+	errWillQoSAlone      = malformed("MQTT-3.1.2-11", "a Will QoS without a Will")
+	errWillRetainAlone   = malformed("MQTT-3.1.2-13", "Will Retain without a Will")
 	errPassword          = malformed("MQTT-3.1.2-22", "a Password without a User Name")
 	errQoS               = malformed("MQTT-3.3.1-4", "both QoS bits are set")
 	errDup               = malformed("MQTT-3.3.1-2", "DUP is set at QoS 0")
@@ -54,6 +56,7 @@ var (
 	errNoFilter          = protocolError("MQTT-3.8.3-2", "SUBSCRIBE without a Topic Filter")
 	errNoUnsubFilter     = protocolError("MQTT-3.10.3-2", "UNSUBSCRIBE without a Topic Filter")
 	errSubscribeOptions  = malformed("MQTT-3.8.3-5", "reserved bits in the Subscription Options are set")
+	errSubscribeOptions3 = malformed("MQTT-3-8.3-4", "reserved bits are set beside the requested QoS, or it is 3")
 	errSubscribeQoS      = protocolError("", "the Subscription Options ask for QoS 3")
 	errRetainHandling    = protocolError("", "Retain Handling is 3")
 	errReasonCode        = protocolError("", "the Reason Code is not one of this packet")
@@ -66,6 +69,7 @@ var (
 	errPropertyZero      = protocolError("", "a property that must not be 0 is 0")
 	errPropertyLength    = malformed("", "the Property Length exceeds the packet")
 	errAuthData          = protocolError("", "Authentication Data without an Authentication Method")
+	errAuthMethod        = protocolError("", "AUTH without an Authentication Method")
 	errAuthVersion       = protocolError("", "AUTH before version 5")
 	errEncodeString      = errors.New("codec: a string or binary field exceeds 65,535 bytes")
 	errEncodeLength      = errors.New("codec: the packet exceeds 268,435,455 bytes")

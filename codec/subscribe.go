@@ -82,12 +82,12 @@ func (s *Subscribe) decodeProperties(region View) error {
 }
 
 func checkOptions(o byte, v Version) error {
-	reserved := byte(0xC0)
-	if v != Version5 {
-		reserved = 0xFC
-	}
 	switch {
-	case o&reserved != 0: // [MQTT-3.8.3-5]
+	case v != Version5:
+		if o > 2 { // [MQTT-3-8.3-4] of 3.1.1
+			return errSubscribeOptions3
+		}
+	case o&0xC0 != 0: // [MQTT-3.8.3-5]
 		return errSubscribeOptions
 	case o&3 == 3:
 		return errSubscribeQoS
