@@ -348,11 +348,12 @@ func (c *conn) clientID() string {
 
 // finish frees what the connection held. It runs whatever ended it.
 func (c *conn) finish() {
+	defer c.b.removeConn(c)
+	defer c.b.recoverPanic("ending a connection")
 	if c.client != nil {
 		c.b.disconnected(c)
 	}
 	c.touched.flush()
 	c.out.close(nil)
 	c.readIdle()
-	c.b.removeConn(c)
 }

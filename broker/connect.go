@@ -149,33 +149,43 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 	defer b.commits.gate.RUnlock()
 	cl := b.registry.acquire(b, id)
 	var after, ended aftermath
-	taken := cl.conn != nil
-	if taken { // [MQTT-3.1.4-3]
-		old := cl.conn
-		b.m.Takeovers.Inc()
-		b.log.Info("session taken over", "client", id, "from", old.net.RemoteAddr().String(), "by", c.net.RemoteAddr().String())
-		after = cl.detachLocked(false, c.now, &c.touched)
-		old.out.close(old.appendDisconnect(nil, codec.SessionTakenOver, ""))
-	}
-	if b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
-		b.connectedClients.Add(-1)
-		err = refuse(codec.QuotaExceeded, "too many connections")
-	} else if ended, err = c.chooseSessionLocked(cl, p, ack); err != nil {
-		b.connectedClients.Add(-1)
-	} else {
-		c.client, cl.conn = cl, c
-		group = c.openSessionLocked(cl, p)
-		if (after.ended != nil && after.ended.Durable()) || (ended.ended != nil && ended.ended.Durable()) {
-			group = cl.lastGroup // what it promises is gone must be gone on disk
-		}
-	}
-	cl.mu.Unlock()
+	func() {
+		defer cl.mu.Unlock()
+		after, ended, group, err = c.takeSessionLocked(cl, p, ack)
+	}()
 	b.finishDetach(cl, after, c.now, &c.touched)
 	b.finishDetach(cl, ended, c.now, &c.touched)
 	if err != nil {
 		b.registry.remove(cl)
 	}
 	return group, err
+}
+
+// takeSessionLocked is takeSession under the Client's lock. after and ended are
+// what the connection that had the Session, and a Session that had to go, leave
+// to be done.
+func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (after, ended aftermath, group uint64, err error) {
+	b := c.b
+	if old := cl.conn; old != nil { // [MQTT-3.1.4-3]
+		b.m.Takeovers.Inc()
+		b.log.Info("session taken over", "client", cl.id, "from", old.net.RemoteAddr().String(), "by", c.net.RemoteAddr().String())
+		after = cl.detachLocked(false, c.now, &c.touched)
+		old.out.close(old.appendDisconnect(nil, codec.SessionTakenOver, ""))
+	}
+	if b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
+		b.connectedClients.Add(-1)
+		return after, ended, 0, refuse(codec.QuotaExceeded, "too many connections")
+	}
+	if ended, err = c.chooseSessionLocked(cl, p, ack); err != nil {
+		b.connectedClients.Add(-1)
+		return after, ended, 0, err
+	}
+	c.client, cl.conn = cl, c
+	group = c.openSessionLocked(cl, p)
+	if (after.ended != nil && after.ended.Durable()) || (ended.ended != nil && ended.ended.Durable()) {
+		group = cl.lastGroup // what CONNACK promises is gone must be gone on disk
+	}
+	return after, ended, group, nil
 }
 
 // chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]

@@ -49,27 +49,35 @@ type aftermath struct {
 // disconnected detaches c from its Client, and waits until what that stored is
 // on disk, so that the close tells the Client that it is.
 func (b *Broker) disconnected(c *conn) {
-	cl := c.client
-	b.commits.gate.RLock()
-	cl.mu.Lock()
-	if cl.conn != c {
-		cl.mu.Unlock()
-		b.commits.gate.RUnlock()
-		return
-	}
-	now := time.Now()
-	after := cl.detachLocked(c.clean, now, &c.touched)
-	group := uint64(0)
-	if c.clean && (after.ended != nil || cl.sess.Durable()) {
-		group = cl.lastGroup
-	}
-	cl.mu.Unlock()
-	b.finishDetach(cl, after, now, &c.touched)
-	b.commits.gate.RUnlock()
+	group := b.detach(c)
 	c.touched.flush()
 	if group > 0 {
 		_ = b.commits.wait(group) // if it fails the broker is stopping: the connection is closed anyway
 	}
+}
+
+// detach ends what binds c to its Client, and returns the commit group to wait
+// for before the connection is closed; 0: none.
+func (b *Broker) detach(c *conn) (group uint64) {
+	b.commits.gate.RLock()
+	defer b.commits.gate.RUnlock()
+	cl := c.client
+	now := time.Now()
+	var after aftermath
+	func() {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		if cl.conn != c {
+			return
+		}
+		durable := cl.sess.Durable()
+		after = cl.detachLocked(c.clean, now, &c.touched)
+		if c.clean && durable {
+			group = cl.lastGroup
+		}
+	}()
+	b.finishDetach(cl, after, now, &c.touched)
+	return group
 }
 
 // detachLocked ends what binds the connection to the Session: its Will becomes

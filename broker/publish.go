@@ -54,6 +54,9 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if err := c.aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
 		return err
 	}
+	if broken("panic-on-publish") {
+		panic("asked for")
+	}
 	c.b.m.MessagesReceived[p.QoS].Inc()
 	c.b.m.MessageBytesReceived[p.QoS].Add(len(p.Payload))
 	if err := c.countReceiving(p); err != nil {
@@ -126,9 +129,7 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 
 // publishVolatile routes a message that nothing stores: QoS 0, not retained.
 func (b *Broker) publishVolatile(pub *publication, s *routing, l *flushList) {
-	b.router.mu.RLock()
-	b.router.findLocked(s, pub.p.Topic, pub.from, 0)
-	b.router.mu.RUnlock()
+	b.find(pub, s)
 	for i := range s.targets {
 		b.deliver(&s.targets[i], pub, l)
 	}
@@ -206,25 +207,17 @@ func (c *conn) forgetQoS2(packetID uint16) {
 // group. It refuses before anything is changed, or not at all. The caller holds
 // the gate for reading.
 func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stored bool, reason codec.ReasonCode) {
-	r := b.router
 	p := pub.p
 	if p.Retain {
-		r.mu.Lock()
-		r.findLocked(s, p.Topic, pub.from, p.QoS)
-		if !b.mayRetainLocked(p.Topic, len(p.Payload)) || s.anyFull(p.QoS) {
-			r.mu.Unlock()
+		if !b.findAndRetain(pub, s) {
 			return false, codec.QuotaExceeded
 		}
-		b.retainLocked(pub.message())
-		r.mu.Unlock()
 		stored = true
 		if p.QoS == 0 {
 			b.commits.later()
 		}
 	} else {
-		r.mu.RLock()
-		r.findLocked(s, p.Topic, pub.from, p.QoS)
-		r.mu.RUnlock()
+		b.find(pub, s)
 		if s.anyFull(p.QoS) {
 			return false, codec.QuotaExceeded
 		}
@@ -233,6 +226,27 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 		stored = b.deliver(&s.targets[i], pub, l) || stored
 	}
 	return stored, codec.Success
+}
+
+// find fills s with the message's targets.
+func (b *Broker) find(pub *publication, s *routing) {
+	b.router.mu.RLock()
+	defer b.router.mu.RUnlock()
+	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
+}
+
+// findAndRetain fills s and retains the message in one step, so that no new
+// subscriber gets both or neither. It reports false, and has changed nothing, if
+// there is no room.
+func (b *Broker) findAndRetain(pub *publication, s *routing) bool {
+	b.router.mu.Lock()
+	defer b.router.mu.Unlock()
+	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
+	if !b.mayRetainLocked(pub.p.Topic, len(pub.p.Payload)) || s.anyFull(pub.p.QoS) {
+		return false
+	}
+	b.retainLocked(pub.message())
+	return true
 }
 
 // anyFull reports whether a queue that the message must enter is at its limits.

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"sync"
+
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -21,10 +23,11 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
 	b.router.mu.Lock()
+	unlockRouter := sync.OnceFunc(b.router.mu.Unlock)
+	defer unlockRouter()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {
-		b.router.mu.Unlock()
 		return errTakenOver
 	}
 	inline := len(cl.backlog) == 0
@@ -33,7 +36,7 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 			reasons[i] = codec.QuotaExceeded
 		}
 	}
-	b.router.mu.Unlock()
+	unlockRouter()
 	group := uint64(0)
 	if cl.sess.Durable() {
 		group = cl.lastGroup
@@ -152,15 +155,26 @@ func (c *conn) handleUnsubscribe(f codec.Frame) error {
 	b, cl := c.b, c.client
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
+	orphans, err := c.unsubscribe(p)
+	if err != nil {
+		return err
+	}
+	b.handOver(orphans, cl, c.now, &c.touched)
+	return nil
+}
+
+// unsubscribe removes the subscriptions and queues UNSUBACK. It returns what
+// other members of Shared Subscriptions may get.
+func (c *conn) unsubscribe(p *codec.Unsubscribe) (orphans []session.Entry, err error) {
+	b, cl := c.b, c.client
 	b.router.mu.Lock()
+	defer b.router.mu.Unlock()
 	cl.mu.Lock()
+	defer cl.mu.Unlock()
 	if cl.conn != c {
-		cl.mu.Unlock()
-		b.router.mu.Unlock()
-		return errTakenOver
+		return nil, errTakenOver
 	}
 	codes := make([]byte, 0, p.Count)
-	var orphans []session.Entry
 	p.Each(func(filter codec.View) bool {
 		code := codec.NoSubscriptionExisted
 		if cl.sess.Subscriptions[string(filter)] != nil { // compared byte by byte [MQTT-3.10.4-1]
@@ -170,7 +184,6 @@ func (c *conn) handleUnsubscribe(f codec.Frame) error {
 		codes = append(codes, byte(code))
 		return true
 	})
-	b.router.mu.Unlock()
 	group := uint64(0)
 	if cl.sess.Durable() {
 		group = cl.lastGroup
@@ -180,9 +193,7 @@ func (c *conn) handleUnsubscribe(f codec.Frame) error {
 		dst, _ = codec.AppendUnsuback(dst, &ack, c.version) // cannot fail: the fields are in range
 		return dst
 	})
-	cl.mu.Unlock()
-	b.handOver(orphans, cl, c.now, &c.touched)
-	return nil
+	return orphans, nil
 }
 
 // unsubscribeLocked removes one subscription and returns the messages that

@@ -14,6 +14,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/store"
 )
 
@@ -49,7 +50,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	o := broker.DefaultOptions()
-	o.Bind, o.WSBind = "127.0.0.1:0", ""
+	o.Bind, o.WSBind, o.Metrics = "127.0.0.1:0", "", metrics.NewBroker()
 	b, err := broker.New(o, db)
 	if err != nil {
 		return 1, err
@@ -59,6 +60,9 @@ func runSuite(m *testing.M) (code int, err error) {
 	}
 	*brokerAddr = b.Addr().String()
 	code = m.Run()
+	if n := o.Metrics.Panics.Get(); n != 0 {
+		return 1, fmt.Errorf("%d panics were recovered", n)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerSeconds*time.Second)
 	defer cancel()
 	return code, b.Shutdown(ctx)

@@ -199,3 +199,23 @@ func TestHostileIdentifiers(t *testing.T) {
 		_ = p.Close()
 	}
 }
+
+// TestPanicEndsOneConnection: a fault in the broker itself is counted and logged,
+// and costs the connection that met it.
+func TestPanicEndsOneConnection(t *testing.T) {
+	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=panic-on-publish"}, "")
+	bystander := v5Of(t, s, "bystander", nil)
+	p := v5Of(t, s, "unlucky", nil)
+	p.publish(codec.Publish{Topic: codec.View("t")})
+	p.closed(codec.Success)
+	bystander.quiet()
+	again := v5Of(t, s, "unlucky", nil)
+	again.quiet()
+	if n := s.metric("promptmq_panics_total"); n != 1 {
+		t.Errorf("%v panics counted", n)
+	}
+	if s.waitLog("panic while serving a connection").text("client") != "unlucky" {
+		t.Error("the log does not say whose")
+	}
+	s.kill() // stop would complain of the panic
+}

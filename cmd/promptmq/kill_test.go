@@ -37,11 +37,7 @@ func TestKill9(t *testing.T) {
 
 // TestKill9Control breaks the promise on purpose: the same test must see it.
 func TestKill9Control(t *testing.T) {
-	control := filepath.Join(t.TempDir(), "promptmq")
-	args := []string{"build", "-tags", "control", "-o", control, "."}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	control := controlBinary(t)
 	for tries := 1; ; tries++ {
 		s := startBinary(t, control, []string{"BREAK_RULES=ack-before-commit"}, "")
 		w := killRepeatedly(t, s, 10)
@@ -54,6 +50,17 @@ func TestKill9Control(t *testing.T) {
 			t.Fatal("acknowledgements before the commit were not noticed in 100 kills")
 		}
 	}
+}
+
+// controlBinary builds a promptmq that breaks the rules in BREAK_RULES.
+func controlBinary(t *testing.T) string {
+	t.Helper()
+	control := filepath.Join(t.TempDir(), "promptmq")
+	args := []string{"build", "-tags", "control", "-o", control, "."}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return control
 }
 
 func killRepeatedly(t *testing.T, s *server, n int) *killWorld {
