@@ -5,9 +5,6 @@ import "testing"
 // TestAllocations: no packet allocates to be decoded, nor, when dst has room,
 // to be appended; nor does a malformed one.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
 	var p packet
 	dst := make([]byte, 0, 1<<12)
 	for _, v := range validVectors {

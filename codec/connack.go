@@ -127,7 +127,8 @@ func AppendConnack(dst []byte, c *Connack, v Version) ([]byte, error) {
 	if c.SessionPresent {
 		present = 1
 	}
-	if c.SessionPresent && c.Reason != Success || !c.Reason.ValidIn(TypeConnack) {
+	if c.SessionPresent && c.Reason != Success || !c.Reason.ValidIn(TypeConnack) || c.MaximumQoS > 1 ||
+		c.HasAuthenticationData && !c.HasAuthenticationMethod {
 		return dst, errEncodeField
 	}
 	if v != Version5 {

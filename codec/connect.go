@@ -233,7 +233,7 @@ func (c *Connect) check(v Version) error {
 		}
 	}
 	if v < Version31 || v > Version5 || c.Will.QoS > 2 || (!c.HasWill && (c.Will.QoS > 0 || c.Will.Retain)) ||
-		(v != Version5 && c.HasPassword && !c.HasUserName) {
+		(v != Version5 && c.HasPassword && !c.HasUserName) || (c.HasAuthenticationData && !c.HasAuthenticationMethod) {
 		return errEncodeField
 	}
 	return nil

@@ -57,6 +57,8 @@ func (f *Forward) settle(region View) {
 	}
 }
 
+func (f *Forward) empty() bool { return f.used == 0 && f.region == nil }
+
 // Len is the length of the encoding in bytes.
 func (f *Forward) Len() int {
 	n := 0

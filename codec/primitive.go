@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unicode/utf8"
 )
@@ -59,17 +60,65 @@ func appendString(dst, s []byte) []byte {
 func ValidUTF8(v View) bool { return checkString(v) == nil }
 
 func checkString(v View) *Error {
-	ascii := byte(0)
-	for _, c := range v {
-		if c == 0 {
-			return errNull
-		}
-		ascii |= c
+	if plain(v, 0) {
+		return nil
 	}
-	if ascii >= 0x80 && !utf8.Valid(v) {
+	if bytes.IndexByte(v, 0) >= 0 {
+		return errNull
+	}
+	if !utf8.Valid(v) {
 		return errUTF8
 	}
 	return nil
+}
+
+// checkTopicName checks a string that is a Topic Name, which may be empty.
+func checkTopicName(v View) *Error {
+	if plain(v, wildcards) {
+		return nil
+	}
+	if err := checkString(v); err != nil {
+		return err
+	}
+	if bytes.ContainsAny(v, "+#") { // [MQTT-3.3.2-2] [MQTT-4.7.0-1]
+		return errTopicWildcard
+	}
+	return nil
+}
+
+// Eight bytes at a time: bit 7 of each, the value 1 in each, and the bit in
+// which "+" (0x2B) and "#" (0x23) differ in each.
+const (
+	highs     uint64 = 0x8080808080808080
+	ones      uint64 = 0x0101010101010101
+	wildcards uint64 = 0x0808080808080808
+)
+
+// plain reports whether all of v is ASCII other than U+0000 and, if mask is
+// wildcards, other than "+" and "#".
+func plain(v []byte, mask uint64) bool {
+	if len(v) < 8 {
+		x := ones * 'a' // the bytes that are not there
+		for _, c := range v {
+			x = x<<8 | uint64(c)
+		}
+		return plain8(x, mask) == 0
+	}
+	found := plain8(binary.LittleEndian.Uint64(v[len(v)-8:]), mask)
+	for ; len(v) > 8; v = v[8:] {
+		found |= plain8(binary.LittleEndian.Uint64(v), mask)
+	}
+	return found == 0
+}
+
+// plain8 sets bit 7 where a byte is not plain, and perhaps in bytes above.
+func plain8(x, mask uint64) uint64 {
+	found := (x - ones) | x
+	if mask != 0 {
+		y := (x | mask) ^ ones*'+'
+		found |= (y - ones) &^ y
+	}
+	return found & highs
 }
 
 // A fields walks the fields of a packet. The first failure stays.

@@ -1,6 +1,9 @@
 package codec
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Publish carries an Application Message. Section 3.3.
 type Publish struct {
@@ -27,38 +30,51 @@ const (
 // Decode decodes a PUBLISH. Whether the sender may use what is in it (an alias
 // in range, a Subscription Identifier) is for the caller to say.
 func (p *Publish) Decode(f Frame, v Version) error {
-	*p = Publish{
-		Dup: f.First&flagDup != 0, Retain: f.First&flagRetain != 0, QoS: QoS(f.First >> 1 & 3),
-		SubscriptionIDs: p.SubscriptionIDs[:0],
-	}
+	p.Dup, p.Retain, p.QoS = f.First&flagDup != 0, f.First&flagRetain != 0, QoS(f.First>>1&3)
+	p.reset()
 	if p.QoS > 2 { // [MQTT-3.3.1-4]
 		return errQoS
 	}
 	if p.Dup && p.QoS == 0 { // [MQTT-3.3.1-2]
 		return errDup
 	}
-	d := fields{b: f.Body}
-	p.Topic = d.string() // [MQTT-3.3.2-1]
-	if p.QoS > 0 {       // [MQTT-2.2.1-2]
-		p.PacketID = d.packetID()
+	b := f.Body
+	if len(b) < 2 {
+		return errShort
+	}
+	n := 2 + (int(b[0])<<8 | int(b[1]))
+	if len(b) < n {
+		return errShort
+	}
+	p.Topic, b = b[2:n:n], b[n:]
+	if err := checkTopicName(p.Topic); err != nil { // [MQTT-3.3.2-1]
+		return err
+	}
+	if p.QoS > 0 { // [MQTT-2.2.1-2]
+		if len(b) < 2 {
+			return errShort
+		}
+		p.PacketID, b = binary.BigEndian.Uint16(b), b[2:]
+		if p.PacketID == 0 {
+			return errPacketID
+		}
 	}
 	if v == Version5 {
-		region := d.properties()
-		if d.err == nil && len(region) > 0 {
+		if len(b) > 0 && b[0] == 0 { // no properties
+			b = b[1:]
+		} else {
+			d := fields{b: b}
+			region := d.properties()
+			if d.err != nil {
+				return d.err
+			}
 			if err := p.decodeProperties(region); err != nil {
 				return err
 			}
+			b = d.b
 		}
 	}
-	if d.err != nil {
-		return d.err
-	}
-	p.Payload = d.b
-	for _, c := range p.Topic {
-		if c == '+' || c == '#' { // [MQTT-3.3.2-2] [MQTT-4.7.0-1]
-			return errTopicWildcard
-		}
-	}
+	p.Payload = b
 	if len(p.Topic) == 0 && p.TopicAlias == 0 {
 		if v == Version5 {
 			return errTopicEmpty
@@ -66,6 +82,18 @@ func (p *Publish) Decode(f Frame, v Version) error {
 		return errTopicEmpty3
 	}
 	return nil
+}
+
+// reset empties what follows the flags. Of the large Forward it writes only
+// what was used.
+func (p *Publish) reset() {
+	p.PacketID, p.TopicAlias = 0, 0
+	p.Topic, p.Payload = nil, nil
+	p.HasMessageExpiry, p.MessageExpirySeconds = false, 0
+	p.SubscriptionIDs = p.SubscriptionIDs[:0]
+	if !p.Forward.empty() {
+		p.Forward = Forward{}
+	}
 }
 
 func (p *Publish) decodeProperties(region View) error {
@@ -97,7 +125,10 @@ func (p *Publish) decodeProperties(region View) error {
 
 // propertiesSize is the length of the properties without their length.
 func (p *Publish) propertiesSize() int {
-	n := p.Forward.Len()
+	n := 0
+	if !p.Forward.empty() {
+		n = p.Forward.Len()
+	}
 	if p.TopicAlias != 0 {
 		n += 3
 	}
@@ -139,7 +170,7 @@ func AppendPublish(dst []byte, p *Publish, v Version) ([]byte, error) {
 	if body > maxVarint {
 		return dst, errEncodeLength
 	}
-	if p.QoS > 2 || (p.QoS > 0 && p.PacketID == 0) || (p.QoS == 0 && p.Dup) {
+	if !p.encodable(v) {
 		return dst, errEncodeField
 	}
 	first := byte(TypePublish)<<4 | byte(p.QoS)<<1
@@ -149,19 +180,38 @@ func AppendPublish(dst []byte, p *Publish, v Version) ([]byte, error) {
 	if p.Retain {
 		first |= flagRetain
 	}
+	dst = slices.Grow(dst, 1+4+body)
 	dst = append(dst, first)
 	dst = appendVarint(dst, uint32(body))
-	dst = appendString(dst, p.Topic)
+	dst = append(dst, byte(len(p.Topic)>>8), byte(len(p.Topic)))
+	dst = append(dst, p.Topic...)
 	if p.QoS > 0 {
 		dst = binary.BigEndian.AppendUint16(dst, p.PacketID)
 	}
 	if v == Version5 {
-		dst = appendVarint(dst, uint32(properties))
-		if properties > 0 {
-			dst = p.appendProperties(dst)
+		if properties == 0 {
+			dst = append(dst, 0)
+		} else {
+			dst = p.appendProperties(appendVarint(dst, uint32(properties)))
 		}
 	}
 	return append(dst, p.Payload...), nil
+}
+
+// encodable reports whether Decode would take the fields.
+func (p *Publish) encodable(v Version) bool {
+	if p.QoS > 2 || (p.QoS == 0 && p.Dup) || (p.QoS > 0 && p.PacketID == 0) {
+		return false
+	}
+	if len(p.Topic) == 0 && (p.TopicAlias == 0 || v != Version5) {
+		return false
+	}
+	for _, id := range p.SubscriptionIDs {
+		if id == 0 || id > maxVarint {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *Publish) appendProperties(dst []byte) []byte {

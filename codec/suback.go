@@ -69,11 +69,16 @@ func decodeReasons(f Frame, v Version, id *uint16, reasons *View, props *reasonP
 	}
 	*reasons = d.b
 	for _, r := range d.b {
-		if !ReasonCode(r).ValidIn(t) || (v != Version5 && r > 2 && r != 0x80) {
+		if !validReason(r, t, v) {
 			return errReasonCode
 		}
 	}
 	return nil
+}
+
+// validReason: a SUBACK of 3.x has four return codes. [MQTT-3.9.3-2] of 3.1.1
+func validReason(r byte, t PacketType, v Version) bool {
+	return ReasonCode(r).ValidIn(t) && (v == Version5 || r <= 2 || r == 0x80)
 }
 
 func appendReasons(dst []byte, t PacketType, id uint16, reasons View, props *reasonProperties, v Version) ([]byte, error) {
@@ -81,7 +86,7 @@ func appendReasons(dst []byte, t PacketType, id uint16, reasons View, props *rea
 		return dst, errEncodeField
 	}
 	for _, r := range reasons {
-		if !ReasonCode(r).ValidIn(t) {
+		if !validReason(r, t, v) {
 			return dst, errEncodeField
 		}
 	}

@@ -135,6 +135,9 @@ func AppendSubscribe(dst []byte, s *Subscribe, subs []Subscription, v Version) (
 		if len(subs[i].Filter) > maxString {
 			return dst, errEncodeString
 		}
+		if len(subs[i].Filter) == 0 || checkOptions(subs[i].options(v), v) != nil || subs[i].RetainHandling > 2 {
+			return dst, errEncodeField
+		}
 		out = append(appendString(out, subs[i].Filter), subs[i].options(v))
 	}
 	return finishPacket(out, start, byte(TypeSubscribe)<<4|fixedFlags(TypeSubscribe))

@@ -78,6 +78,9 @@ func AppendUnsubscribe(dst []byte, u *Unsubscribe, filters []View, v Version) ([
 		if len(filter) > maxString {
 			return dst, errEncodeString
 		}
+		if len(filter) == 0 {
+			return dst, errEncodeField
+		}
 		out = appendString(out, filter)
 	}
 	return finishPacket(out, start, byte(TypeUnsubscribe)<<4|fixedFlags(TypeUnsubscribe))
