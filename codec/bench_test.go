@@ -76,6 +76,27 @@ func BenchmarkAppendAck(b *testing.B) {
 	}
 }
 
+func BenchmarkDecodeConnect(b *testing.B) {
+	for _, v := range validVectors {
+		if v.name != "connect 3.1.1" && v.name != "connect 5 properties" && v.name != "connect 5 will" {
+			continue
+		}
+		b.Run(v.name, func(b *testing.B) {
+			f, err := frameOf(v.bytes(b), 0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var c Connect
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.Decode(f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkReader(b *testing.B) {
 	v := benchmarkPublishes()[0]
 	packet := v.bytes(b)

@@ -161,6 +161,40 @@ func mayEndAt(p *packet, n int) bool {
 	return false
 }
 
+// TestStream reads all valid packets from one stream, in pieces of every size.
+func TestStream(t *testing.T) {
+	var stream []byte
+	for _, v := range validVectors {
+		stream = append(stream, v.bytes(t)...)
+	}
+	for chunk := 1; chunk <= 70; chunk++ {
+		var r Reader
+		r.Reset(0)
+		i, fed, read := 0, 0, 0
+		for {
+			f, err := r.Next()
+			if err == ErrIncomplete && fed < len(stream) {
+				room := r.Room()
+				n := copy(room[:min(chunk, len(room))], stream[fed:])
+				r.Wrote(n)
+				fed += n
+				continue
+			}
+			if err != nil {
+				if err != ErrIncomplete || i != len(validVectors) {
+					t.Errorf("pieces of %d: %v after %d packets", chunk, err, i)
+				}
+				break
+			}
+			read += f.Size()
+			if want := validVectors[i].bytes(t); f.First != want[0] || !bytes.HasSuffix(want, f.Body) || r.Buffered() != fed-read {
+				t.Fatalf("pieces of %d: packet %d is %x %x", chunk, i, f.First, []byte(f.Body))
+			}
+			i++
+		}
+	}
+}
+
 // TestReaderGrowth: what a packet claims does not make the reader grow.
 func TestReaderGrowth(t *testing.T) {
 	var r Reader

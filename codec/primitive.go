@@ -30,6 +30,13 @@ func readVarint(b []byte) (v uint32, n int, err *Error) {
 }
 
 func appendVarint(dst []byte, v uint32) []byte {
+	if v < 0x80 { // inlined
+		return append(dst, byte(v))
+	}
+	return appendLongVarint(dst, v)
+}
+
+func appendLongVarint(dst []byte, v uint32) []byte {
 	for v >= 0x80 {
 		dst = append(dst, byte(v)|0x80)
 		v >>= 7

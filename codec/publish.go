@@ -125,10 +125,7 @@ func (p *Publish) decodeProperties(region View) error {
 
 // propertiesSize is the length of the properties without their length.
 func (p *Publish) propertiesSize() int {
-	n := 0
-	if !p.Forward.empty() {
-		n = p.Forward.Len()
-	}
+	n := p.Forward.Len()
 	if p.TopicAlias != 0 {
 		n += 3
 	}
@@ -147,11 +144,19 @@ func (p *Publish) bodySize(v Version) (body, properties int) {
 	if p.QoS > 0 {
 		body += 2
 	}
-	if v == Version5 {
-		properties = p.propertiesSize()
-		body += varintSize(uint32(properties)) + properties
+	if v != Version5 {
+		return body, 0
 	}
-	return body, properties
+	if p.plain() {
+		return body + 1, 0
+	}
+	properties = p.propertiesSize()
+	return body + varintSize(uint32(properties)) + properties, properties
+}
+
+// plain reports whether there are no properties.
+func (p *Publish) plain() bool {
+	return p.Forward.empty() && p.TopicAlias == 0 && !p.HasMessageExpiry && len(p.SubscriptionIDs) == 0
 }
 
 // PublishSize returns the size of the whole packet in bytes.
@@ -180,19 +185,18 @@ func AppendPublish(dst []byte, p *Publish, v Version) ([]byte, error) {
 	if p.Retain {
 		first |= flagRetain
 	}
-	dst = slices.Grow(dst, 1+4+body)
+	dst = slices.Grow(dst, 1+4+body) // so that no append below copies
 	dst = append(dst, first)
 	dst = appendVarint(dst, uint32(body))
 	dst = append(dst, byte(len(p.Topic)>>8), byte(len(p.Topic)))
 	dst = append(dst, p.Topic...)
 	if p.QoS > 0 {
-		dst = binary.BigEndian.AppendUint16(dst, p.PacketID)
+		dst = append(dst, byte(p.PacketID>>8), byte(p.PacketID))
 	}
 	if v == Version5 {
-		if properties == 0 {
-			dst = append(dst, 0)
-		} else {
-			dst = p.appendProperties(appendVarint(dst, uint32(properties)))
+		dst = appendVarint(dst, uint32(properties))
+		if properties > 0 {
+			dst = p.appendProperties(dst)
 		}
 	}
 	return append(dst, p.Payload...), nil
@@ -207,7 +211,7 @@ func (p *Publish) encodable(v Version) bool {
 		return false
 	}
 	for _, id := range p.SubscriptionIDs {
-		if id == 0 || id > maxVarint {
+		if id-1 >= maxVarint {
 			return false
 		}
 	}
