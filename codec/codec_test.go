@@ -215,7 +215,13 @@ func TestReaderReclaim(t *testing.T) {
 	r.Reset(0)
 	buf := make([]byte, 64)
 	r.Lend(buf)
+	if typ, ok := r.PeekType(); ok {
+		t.Fatal(typ)
+	}
 	r.Wrote(copy(r.Room(), []byte{0xc0, 0x00, 0xc0}))
+	if typ, ok := r.PeekType(); typ != TypePingreq || !ok {
+		t.Fatal(typ, ok)
+	}
 	if f, err := r.Next(); err != nil || f.Type() != TypePingreq {
 		t.Fatal(f.Type(), err)
 	}
@@ -234,8 +240,10 @@ func TestReaderReclaim(t *testing.T) {
 // TestAppendRefuses: what cannot be encoded is an error, and dst stays.
 func TestAppendRefuses(t *testing.T) {
 	long := make([]byte, maxString+1)
+	huge := make([]byte, maxVarint) // never touched
 	for name, p := range map[string]*packet{
 		"long topic":       {typ: TypePublish, version: 5, publish: Publish{Topic: long}},
+		"long packet":      {typ: TypePublish, version: 5, publish: Publish{Topic: View("a"), Payload: huge}},
 		"qos 3":            {typ: TypePublish, version: 5, publish: Publish{Topic: View("a"), QoS: 3, PacketID: 1}},
 		"no identifier":    {typ: TypePublish, version: 5, publish: Publish{Topic: View("a"), QoS: 1}},
 		"long client id":   {typ: TypeConnect, version: 5, connect: Connect{Version: 5, ClientID: long}},

@@ -52,7 +52,7 @@ func readAll(t *testing.T, stream []byte, chunk, limit int) (packets []byte, err
 			return packets, err
 		}
 		room := r.Room()
-		if len(r.buf) > 2*(fed+roomMin) {
+		if len(r.buf) > 2*fed+roomMin {
 			t.Errorf("a buffer of %d bytes for %d", len(r.buf), fed)
 		}
 		n := copy(room[:min(len(room), chunk)], stream[fed:])

@@ -44,6 +44,9 @@ func checkBoth(t *testing.T, v []byte) {
 	if got := checkString(v); got != want {
 		t.Errorf("%q as a string: %v, expected %v", v, got, want)
 	}
+	if ValidUTF8(v) != (want == nil) {
+		t.Errorf("%q: ValidUTF8 disagrees", v)
+	}
 	if want == nil && strings.ContainsAny(string(v), "+#") {
 		want = errTopicWildcard
 	}

@@ -4,35 +4,34 @@ import "encoding/binary"
 
 // Property identifiers. Section 2.2.2.2.
 const (
-	propPayloadFormat         = 0x01
-	propMessageExpiry         = 0x02
-	propContentType           = 0x03
-	propResponseTopic         = 0x08
-	propCorrelationData       = 0x09
-	propSubscriptionID        = 0x0B
-	propSessionExpiry         = 0x11
-	propAssignedClientID      = 0x12
-	propServerKeepAlive       = 0x13
-	propAuthenticationMethod  = 0x15
-	propAuthenticationData    = 0x16
-	propRequestProblemInfo    = 0x17
-	propWillDelay             = 0x18
-	propRequestResponseInfo   = 0x19
-	propResponseInformation   = 0x1A
-	propServerReference       = 0x1C
-	propReasonString          = 0x1F
-	propReceiveMaximum        = 0x21
-	propTopicAliasMaximum     = 0x22
-	propTopicAlias            = 0x23
-	propMaximumQoS            = 0x24
-	propRetainAvailable       = 0x25
-	propUserProperty          = 0x26
-	propMaximumPacketSize     = 0x27
-	propWildcardAvailable     = 0x28
-	propSubscriptionIDsAvail  = 0x29
-	propSharedAvailable       = 0x2A
-	propertyIdentifiers       = 0x2B
-	subscriptionIDPropertyMin = 2 // bytes
+	propPayloadFormat        = 0x01
+	propMessageExpiry        = 0x02
+	propContentType          = 0x03
+	propResponseTopic        = 0x08
+	propCorrelationData      = 0x09
+	propSubscriptionID       = 0x0B
+	propSessionExpiry        = 0x11
+	propAssignedClientID     = 0x12
+	propServerKeepAlive      = 0x13
+	propAuthenticationMethod = 0x15
+	propAuthenticationData   = 0x16
+	propRequestProblemInfo   = 0x17
+	propWillDelay            = 0x18
+	propRequestResponseInfo  = 0x19
+	propResponseInformation  = 0x1A
+	propServerReference      = 0x1C
+	propReasonString         = 0x1F
+	propReceiveMaximum       = 0x21
+	propTopicAliasMaximum    = 0x22
+	propTopicAlias           = 0x23
+	propMaximumQoS           = 0x24
+	propRetainAvailable      = 0x25
+	propUserProperty         = 0x26
+	propMaximumPacketSize    = 0x27
+	propWildcardAvailable    = 0x28
+	propSubscriptionIDsAvail = 0x29
+	propSharedAvailable      = 0x2A
+	propertyIdentifiers      = 0x2B
 )
 
 type propertyType byte

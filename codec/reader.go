@@ -31,12 +31,13 @@ type Reader struct {
 	previous       View // poisoned with -tags invariants
 }
 
-// Reset empties the reader. packetBytesMax bounds the size of a whole packet;
+// Reset empties the reader, which has no buffer then. packetBytesMax bounds the size of a whole packet;
 // 0: the limit of the protocol.
 func (r *Reader) Reset(packetBytesMax int) {
 	if packetBytesMax <= 0 {
 		packetBytesMax = 1 + 4 + maxVarint
 	}
+	r.poison()
 	*r = Reader{packetBytesMax: packetBytesMax}
 }
 
