@@ -119,7 +119,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	cl.applyLocked(c.now, &c.touched)
 	cl.startFeedLocked()
 	c.lastPacket = time.Now() // the Keep Alive does not count the wait for the disk
-	b.log.Debug("client connected", "client", id, "remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent)
+	b.log.Debug("client connected", "client", id, "listener", c.listener, "remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent)
 	return nil
 }
 
@@ -149,10 +149,15 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 	defer b.commits.gate.RUnlock()
 	cl := b.registry.acquire(b, id)
 	var after, ended aftermath
+	var old *conn
 	func() {
 		defer cl.mu.Unlock()
+		old = cl.conn
 		after, ended, group, err = c.takeSessionLocked(cl, p, ack)
 	}()
+	if old != nil { // [MQTT-3.1.4-3]
+		old.out.close(old.appendDisconnect(nil, codec.SessionTakenOver, ""))
+	}
 	b.finishDetach(cl, after, c.now, &c.touched)
 	b.finishDetach(cl, ended, c.now, &c.touched)
 	if err != nil {
@@ -166,11 +171,10 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 // to be done.
 func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (after, ended aftermath, group uint64, err error) {
 	b := c.b
-	if old := cl.conn; old != nil { // [MQTT-3.1.4-3]
+	if old := cl.conn; old != nil {
 		b.m.Takeovers.Inc()
 		b.log.Info("session taken over", "client", cl.id, "from", old.net.RemoteAddr().String(), "by", c.net.RemoteAddr().String())
 		after = cl.detachLocked(false, c.now, &c.touched)
-		old.out.close(old.appendDisconnect(nil, codec.SessionTakenOver, ""))
 	}
 	if b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
 		b.connectedClients.Add(-1)

@@ -141,6 +141,12 @@ type webSocketTransport struct {
 
 func (t webSocketTransport) RemoteAddr() net.Addr { return t.remote }
 
+// Close does not wait for the peer's half of the closing handshake.
+func (t webSocketTransport) Close() error {
+	go func() { _ = t.Conn.Close() }() // what it reports is the peer's manners
+	return nil
+}
+
 func remoteAddr(r *http.Request) net.Addr {
 	a, err := net.ResolveTCPAddr("tcp", r.RemoteAddr)
 	if err != nil { // the HTTP server always gives host:port
