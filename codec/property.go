@@ -115,8 +115,10 @@ func (c *propertyCursor) next(p *property) bool {
 		return false
 	}
 	start := c.f.b
-	id := c.f.varint() // identifiers are Variable Byte Integers
-	if c.f.err != nil {
+	id := uint32(start[0]) // identifiers are Variable Byte Integers
+	if id < 0x80 {
+		c.f.b = start[1:]
+	} else if id = c.f.varint(); c.f.err != nil {
 		return false
 	}
 	if id >= propertyIdentifiers || propertyTable[id].typ == typeNone {
