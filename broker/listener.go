@@ -98,6 +98,7 @@ func (b *Broker) listenWebSocket(ln net.Listener) {
 	srv := &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.serveWebSocket(ctx, w, r) }),
 		ReadHeaderTimeout: b.o.ReadTimeout,
+		IdleTimeout:       b.o.ReadTimeout, // without it what asked for no WebSocket could stay for ever
 		MaxHeaderBytes:    16 << 10,
 	}
 	b.addListener(&listener{kind: "websocket", addr: ln.Addr(), close: func() {

@@ -75,10 +75,10 @@ func testResend(t *testing.T, s *server, id string) {
 			pub.ack(codec.TypePubcomp)
 		}
 	}
-	var ids []uint16
+	ids := make(map[string]uint16)
 	for range 3 {
 		m := sub.receive()
-		ids = append(ids, m.PacketID)
+		ids[string(m.Payload)] = m.PacketID
 		if m.Dup {
 			t.Error("DUP at the first time")
 		}
@@ -94,8 +94,8 @@ func testResend(t *testing.T, s *server, id string) {
 	}
 	for range 2 {
 		m := sub.receive()
-		if !m.Dup || m.QoS != 1 || !bytes.Contains([]byte("02"), m.Payload) {
-			t.Errorf("resent %q, QoS %d, DUP %v", m.Payload, m.QoS, m.Dup)
+		if !m.Dup || m.QoS != 1 || ids[string(m.Payload)] != m.PacketID {
+			t.Errorf("resent %q, QoS %d, DUP %v, identifier %d", m.Payload, m.QoS, m.Dup, m.PacketID)
 		}
 		sub.sendAck(codec.TypePuback, m.PacketID)
 	}
