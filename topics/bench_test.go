@@ -51,16 +51,43 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
-func BenchmarkSubscribe(b *testing.B) {
-	f := benchmarkFilters(200000, 10)
-	i := 0
+// benchmarkChanges times change alone over 100,000 filters, made beforehand;
+// undo, not timed, brings the trie back after each round.
+func benchmarkChanges(b *testing.B, f *Filters[int, int], change, undo func(filter string, i int)) {
+	filters := make([]string, 100000)
+	for i := range filters {
+		filters[i] = benchmarkFilter(i, 10)
+	}
+	before, i := f.Len(), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		filter := benchmarkFilter(i%200000, 10)
-		f.Set(filter, -1, 0)
-		f.Delete(filter, -1)
-		i++
+		change(filters[i], i)
+		if i++; i == len(filters) {
+			b.StopTimer()
+			for i := range filters {
+				undo(filters[i], i)
+			}
+			if f.Len() != before {
+				b.Fatalf("Len %d, was %d", f.Len(), before)
+			}
+			i = 0
+			b.StartTimer()
+		}
 	}
+}
+
+// BenchmarkSubscribe makes the nodes of each filter anew.
+func BenchmarkSubscribe(b *testing.B) {
+	f := NewFilters[int, int]()
+	benchmarkChanges(b, f,
+		func(filter string, i int) { f.Set(filter, i, i) }, func(filter string, i int) { f.Delete(filter, i) })
+}
+
+// BenchmarkUnsubscribe prunes the nodes of each filter.
+func BenchmarkUnsubscribe(b *testing.B) {
+	f := benchmarkFilters(100000, 10)
+	benchmarkChanges(b, f,
+		func(filter string, i int) { f.Delete(filter, i) }, func(filter string, i int) { f.Set(filter, i, i) })
 }
 
 func BenchmarkRetainedGet(b *testing.B) {
