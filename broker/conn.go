@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -247,7 +248,7 @@ func (c *conn) overdue() bool {
 
 // explain turns the error of a read into what the Client did wrong, if it did.
 func (c *conn) explain(err error) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) && !(errors.Is(err, context.Canceled) && c.overdue()) { // the latter from a WebSocket
 		return err
 	}
 	if !c.partial.IsZero() && !c.now.Before(c.partial.Add(c.b.o.ReadTimeout)) {

@@ -156,7 +156,11 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 		after, ended, group, err = c.takeSessionLocked(cl, p, ack)
 	}()
 	if old != nil { // [MQTT-3.1.4-3]
-		old.out.close(old.appendDisconnect(nil, codec.SessionTakenOver, ""))
+		var last []byte
+		if old.greeted.Load() { // [MQTT-3.14.0-1]
+			last = old.appendDisconnect(nil, codec.SessionTakenOver, "")
+		}
+		old.out.close(last)
 	}
 	b.finishDetach(cl, after, c.now, &c.touched)
 	b.finishDetach(cl, ended, c.now, &c.touched)

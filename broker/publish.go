@@ -87,8 +87,8 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 	if p.QoS == 0 {
 		return nil
 	}
-	c.receiving -= c.out.takeCredits()
-	c.receiving++
+	// PUBCOMP for what an earlier connection received adds nothing. Section 4.9.
+	c.receiving = max(0, c.receiving-c.out.takeCredits()) + 1
 	if c.version == codec.Version5 && c.receiving > int(c.b.o.ReceiveMaximum) {
 		return refuse(codec.ReceiveMaximumExceeded, "more messages in flight than the Receive Maximum")
 	}
@@ -242,7 +242,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing) bool {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
-	if !b.mayRetainLocked(pub.p.Topic, len(pub.p.Payload)) || s.anyFull(pub.p.QoS) {
+	if !b.mayRetainLocked(pub.p) || s.anyFull(pub.p.QoS) {
 		return false
 	}
 	b.retainLocked(pub.message())

@@ -49,12 +49,12 @@ func (b *Broker) retainLocked(m *session.Message) {
 }
 
 // mayRetainLocked reports whether the budget has room for a retained message.
-func (b *Broker) mayRetainLocked(topic codec.View, payload int) bool {
-	r := b.router
-	if payload == 0 {
+func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
+	r, topic := b.router, p.Topic
+	if len(p.Payload) == 0 {
 		return true
 	}
-	bytes := r.retainedBytes + int64(len(topic)+payload)
+	bytes := r.retainedBytes + int64(len(topic)+len(p.Payload)+p.Forward.Len())
 	if old, ok := r.retained.Get(topic); ok {
 		return bytes-int64(old.message.Bytes()) <= b.o.MaxRetainedBytes
 	}
