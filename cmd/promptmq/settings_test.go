@@ -70,7 +70,7 @@ var settingTests = map[string]struct {
 		for range 100 {
 			sub.receive()
 		}
-		if n := s.metric("promptmq_socket_writes_total") - before; n < 100 {
+		if n := s.metric("promptmq_socket_writes_total") - before; n < 30 { // one or two without the setting; what arrives in pieces is written so
 			t.Errorf("100 messages of 600 bytes went in %v writes", n)
 		}
 	}},
