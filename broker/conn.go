@@ -299,6 +299,9 @@ func (c *conn) appendRefusedConnack(dst []byte, reason codec.ReasonCode, detail 
 		}
 		v = codec.Version311 // understood by clients of every version: return code 0x01
 	}
+	if v != codec.Version5 && (reason == codec.MalformedPacket || reason == codec.ProtocolError) { // [MQTT-3.1.4-1] of 3.1.1
+		return dst
+	}
 	ack := codec.Connack{Reason: reason}
 	ack.ReasonString, ack.HasReasonString = codec.View(detail), detail != ""
 	return c.appendFitting(dst, func(dst []byte, short bool) []byte {
