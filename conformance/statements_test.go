@@ -1,178 +1,168 @@
 package conformance
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"testing"
+
+	_ "embed"
 
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// statements are the normative statements that have a test so far.
-var statements = []struct {
-	id   string
-	test func(t *testing.T)
-}{
-	{"MQTT-1.5.4-2", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		p.send([]byte{0x30, 5, 0, 2, 'a', 0, 0}, nil)
-		p.closed(codec.MalformedPacket, codec.ProtocolError, codec.TopicNameInvalid)
-	}},
-	{"MQTT-3.1.0-1", func(t *testing.T) {
-		p := dial(t, codec.Version5)
-		p.send(codec.AppendPingreq(nil), nil)
-		p.closed(codec.ProtocolError, codec.MalformedPacket)
-	}},
-	{"MQTT-3.1.0-2", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		p.send(codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("again"), CleanStart: true}, codec.Version5))
-		p.closed(codec.ProtocolError)
-	}},
-	{"MQTT-3.1.2-2", func(t *testing.T) {
-		p := dial(t, codec.Version311)
-		p.send([]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 9, 2, 0, 60, 0, 1, 'x'}, nil)
-		p.closed(codec.UnsupportedProtocolVersion)
-	}},
-	{"MQTT-3.1.2-4", func(t *testing.T) {
-		id := codec.View(unique("clean"))
-		durable := func(c *codec.Connect) { c.ClientID, c.HasSessionExpiry, c.SessionExpirySeconds = id, true, 60 }
-		p, _ := connect(t, codec.Version5, durable)
-		_ = p.Close()
-		_, ack := connect(t, codec.Version5, durable)
-		if ack.SessionPresent {
-			t.Error("a Clean Start found a session")
-		}
-	}},
-	{"MQTT-3.1.2-5", func(t *testing.T) {
-		id := codec.View(unique("resume"))
-		p, ack := connect(t, codec.Version5, func(c *codec.Connect) {
-			c.ClientID, c.HasSessionExpiry, c.SessionExpirySeconds = id, true, 60
-		})
-		if ack.SessionPresent {
-			t.Error("a new session is present")
-		}
-		_ = p.Close()
-		_, ack = connect(t, codec.Version5, func(c *codec.Connect) { c.ClientID, c.CleanStart = id, false })
-		if !ack.SessionPresent { // [MQTT-3.2.2-3]
-			t.Error("the session is gone")
-		}
-	}},
-	{"MQTT-3.1.4-3", func(t *testing.T) {
-		id := codec.View(unique("takeover"))
-		p, _ := connect(t, codec.Version5, func(c *codec.Connect) { c.ClientID = id })
-		connect(t, codec.Version5, func(c *codec.Connect) { c.ClientID = id })
-		p.closed(codec.SessionTakenOver)
-	}},
-	{"MQTT-3.2.2-16", func(t *testing.T) {
-		_, ack := connect(t, codec.Version5, func(c *codec.Connect) { c.ClientID = nil })
-		if len(ack.AssignedClientID) == 0 {
-			t.Error("no Assigned Client Identifier")
-		}
-	}},
-	{"MQTT-3.3.1-5", func(t *testing.T) { retained(t, "kept", 1) }},
-	{"MQTT-3.3.1-6", func(t *testing.T) { retained(t, "", 0) }},
-	{"MQTT-3.3.2-2", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		p.publish(codec.Publish{Topic: codec.View("a/+")})
-		p.closed(codec.TopicNameInvalid, codec.MalformedPacket, codec.ProtocolError)
-	}},
-	{"MQTT-3.3.4-4", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		topic := unique("overlap")
-		p.subscribe(7, codec.Subscription{Filter: codec.View(topic + "/#")})
-		p.subscribe(9, codec.Subscription{Filter: codec.View(topic + "/+")})
-		p.publish(codec.Publish{Topic: codec.View(topic + "/x")})
-		if ids := p.receive().SubscriptionIDs; len(ids) != 2 || ids[0]+ids[1] != 16 {
-			t.Errorf("Subscription Identifiers %v", ids)
-		}
-	}},
-	{"MQTT-3.8.3-3", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		topic := codec.View(unique("nolocal"))
-		p.subscribe(0, codec.Subscription{Filter: topic, NoLocal: true})
-		p.publish(codec.Publish{Topic: topic})
-		p.quiet()
-	}},
-	{"MQTT-3.9.3-1", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		ack := p.subscribe(0, codec.Subscription{Filter: codec.View("o/1"), QoS: 1}, codec.Subscription{Filter: codec.View("o/0")})
-		if string(ack.Reasons) != "\x01\x00" {
-			t.Errorf("Reason Codes %x", []byte(ack.Reasons))
-		}
-	}},
-	{"MQTT-3.12.4-1", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		p.quiet()
-	}},
-	{"MQTT-4.3.2-4", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		p.publish(codec.Publish{QoS: 1, PacketID: 77, Topic: codec.View(unique("puback"))})
-		if a := p.ack(codec.TypePuback); a.PacketID != 77 || a.Reason >= 0x80 {
-			t.Errorf("PUBACK %d %v", a.PacketID, a.Reason)
-		}
-	}},
-	{"MQTT-4.3.3-10", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		pub := codec.Publish{QoS: 2, PacketID: 5, Topic: codec.View(unique("twice"))}
-		p.subscribe(0, codec.Subscription{Filter: pub.Topic})
-		p.publish(pub)
-		p.receive()
-		p.ack(codec.TypePubrec)
-		pub.Dup = true
-		p.publish(pub)
-		p.ack(codec.TypePubrec)
-		p.sendAck(codec.TypePubrel, 5)
-		p.ack(codec.TypePubcomp)
-		p.quiet()
-	}},
-	{"MQTT-4.7.2-1", func(t *testing.T) {
-		p, _ := connect(t, codec.Version5, nil)
-		topic := unique("$private")
-		p.subscribe(0, codec.Subscription{Filter: codec.View("+/dollar")})
-		p.publish(codec.Publish{Topic: codec.View(topic + "/dollar")})
-		p.quiet()
-	}},
+const statementsFile = "statements.tsv"
+
+//go:embed statements.tsv
+var statementsTSV string
+
+// A statement is one row of statements.tsv.
+type statement struct {
+	version codec.Version
+	id      string // MQTT-x.y.z-n, as the specification writes it
+	binds   string // server, client or both
+	// tests exercise it, reason says why none can; only of those that bind a
+	// server, and only one of the two.
+	tests  []string
+	reason string
+	text   string // in our words
 }
 
-func retained(t *testing.T, payload string, want int) {
-	t.Helper()
-	p, _ := connect(t, codec.Version5, nil)
-	topic := codec.View(unique("retained"))
-	p.publish(codec.Publish{QoS: 1, PacketID: 1, Topic: topic, Retain: true, Payload: codec.View("first")})
-	p.ack(codec.TypePuback)
-	p.publish(codec.Publish{QoS: 1, PacketID: 1, Topic: topic, Retain: true, Payload: codec.View(payload)})
-	p.ack(codec.TypePuback)
-	p.subscribe(0, codec.Subscription{Filter: topic})
-	if want > 0 {
-		if got := p.receive(); string(got.Payload) != payload || !got.Retain {
-			t.Errorf("%q, RETAIN %v", got.Payload, got.Retain)
+func (s *statement) bindsServer() bool { return s.binds != "client" }
+
+const statementsHead = "version\tid\tbinds\tobservable\ttests\treason\tstatement"
+
+// readStatements reads statements.tsv, strictly.
+func readStatements() ([]*statement, error) {
+	lines := strings.Split(strings.TrimSuffix(statementsTSV, "\n"), "\n")
+	if lines[0] != statementsHead {
+		return nil, fmt.Errorf("%s:1: the head is %q", statementsFile, lines[0])
+	}
+	var all []*statement
+	for i, line := range lines[1:] {
+		f := strings.Split(line, "\t")
+		if len(f) != 7 {
+			return nil, fmt.Errorf("%s:%d: %d columns", statementsFile, i+2, len(f))
 		}
+		s := &statement{version: codec.Version5, id: f[1], binds: f[2], reason: f[5], text: f[6]}
+		if f[0] == "3.1.1" {
+			s.version = codec.Version311
+		} else if f[0] != "5" {
+			return nil, fmt.Errorf("%s:%d: version %q", statementsFile, i+2, f[0])
+		}
+		if f[4] != "" {
+			s.tests = strings.Split(f[4], " ")
+		}
+		if !slices.Contains([]string{"server", "client", "both"}, s.binds) {
+			return nil, fmt.Errorf("%s:%d: binds %q", statementsFile, i+2, s.binds)
+		}
+		if observable := map[bool]string{true: "yes", false: "no"}[s.reason == ""]; s.bindsServer() && f[3] != observable {
+			return nil, fmt.Errorf("%s:%d: observable is %q, yet the reason why not is %q", statementsFile, i+2, f[3], s.reason)
+		}
+		if s.text == "" {
+			return nil, fmt.Errorf("%s:%d: no text", statementsFile, i+2)
+		}
+		all = append(all, s)
 	}
-	p.quiet()
-	if want > 0 { // leave nothing behind
-		p.publish(codec.Publish{QoS: 0, Topic: topic, Retain: true})
-		p.quietOrPublish()
-	}
+	return all, nil
 }
 
-// quietOrPublish waits for the broker, which may deliver the removal first.
-func (p *peer) quietOrPublish() {
-	p.t.Helper()
-	p.send(codec.AppendPingreq(nil), nil)
-	for {
-		f, err := p.next()
-		if err != nil {
-			p.t.Fatal(err)
+func writeStatements(all []*statement) error {
+	var b bytes.Buffer
+	b.WriteString(statementsHead + "\n")
+	for _, s := range all {
+		observable := "yes"
+		switch {
+		case !s.bindsServer():
+			observable = ""
+		case s.reason != "":
+			observable = "no"
 		}
-		if f.Type() == codec.TypePingresp {
-			return
-		}
+		version := map[codec.Version]string{codec.Version5: "5", codec.Version311: "3.1.1"}[s.version]
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", version, s.id, s.binds, observable, strings.Join(s.tests, " "), s.reason, s.text)
 	}
+	return os.WriteFile(statementsFile, b.Bytes(), 0o644)
 }
 
+// citing returns the names of the tests that cite each statement of a version.
+func citing(v codec.Version) map[string][]string {
+	names := map[string][]string{}
+	for i := range tests {
+		for _, id := range tests[i].statements(v) {
+			if id != beyond {
+				names["MQTT-"+id] = append(names["MQTT-"+id], tests[i].name)
+			}
+		}
+	}
+	return names
+}
+
+// The number of statements of each version, and the most that may have a reason
+// instead of a test.
+const (
+	statementsV5   = 251
+	statementsV311 = 136
+	reasonsMax     = 24
+)
+
+// Each statement that binds a server has a test or a reason, and tests and
+// statements.tsv name each other and nothing that does not exist.
 func TestStatements(t *testing.T) {
-	for _, s := range statements {
-		t.Run(s.id, func(t *testing.T) {
-			t.Parallel()
-			s.test(t)
-		})
+	all, err := readStatements()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cited := map[codec.Version]map[string][]string{codec.Version5: citing(codec.Version5), codec.Version311: citing(codec.Version311)}
+	if *updateFlag {
+		for _, s := range all {
+			s.tests = cited[s.version][s.id]
+		}
+		if err := writeStatements(all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count, reasons, seen := map[codec.Version]int{}, 0, map[string]bool{}
+	for _, s := range all {
+		name := fmt.Sprintf("%s of MQTT %v", s.id, s.version)
+		if seen[name] {
+			t.Errorf("%s is listed twice", name)
+		}
+		seen[name] = true
+		count[s.version]++
+		if s.reason != "" {
+			reasons++
+		}
+		tests := cited[s.version][s.id]
+		delete(cited[s.version], s.id)
+		if !slices.Equal(tests, s.tests) {
+			t.Errorf("%s: %s lists the tests %q, %q cite it (go test ./conformance -update)", name, statementsFile, s.tests, tests)
+		}
+		if s.bindsServer() && (len(tests) == 0) == (s.reason == "") {
+			t.Errorf("%s binds a server and has %d tests and the reason %q: one or the other", name, len(tests), s.reason)
+		}
+	}
+	for v, rest := range cited {
+		for id, names := range rest {
+			t.Errorf("%v cite %s of MQTT %v, which does not exist", names, id, v)
+		}
+	}
+	if count[codec.Version5] != statementsV5 || count[codec.Version311] != statementsV311 {
+		t.Errorf("%d statements of v5, %d of 3.1.1; there are %d and %d", count[codec.Version5], count[codec.Version311], statementsV5, statementsV311)
+	}
+	if reasons > reasonsMax {
+		t.Errorf("%d statements have a reason instead of a test, at most %d may", reasons, reasonsMax)
+	}
+}
+
+// Names of tests are unique, and part of the file's name.
+func TestNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, d := range tests {
+		if seen[d.name] || strings.ContainsAny(d.name, " /#") || d.v5+d.v311 == "" {
+			t.Errorf("test %q: not unique, not a name, or without statements", d.name)
+		}
+		seen[d.name] = true
 	}
 }

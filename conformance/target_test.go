@@ -1,0 +1,181 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// A target is where a broker listens.
+type target struct {
+	url string // tcp://host:port or ws://host:port/path: where the tests connect
+	ws  string // of the WebSocket listener; empty: unknown
+}
+
+// shared is the broker that all tests use which need none of their own.
+var shared *target
+
+func parseTarget(broker, ws string) (*target, error) {
+	for _, s := range []string{broker, ws} {
+		u, err := url.Parse(s)
+		if err != nil || s != "" && (u.Host == "" || u.Scheme != "tcp" && u.Scheme != "ws") {
+			return nil, fmt.Errorf("%q is not tcp://host:port or ws://host:port/path", s)
+		}
+	}
+	t := &target{url: broker, ws: ws}
+	if u, _ := url.Parse(broker); u.Scheme == "ws" {
+		t.ws = broker
+	}
+	return t, nil
+}
+
+// open makes a Network Connection.
+func open(address string) (net.Conn, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "tcp" {
+		return net.DialTimeout("tcp", u.Host, answerSeconds*time.Second)
+	}
+	ws, err := openWebSocket(address)
+	if err != nil {
+		return nil, err
+	}
+	return websocket.NetConn(context.Background(), ws, websocket.MessageBinary), nil
+}
+
+func openWebSocket(address string) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerSeconds*time.Second)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, address, &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(-1)
+	return ws, nil
+}
+
+// offered is what the shared broker says it has. What only CONNACK of v5 tells
+// holds for 3.1.1 too.
+var offered = struct {
+	v5, v311                        bool
+	qos                             codec.QoS
+	retain, wildcard, subIDs, share bool
+	aliases, receiveMaximum         uint16
+	packetBytesMax                  uint32 // 0: no limit
+}{qos: 2, retain: true, wildcard: true, subIDs: true, share: true}
+
+// askCapabilities fills in offered.
+func askCapabilities(t *testing.T) {
+	t.Helper()
+	for v := range versions() {
+		ack, err := greet(v)
+		if err != nil {
+			t.Errorf("MQTT %v: %v", v, err)
+			continue
+		}
+		if v == codec.Version311 {
+			offered.v311 = ack.Reason == 0
+			continue
+		}
+		if offered.v5 = ack.Reason == 0; !offered.v5 {
+			continue
+		}
+		if ack.HasMaximumQoS {
+			offered.qos = ack.MaximumQoS
+		}
+		offered.retain, offered.wildcard = !ack.RetainUnavailable, !ack.WildcardUnavailable
+		offered.subIDs, offered.share = !ack.SubscriptionIDsUnavailable, !ack.SharedUnavailable
+		offered.aliases, offered.receiveMaximum = ack.TopicAliasMaximum, ack.ReceiveMaximum
+		offered.packetBytesMax = ack.MaximumPacketSize
+	}
+}
+
+// greet connects once, outside of any test.
+func greet(v codec.Version) (ack codec.Connack, err error) {
+	nc, err := open(shared.url)
+	if err != nil {
+		return ack, err
+	}
+	defer nc.Close()
+	c := codec.Connect{ClientID: codec.View(unique("c")), CleanStart: true, KeepAliveSeconds: 60, RequestProblemInformation: true, ReceiveMaximum: 65535}
+	b, err := codec.AppendConnect(nil, &c, v)
+	if err != nil {
+		return ack, err
+	}
+	if err := nc.SetDeadline(time.Now().Add(answerSeconds * time.Second)); err != nil {
+		return ack, err
+	}
+	if _, err := nc.Write(b); err != nil {
+		return ack, err
+	}
+	var r codec.Reader
+	r.Reset(0)
+	for {
+		f, err := r.Next()
+		if err == nil {
+			if f.Type() != codec.TypeConnack {
+				return ack, fmt.Errorf("%v instead of CONNACK", f.Type())
+			}
+			return ack, ack.Decode(f, v)
+		}
+		if err != codec.ErrIncomplete {
+			return ack, err
+		}
+		n, err := nc.Read(r.Room())
+		if err != nil {
+			return ack, fmt.Errorf("waiting for CONNACK: %w", err)
+		}
+		r.Wrote(n)
+	}
+}
+
+func (t *T) needQoS(q codec.QoS) {
+	t.Helper()
+	if offered.qos < q {
+		t.NotOffered(fmt.Sprintf("QoS %d", q))
+	}
+}
+
+func (t *T) needRetain() {
+	t.Helper()
+	if !offered.retain {
+		t.NotOffered("retained messages")
+	}
+}
+
+func (t *T) needWildcard() {
+	t.Helper()
+	if !offered.wildcard {
+		t.NotOffered("wildcard subscriptions")
+	}
+}
+
+func (t *T) needSubscriptionIDs() {
+	t.Helper()
+	if !offered.subIDs {
+		t.NotOffered("Subscription Identifiers")
+	}
+}
+
+func (t *T) needShared() {
+	t.Helper()
+	if !offered.share {
+		t.NotOffered("shared subscriptions")
+	}
+}
+
+// needAliases ends the test if the broker takes fewer Topic Aliases than n.
+func (t *T) needAliases(n uint16) {
+	t.Helper()
+	if offered.aliases < n {
+		t.NotOffered(fmt.Sprintf("%d Topic Aliases", n))
+	}
+}
