@@ -43,6 +43,10 @@ func (c *conn) handleConnect(f codec.Frame) error {
 		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
 	}
 	c.params.keepAlive = time.Duration(keepAlive) * time.Second * 3 / 2
+	c.fillConnack(&ack)
+	if !c.fits(&ack) { // before anything is done: the Client could not be told
+		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client")
+	}
 	return c.attach(&p, id, &ack)
 }
 
@@ -107,7 +111,6 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	if cl.conn != c {
 		return errTakenOver
 	}
-	c.fillConnack(ack)
 	c.greeted.Store(true)
 	c.out.queueNow(&c.touched, func(dst []byte) []byte {
 		dst, _ = codec.AppendConnack(dst, ack, c.version) // cannot fail: the fields are in range
@@ -138,6 +141,14 @@ func (c *conn) fillConnack(ack *codec.Connack) {
 	ack.RetainUnavailable = !o.RetainAvailable
 	ack.WildcardUnavailable = !o.WildcardAvailable
 	ack.SharedUnavailable = !o.SharedSubAvailable
+}
+
+// fits says whether the Client takes a packet as large as this CONNACK.
+// [MQTT-3.1.2-24]
+func (c *conn) fits(ack *codec.Connack) bool {
+	b, _ := codec.AppendConnack(nil, ack, c.version) // cannot fail: the fields are in range
+	limit := c.params.packetBytesMax
+	return limit == 0 || uint64(len(b)) <= uint64(limit)
 }
 
 // takeSession makes c the connection of the Client: it takes the Session over

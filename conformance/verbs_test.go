@@ -28,14 +28,21 @@ func (p *peer) publishOnly(topic, payload string, qos codec.QoS, changes ...func
 	p.t.Helper()
 	pub := codec.Publish{Topic: codec.View(topic), Payload: codec.View(payload), QoS: qos}
 	if qos > 0 {
-		p.lastID++
-		pub.PacketID = p.lastID
+		pub.PacketID = p.nextID()
 	}
 	for _, change := range changes {
 		change(&pub)
 	}
 	p.append(codec.AppendPublish(nil, &pub, p.version))
 	return pub.PacketID
+}
+
+// nextID returns the next Packet Identifier of this peer.
+func (p *peer) nextID() uint16 {
+	if p.lastID++; p.lastID == 0 {
+		p.lastID = 1
+	}
+	return p.lastID
 }
 
 // retain sets the RETAIN flag.
@@ -142,7 +149,7 @@ func (p *peer) subscribeID(id uint32, subs ...codec.Subscription) {
 // for each filter.
 func (p *peer) trySubscribe(id uint32, subs ...codec.Subscription) []byte {
 	p.t.Helper()
-	p.lastID++
+	p.nextID()
 	p.append(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: p.lastID, SubscriptionID: id}, subs, p.version))
 	for _, s := range subs {
 		p.filters[string(s.Filter)] = true
@@ -161,7 +168,7 @@ func (p *peer) unsubscribe(filters ...string) []byte {
 	for _, f := range filters {
 		views = append(views, codec.View(f))
 	}
-	p.lastID++
+	p.nextID()
 	p.append(codec.AppendUnsubscribe(nil, &codec.Unsubscribe{PacketID: p.lastID}, views, p.version))
 	ack := p.await(codec.TypeUnsuback)
 	if ack.subackID != p.lastID {
