@@ -133,7 +133,7 @@ var connectFormatTests = []test{
 	{"connect/client-id-rejected", "3.1.3-8", "3.1.3-9", func(t *T) {
 		// A server may take or refuse any of these; one that refuses says so as
 		// asked, and closes.
-		for _, id := range []string{" ", "a/b", "a+#", "$SYS", strings.Repeat("x", 300), strings.Repeat("y", 60000), "\x01\x02", "名前"} {
+		for _, id := range []string{" ", "a/b", "a+#", "$SYS", strings.Repeat("x", 300), strings.Repeat("y", 60000), "名前"} {
 			p := t.tryConnect(func(c *codec.Connect) { c.ClientID = codec.View(id + unique("")) })
 			if p.connack.Reason == 0 {
 				p.disconnect()
@@ -257,7 +257,7 @@ func (p *peer) closedAnyhow() {
 		}
 		if _, err := p.net.Read(buf); err != nil {
 			if time.Now().After(deadline) {
-				p.t.Fatalf("the broker leaves the connection open")
+				p.t.Fatalf("the broker leaves the connection open after % x", clip(string(p.sent)))
 			}
 			return
 		}

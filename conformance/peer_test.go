@@ -29,6 +29,7 @@ type peer struct {
 	lastID   uint16          // Packet Identifier used last
 	calm     string          // the topic that quiet uses, once subscribed
 	ended    *packet         // the DISCONNECT of the broker
+	sent     []byte          // last
 	greeted  bool            // CONNACK has come
 	aliases  map[uint16]string
 }
@@ -148,6 +149,7 @@ func (p *peer) append(b []byte, err error) {
 // next read to find.
 func (p *peer) send(b ...byte) {
 	p.t.Helper()
+	p.sent = b
 	if err := p.net.SetWriteDeadline(time.Now().Add(answerSeconds * time.Second)); err != nil {
 		p.t.Fatalf("%v", err)
 	}
@@ -263,7 +265,7 @@ func (p *peer) end() (reason codec.ReasonCode, said bool) {
 		} else {
 			var err error
 			if got, err = p.read(deadline); errors.Is(err, os.ErrDeadlineExceeded) {
-				p.t.Fatalf("the broker leaves the connection open")
+				p.t.Fatalf("the broker leaves the connection open after % x", clip(string(p.sent)))
 			} else if err != nil {
 				if p.ended != nil {
 					return p.ended.disconnect.Reason, true

@@ -17,14 +17,14 @@ func (t *T) eachSmallSize(do func(p *peer)) {
 	served := 0
 	for limit := uint32(5); limit < 90; limit += 5 {
 		p := t.dial()
-		p.connect = t.newConnect()
-		p.connect.MaximumPacketSize = limit
-		p.append(codec.AppendConnect(nil, &p.connect, p.version))
-		got, err := p.read(soon())
+		c := t.newConnect()
+		c.MaximumPacketSize = limit
+		p.append(codec.AppendConnect(nil, &c, p.version))
+		got, err := p.read(soon()) // the size of CONNACK is for size/connack
 		if err != nil || got.connack.Reason != 0 {
 			continue
 		}
-		p.connack = got.connack
+		p.connect, p.connack = c, got.connack
 		served++
 		do(p)
 	}

@@ -62,7 +62,7 @@ var topicTests = []test{
 		t.needWildcard()
 		p := t.connect()
 		name := unique("conformance")
-		p.subscribe(sub("+/"+name, 0), sub("+/"+name+"/#", 0))
+		p.subscribe(sub("+/"+name+"/#", 0))
 		q := t.connect()
 		topic := "$conformance/" + name
 		q.filters[topic] = true
@@ -80,17 +80,11 @@ var topicTests = []test{
 	{"topic/no-normalization", "4.7.3-4", "4.7.3-4", func(t *T) {
 		p := t.connect()
 		base := t.topic()
-		names := []string{"/a", "/A", "//a", "/a/", "/./a", "/b/../a", "/ a", "/a ", "/%61", "/é", "/e\u0301", "/ａ", "/\u200Ba", "/a\u0007", "/a\uFFFF", "/a?b=c"}
-		for i, name := range names {
-			got := p.trySubscribe(0, sub(base+name, 0))
-			if got[0] >= 0x80 {
-				names[i] = "" // a server may refuse control and non-characters
-			}
+		names := []string{"/a", "/A", "//a", "/a/", "/./a", "/b/../a", "/ a", "/a ", "/%61", "/é", "/e\u0301", "/ａ", "/\u200Ba", "/a?b=c"}
+		for _, name := range names {
+			p.subscribe(sub(base+name, 0))
 		}
 		for _, name := range names {
-			if name == "" {
-				continue
-			}
 			p.publish(base+name, name, 0)
 			if m := p.expect(name); m.topic != base+name {
 				t.Errorf("%q came back as %q", name, strings.TrimPrefix(m.topic, base))
