@@ -17,6 +17,7 @@ func (a *aliasNames) resolve(p *codec.Publish, maximum uint16) error {
 	if p.TopicAlias > maximum { // [MQTT-3.3.2-9]
 		return refuse(codec.TopicAliasInvalid, "the Topic Alias exceeds the Topic Alias Maximum")
 	}
+	a = breakAliases(a)
 	if a.names == nil {
 		a.names = make([]string, maximum)
 	}

@@ -136,6 +136,9 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 		Topic: codec.View(s.Message.Topic), Payload: s.Message.Payload, SubscriptionIDs: s.SubscriptionIDs,
 		Forward: codec.ForwardBytes(s.Message.Forward),
 	}
+	if broken("expiry-not-counted-down") {
+		now = now.Add(-time.Hour)
+	}
 	p.MessageExpirySeconds, p.HasMessageExpiry = s.Message.RemainingExpirySeconds(now)
 	cl.countSent(&p)
 	if s.QoS == 2 {
@@ -153,6 +156,7 @@ func (cl *Client) countSent(p *codec.Publish) {
 // appendPublish encodes p. A message that cannot be encoded for this version
 // was refused when it was received.
 func appendPublish(dst []byte, p *codec.Publish, v codec.Version) []byte {
+	breakPublish(p)
 	dst, _ = codec.AppendPublish(dst, p, v)
 	return dst
 }

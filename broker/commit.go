@@ -169,6 +169,9 @@ func (c *committer) run() {
 			return
 		}
 		g := c.seal()
+		if broken("commit-late") {
+			time.Sleep(200 * time.Millisecond)
+		}
 		if err := c.commit(g); err != nil {
 			c.failed <- err
 			return

@@ -172,6 +172,9 @@ func (c *conn) handle(f codec.Frame) error {
 	case codec.TypeAuth:
 		return c.handleAuth(f)
 	case codec.TypeConnect:
+		if broken("second-connect-ignored") {
+			return nil
+		}
 		return refuse(codec.ProtocolError, "a second CONNECT") // [MQTT-3.1.0-2]
 	default:
 		return refuse(codec.ProtocolError, f.Type().String()+" is not for a Server")

@@ -357,6 +357,7 @@ func boolInt(b bool) int {
 func encodeAck(t codec.PacketType, id uint16, reason codec.ReasonCode, v codec.Version) func([]byte) []byte {
 	return func(dst []byte) []byte {
 		ack := codec.Ack{Type: t, PacketID: id, Reason: reason}
+		breakAck(&ack)
 		dst, _ = codec.AppendAck(dst, &ack, v) // cannot fail: the fields are in range
 		return dst
 	}

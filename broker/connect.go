@@ -43,6 +43,7 @@ func (c *conn) handleConnect(f codec.Frame) error {
 		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
 	}
 	c.params.keepAlive = time.Duration(keepAlive) * time.Second * 3 / 2
+	c.breakParams()
 	c.fillConnack(&ack)
 	if !c.fits(&ack) { // before anything is done: the Client could not be told
 		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client")
@@ -132,7 +133,7 @@ func (c *conn) fillConnack(ack *codec.Connack) {
 		return
 	}
 	o := &c.b.o
-	if o.MaxQoS < 2 { // [MQTT-3.2.2-9]
+	if o.MaxQoS < 2 && !broken("maximum-qos-not-told") { // [MQTT-3.2.2-9]
 		ack.MaximumQoS, ack.HasMaximumQoS = o.MaxQoS, true
 	}
 	ack.ReceiveMaximum = o.ReceiveMaximum
@@ -169,7 +170,11 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 	if old != nil { // [MQTT-3.1.4-3]
 		var last []byte
 		if old.greeted.Load() { // [MQTT-3.14.0-1]
-			last = old.appendDisconnect(nil, codec.SessionTakenOver, "")
+			reason := codec.SessionTakenOver
+			if broken("takeover-reason") {
+				reason = codec.UnspecifiedError
+			}
+			last = old.appendDisconnect(nil, reason, "")
 		}
 		old.out.close(last)
 	}
@@ -211,8 +216,8 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
 func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (ended aftermath, err error) {
 	b := c.b
-	if cl.sess != nil && !p.CleanStart {
-		ack.SessionPresent = true // [MQTT-3.2.2-3]
+	if cl.sess != nil && (!p.CleanStart || broken("clean-start-ignored")) {
+		ack.SessionPresent = !broken("session-present-lost") // [MQTT-3.2.2-3]
 		return aftermath{}, nil
 	}
 	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
@@ -231,6 +236,9 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 // sessionExpiry is the Session Expiry Interval; that of a 3.x Session without
 // the clean session flag has no limit.
 func sessionExpiry(p *codec.Connect) uint32 {
+	if broken("session-expiry-ignored") && p.SessionExpirySeconds > 0 {
+		return session.NeverExpires
+	}
 	if p.Version == codec.Version5 {
 		return p.SessionExpirySeconds
 	}
@@ -263,7 +271,7 @@ func newWill(w *codec.Will) *session.Will {
 			Topic: w.Topic.String(), Payload: w.Payload.Clone(), Forward: w.Forward.AppendTo(nil),
 			QoS: w.QoS, Retain: w.Retain,
 		},
-		DelaySeconds:     w.DelaySeconds,
+		DelaySeconds:     unlessBroken("will-delay-ignored", w.DelaySeconds),
 		HasMessageExpiry: w.HasMessageExpiry, MessageExpirySeconds: w.MessageExpirySeconds,
 	}
 }

@@ -2,6 +2,14 @@
 
 package broker
 
+import "github.com/x0a1b/promptmq/codec"
+
 // broken reports whether a rule is to be broken on purpose: never in a normal
 // build, where the compiler removes what it guards. See control_on.go.
 func broken(string) bool { return false }
+
+func unlessBroken(_ string, n uint32) uint32 { return n }
+func breakPublish(*codec.Publish)            {}
+func breakAck(*codec.Ack)                    {}
+func (c *conn) breakParams()                 {}
+func breakAliases(a *aliasNames) *aliasNames { return a }

@@ -4,19 +4,77 @@ package broker
 
 import (
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/x0a1b/promptmq/codec"
 )
 
 // brokenRules names the rules that this build breaks, from BREAK_RULES. Such
-// a build exists only to show that the tests notice: each durability test has a
-// control that must fail.
+// a build exists only to show that the tests notice: durability tests and the
+// conformance suite have controls that must fail.
 var brokenRules = strings.Split(os.Getenv("BREAK_RULES"), ",")
 
-func broken(rule string) bool {
-	for _, b := range brokenRules {
-		if b == rule {
-			return true
-		}
+func broken(rule string) bool { return slices.Contains(brokenRules, rule) }
+
+// unlessBroken returns n, or 0 if the rule is to be broken.
+func unlessBroken(rule string, n uint32) uint32 {
+	if broken(rule) {
+		return 0
 	}
-	return false
+	return n
+}
+
+// breakPublish breaks rules about every PUBLISH to a Client.
+func breakPublish(p *codec.Publish) {
+	switch {
+	case broken("dup-lost"):
+		p.Dup = false
+	case broken("dup-invented"):
+		p.Dup = p.QoS > 0
+	case broken("retain-lost"):
+		p.Retain = false
+	case broken("retain-invented"):
+		p.Retain = true
+	case broken("subscription-identifier-lost"):
+		p.SubscriptionIDs = nil
+	case broken("properties-lost"):
+		p.Forward = codec.ForwardBytes(nil)
+	case broken("packet-identifier-in-use") && p.QoS > 0:
+		p.PacketID = 1
+	}
+}
+
+// breakAck breaks rules about PUBACK, PUBREC, PUBREL and PUBCOMP.
+func breakAck(a *codec.Ack) {
+	switch {
+	case broken("wrong-packet-identifier"):
+		a.PacketID = a.PacketID%65535 + 1
+	case broken("reason-string-unasked"):
+		a.HasReasonString, a.ReasonString = true, codec.View("nobody asked")
+	}
+}
+
+// breakParams breaks limits that the Client has set in CONNECT.
+func (c *conn) breakParams() {
+	switch {
+	case broken("receive-maximum-ignored"):
+		c.params.receiveMaximum = 65535
+	case broken("maximum-packet-size-ignored"):
+		c.params.packetBytesMax = 0
+	case broken("keep-alive-ignored"):
+		c.params.keepAlive = 0
+	case broken("alias-invented"):
+		c.params.aliasMaximum = 100
+	}
+}
+
+// leaked are Topic Aliases that outlive their connection.
+var leaked aliasNames
+
+func breakAliases(a *aliasNames) *aliasNames {
+	if broken("alias-not-reset") {
+		return &leaked
+	}
+	return a
 }

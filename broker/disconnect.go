@@ -27,7 +27,7 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 		}
 		cl.sess.ExpirySeconds = p.SessionExpirySeconds
 	}
-	c.clean = p.Reason == codec.NormalDisconnection // [MQTT-3.14.4-3]
+	c.clean = p.Reason == codec.NormalDisconnection && !broken("will-after-disconnect") // [MQTT-3.14.4-3]
 	return errDisconnect
 }
 
@@ -173,7 +173,7 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 		b.router.mu.Unlock()
 		b.registry.remove(cl)
 	}
-	if after.will != nil {
+	if after.will != nil && !broken("will-lost") {
 		b.publishWill(after.will, now, l)
 	}
 	if s := after.ended; s != nil && hasShared(s) {

@@ -181,7 +181,7 @@ func (c *conn) receiveQoS2(p *codec.Publish) (again, stored bool, err error) {
 		return false, false, errTakenOver
 	}
 	cl.fx.Reset()
-	if !cl.sess.ReceivePublish(p.PacketID, &cl.fx) {
+	if !cl.sess.ReceivePublish(p.PacketID, &cl.fx) || broken("qos2-twice") {
 		cl.applyLocked(c.now, &c.touched)
 		return false, cl.fx.State, nil
 	}
@@ -278,6 +278,9 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 	}
 	retain := t.rap && pub.p.Retain // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
 	qos := min(pub.p.QoS, t.qos)    // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
+	if broken("qos-not-lowered") {
+		qos = pub.p.QoS
+	}
 	if qos == 0 {
 		cl.deliverQoS0Locked(t, pub, retain, l)
 		return false

@@ -28,6 +28,9 @@ func (b *Broker) retainLocked(m *session.Message) {
 	r.version++
 	w := session.RetainedWrite{Version: r.version}
 	if len(m.Payload) == 0 {
+		if broken("retained-not-removed") {
+			return
+		}
 		old, existed := r.retained.Delete(m.Topic)
 		if !existed {
 			return
@@ -84,6 +87,9 @@ func (b *Broker) expireRetained(e expiry) {
 func (b *Broker) collectRetainedLocked(dst []retainedDelivery, filter string, sub *session.Subscription) []retainedDelivery {
 	b.router.retained.Walk(filter, func(r *retained) bool {
 		dst = append(dst, retainedDelivery{r, sub})
+		if broken("retained-twice") {
+			dst = append(dst, retainedDelivery{r, sub})
+		}
 		return true
 	})
 	return dst

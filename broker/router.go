@@ -128,10 +128,21 @@ type routing struct {
 // findLocked fills targets with one entry per Client that is to get the message
 // and one per matching Shared Subscription. The caller holds r.mu.
 func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS) {
+	if broken("dollar-matched") && name[0] == '$' {
+		name = name[1:]
+	}
 	s.matches = r.filters.AppendMatches(s.matches[:0], name)
 	s.targets = s.targets[:0]
 	for i := range s.matches {
 		m := &s.matches[i]
+		if m.Key.share != nil && broken("shared-to-all") {
+			for range m.Key.share.members {
+				if t, ok := m.Key.share.pick(qos, nil); ok {
+					s.targets = append(s.targets, t)
+				}
+			}
+			continue
+		}
 		if m.Key.share != nil {
 			if t, ok := m.Key.share.pick(qos, nil); ok {
 				s.targets = append(s.targets, t)
@@ -140,7 +151,7 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 			}
 			continue
 		}
-		if m.Value.sub.NoLocal && m.Key.client == from { // [MQTT-3.8.3-3]
+		if m.Value.sub.NoLocal && m.Key.client == from && !broken("no-local-ignored") { // [MQTT-3.8.3-3]
 			continue
 		}
 		s.targets = append(s.targets, newTarget(m.Key.client, m.Value))

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -123,8 +124,8 @@ func (c *conn) subscribeLocked(sub *session.Subscription) bool {
 		w.Subscriptions[sub.Filter] = sub
 	}
 	share, filter := splitShare(sub.Filter)
-	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-	if share == "" && owed {                                               // none for shared ones: section 4.8.2
+	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || broken("retain-handling-ignored") // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+	if share == "" && owed {                                                                                    // none for shared ones: section 4.8.2
 		cl.backlog = b.collectRetainedLocked(cl.backlog, filter, sub)
 	}
 	return true
@@ -137,6 +138,9 @@ func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.Reason
 		if c.version != codec.Version5 && r >= 0x80 {
 			codes[i] = 0x80 // the only failure that 3.1.1 knows
 		}
+	}
+	if broken("suback-out-of-order") {
+		slices.Reverse(codes)
 	}
 	ack := codec.Suback{PacketID: packetID, Reasons: codes}
 	c.out.queueHeld(&c.touched, group, false, func(dst []byte) []byte {
@@ -177,7 +181,10 @@ func (c *conn) unsubscribe(p *codec.Unsubscribe) (orphans []session.Entry, err e
 	codes := make([]byte, 0, p.Count)
 	p.Each(func(filter codec.View) bool {
 		code := codec.NoSubscriptionExisted
-		if cl.sess.Subscriptions[string(filter)] != nil { // compared byte by byte [MQTT-3.10.4-1]
+		if broken("unsuback-always-success") {
+			code = codec.Success
+		}
+		if cl.sess.Subscriptions[string(filter)] != nil && !broken("unsubscribe-ignored") { // compared byte by byte [MQTT-3.10.4-1]
 			code = codec.Success
 			orphans = append(orphans, c.unsubscribeLocked(string(filter))...)
 		}

@@ -63,16 +63,9 @@ var topicTests = []test{
 		p := t.connect()
 		name := unique("conformance")
 		p.subscribe(sub("+/"+name+"/#", 0))
-		q := t.connect()
-		topic := "$conformance/" + name
-		q.filters[topic] = true
-		reasons := q.trySubscribe(0, sub(topic, 0))
-		q.publishOnly(topic, "hidden", 0)
-		if got, err := q.readAfterPing(); err != nil || reasons[0] >= 0x80 || got == nil {
-			t.NotOffered("topics that begin with $ to clients")
-		} else if got.payload != "hidden" {
-			t.Errorf("%v", got)
-		}
+		q := t.connect() // which a server may refuse or disconnect for it
+		q.publishOnly("$conformance/"+name, "hidden", 0)
+		q.closedOrServed()
 		p.publish("a/"+name, "seen", 0)
 		p.expect("seen")
 		p.quiet()
