@@ -32,9 +32,9 @@ var publishTests = slices.Concat(publishFormatTests, publishPropertyTests, alias
 		for _, level := range []string{"a/x", "deep/a/b/c", "deep", "other", "a/y"} {
 			p.publish(base+"/"+level, level, 0)
 		}
-		for _, level := range []string{"a/x", "deep/a/b/c", "deep"} {
-			if m := p.expect(level); m.topic != base+"/"+level {
-				t.Errorf("%v, was published to %q", m, base+"/"+level)
+		for _, m := range p.expectAll("a/x", "deep/a/b/c", "deep") {
+			if m.topic != base+"/"+m.payload {
+				t.Errorf("%v, was published to %q", m, base+"/"+m.payload)
 			}
 		}
 		p.quiet()

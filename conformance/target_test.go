@@ -2,9 +2,11 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,13 +44,26 @@ func open(address string) (net.Conn, error) {
 		return nil, err
 	}
 	if u.Scheme == "tcp" {
-		return net.DialTimeout("tcp", u.Host, answerSeconds*time.Second)
+		return openTCP(u.Host)
 	}
 	ws, err := openWebSocket(address)
 	if err != nil {
 		return nil, err
 	}
 	return websocket.NetConn(context.Background(), ws, websocket.MessageBinary), nil
+}
+
+// restartWait is how long a broker that refuses connections may take to come
+// back: one that a test has crashed may have somebody who starts it again.
+const restartWait = 2 * time.Second
+
+func openTCP(host string) (nc net.Conn, err error) {
+	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		nc, err = net.DialTimeout("tcp", host, answerSeconds*time.Second)
+		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > restartWait {
+			return nc, err
+		}
+	}
 }
 
 func openWebSocket(address string) (*websocket.Conn, error) {
@@ -75,12 +90,14 @@ var offered = struct {
 // askCapabilities fills in offered.
 func askCapabilities(t *testing.T) {
 	t.Helper()
+	served, said := false, []error(nil)
 	for v := range versions() {
 		ack, err := greet(v)
-		if err != nil {
-			t.Errorf("MQTT %v: %v", v, err)
+		if err != nil { // a broker of another version may simply close
+			said = append(said, fmt.Errorf("MQTT %v: %w", v, err))
 			continue
 		}
+		served = served || ack.Reason == 0
 		if v == codec.Version311 {
 			offered.v311 = ack.Reason == 0
 			continue
@@ -95,6 +112,9 @@ func askCapabilities(t *testing.T) {
 		offered.subIDs, offered.share = !ack.SubscriptionIDsUnavailable, !ack.SharedUnavailable
 		offered.aliases, offered.receiveMaximum = ack.TopicAliasMaximum, ack.ReceiveMaximum
 		offered.packetBytesMax = ack.MaximumPacketSize
+	}
+	if !served {
+		t.Fatalf("no client is served at %s: %v", shared.url, errors.Join(said...))
 	}
 }
 

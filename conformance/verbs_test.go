@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -210,6 +211,24 @@ func (p *peer) expect(payload string) *message {
 		p.t.Fatalf("got %v, expected %q", m, clip(payload))
 	}
 	return m
+}
+
+// expectAll takes as many messages as there are payloads, in any order: order
+// is promised within one Topic Name and QoS only.
+func (p *peer) expectAll(payloads ...string) []*message {
+	p.t.Helper()
+	var all []*message
+	rest := slices.Clone(payloads)
+	for range payloads {
+		m := p.take()
+		i := slices.Index(rest, m.payload)
+		if i < 0 {
+			p.t.Fatalf("got %v, expected one of %q", m, rest)
+		}
+		rest = slices.Delete(rest, i, i+1)
+		all = append(all, m)
+	}
+	return all
 }
 
 // quiet checks that the broker has nothing to send to this session: of a
