@@ -368,6 +368,9 @@ var unsubscribeTests = []test{
 		p.publish(topic, "one", 1)
 		p.publish(topic, "two", 2)
 		one, two := p.receive(), p.receive()
+		if one.payload == "two" {
+			one, two = two, one
+		}
 		p.sendAck(codec.TypePubrec, two.id)
 		p.acked(codec.TypePubrel, two.id)
 		p.unsubscribe(topic)
