@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: build run test race fuzz bench conformance lint cover
+.PHONY: build run test race fuzz bench conformance conformance-bin conformance-report lint cover
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.linkedVersion=$(VERSION)" -o promptmq ./cmd/promptmq
@@ -30,8 +30,18 @@ fuzz:
 bench:
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 
-conformance:
-	go test ./conformance
+# The suite against a PromptMQ that it starts itself; the last lines are the
+# counts. SUITE holds flags of the suite: make conformance SUITE='-version 5'
+conformance: conformance-bin
+	cd conformance && ../conformance.test $(SUITE)
+
+# The suite as one binary for any broker: ./conformance.test -broker tcp://host:1883
+conformance-bin:
+	go test -c -o conformance.test ./conformance
+
+# Rewrites docs/conformance.md and the tests column of conformance/statements.tsv.
+conformance-report:
+	go test -count=1 -run 'TestConformance|TestStatements' ./conformance -update
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi

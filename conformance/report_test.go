@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -80,9 +79,7 @@ func finishReport(code int) error {
 	if len(all) == 0 {
 		return nil
 	}
-	if *brokerFlag != "" || testing.Verbose() {
-		fmt.Println("conformance:", counts(all))
-	}
+	fmt.Println("conformance:", counts(all))
 	if *reportFlag != "" {
 		if err := writeJSON(all); err != nil {
 			return err
