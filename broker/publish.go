@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"hash/maphash"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -230,9 +231,21 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 
 // find fills s with the message's targets.
 func (b *Broker) find(pub *publication, s *routing) {
-	b.router.mu.RLock()
-	defer b.router.mu.RUnlock()
-	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
+	r, name := b.router, pub.p.Topic
+	if pub.from == nil { // a Will
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		r.findLocked(s, name, nil, pub.p.QoS)
+		return
+	}
+	s.hash = maphash.Bytes(routeSeed, name)
+	if s.cached(name, r.changes.Load()) {
+		return
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	r.findLocked(s, name, pub.from, pub.p.QoS)
+	s.remember(name, r.changes.Load())
 }
 
 // findAndRetain fills s and retains the message in one step, so that no new

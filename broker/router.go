@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
@@ -38,6 +39,9 @@ type router struct {
 	// version is that of the last change of a retained message.
 	version uint64
 	subs    int // subscriptions, each member of a share counted
+
+	// changes counts changes of filters and shares; written with mu held.
+	changes atomic.Uint64
 }
 
 func newRouter() *router {
@@ -50,6 +54,7 @@ func newRouter() *router {
 
 // subscribeLocked adds a subscription or replaces the one with its filter.
 func (r *router) subscribeLocked(cl *Client, b binding) {
+	r.changes.Add(1)
 	name, filter := splitShare(b.sub.Filter)
 	if name == "" {
 		if !r.filters.Set(filter, &cl.self, b) {
@@ -71,6 +76,7 @@ func (r *router) subscribeLocked(cl *Client, b binding) {
 
 // unsubscribeLocked removes the subscription of one incarnation of a Session.
 func (r *router) unsubscribeLocked(cl *Client, id session.ID, whole string) {
+	r.changes.Add(1)
 	name, filter := splitShare(whole)
 	if name == "" {
 		if b, ok := r.filters.Get(filter, &cl.self); ok && b.sess == id {
@@ -122,7 +128,13 @@ func (t *target) subscriptionIDs() []uint32 {
 // A routing is the scratch memory of one goroutine that routes messages.
 type routing struct {
 	matches []match
-	targets []target
+	targets []target // of the message: scratch, or remembered
+	scratch []target
+	chosen  bool // a member of a Shared Subscription was chosen
+
+	// Only of a connection that publishes.
+	cache *routeCache
+	hash  uint64 // of the Topic Name
 }
 
 // findLocked fills targets with one entry per Client that is to get the message
@@ -132,9 +144,10 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 		name = name[1:]
 	}
 	s.matches = r.filters.AppendMatches(s.matches[:0], name)
-	s.targets = s.targets[:0]
+	s.targets, s.chosen = s.scratch[:0], false
 	for i := range s.matches {
 		m := &s.matches[i]
+		s.chosen = s.chosen || m.Key.share != nil
 		if m.Key.share != nil && broken("shared-to-all") {
 			for range m.Key.share.members {
 				if t, ok := m.Key.share.pick(qos, nil); ok {
@@ -159,6 +172,7 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 	if len(s.targets) > 1 {
 		s.mergeOverlaps()
 	}
+	s.scratch = s.targets
 }
 
 func newTarget(cl *Client, b binding) target {

@@ -1,0 +1,67 @@
+package broker
+
+import (
+	"hash/maphash"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+const (
+	// routeSlots is how many Topic Names a connection remembers targets of.
+	routeSlots = 32
+	// routeTargetsMax is the most targets that are remembered for one of them.
+	routeTargetsMax = 1024
+)
+
+var routeSeed = maphash.MakeSeed()
+
+// A routeCache remembers where the last Topic Names of one publishing
+// connection went, so that a publisher that stays with its topics costs no walk
+// of the trie and no lock. An entry holds until any subscription changes.
+type routeCache struct{ slots [routeSlots]cachedRoute }
+
+// A cachedRoute is first only a hash: what is published to once is not worth
+// memory of its own.
+type cachedRoute struct {
+	hash    uint64
+	version uint64 // of the router's subscriptions when targets were found
+	name    string // empty: nothing is remembered yet
+	targets []target
+}
+
+// cached finds the remembered targets of a Topic Name. It needs no lock
+// if version was read after the message came: a subscription that is made or
+// ended meanwhile may or may not see it anyway.
+func (s *routing) cached(name codec.View, version uint64) bool {
+	if s.cache == nil {
+		return false
+	}
+	e := &s.cache.slots[s.hash%routeSlots]
+	if e.version != version || e.name == "" || e.name != string(name) {
+		return false
+	}
+	s.targets = e.targets
+	return true
+}
+
+// remember keeps the targets that were just found, if the Topic Name comes for
+// the second time and none of them must be chosen anew for each message.
+func (s *routing) remember(name codec.View, version uint64) {
+	if s.cache == nil {
+		s.cache = new(routeCache)
+	}
+	e := &s.cache.slots[s.hash%routeSlots]
+	if e.hash != s.hash {
+		*e = cachedRoute{hash: s.hash}
+		return
+	}
+	if s.chosen || len(s.targets) > routeTargetsMax {
+		e.name, e.targets = "", nil
+		return
+	}
+	if e.name != string(name) {
+		e.name = string(name)
+	}
+	e.version = version
+	e.targets = append(e.targets[:0:0], s.targets...)
+}
