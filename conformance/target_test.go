@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func open(address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return websocket.NetConn(context.Background(), ws, websocket.MessageBinary), nil
+	return webSocketConn(ws), nil
 }
 
 // restartWait is how long a broker that refuses connections may take to come
@@ -65,6 +66,54 @@ func openTCP(host string) (nc net.Conn, err error) {
 		}
 	}
 }
+
+// webSocketConn makes a Network Connection of a WebSocket.
+func webSocketConn(ws *websocket.Conn) net.Conn {
+	return &wsConn{Conn: websocket.NetConn(context.Background(), ws, websocket.MessageBinary), ws: ws}
+}
+
+// A wsConn reports deadlines and closes as TCP does: websocket.NetConn returns
+// the error of a cancelled context, and waits for the other side to close too.
+type wsConn struct {
+	net.Conn
+	ws          *websocket.Conn
+	read, write time.Time // deadlines
+}
+
+func (c *wsConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *wsConn) SetReadDeadline(t time.Time) error {
+	c.read = t
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *wsConn) SetWriteDeadline(t time.Time) error {
+	c.write = t
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *wsConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, orDeadline(err, c.read)
+}
+
+func (c *wsConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, orDeadline(err, c.write)
+}
+
+func (c *wsConn) Close() error { return c.ws.CloseNow() }
+
+func orDeadline(err error, deadline time.Time) error {
+	if err != nil && tooLate(deadline) {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
+
+func tooLate(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
 func openWebSocket(address string) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerSeconds*time.Second)
