@@ -63,6 +63,7 @@ var sizeTests = []test{
 		}
 		sender.publish(topic, "fits", 1)
 		p.expect("fits")
+		p.settle()
 		p.drop()
 		again := t.connect(t.durable(id))
 		again.quiet()

@@ -348,7 +348,7 @@ var subscribeToolTests = []test{
 			}
 		}
 	}},
-	{"tool/lower-qos-granted", "3.8.4-7 3.8.4-8 3.9.3-1", "3.8.4-6 3.9.3-1", func(t *T) {
+	{"tool/lower-qos-granted", "3.8.4-7 3.8.4-8 3.9.3-1", "3.9.3-1", func(t *T) {
 		t.own("mqtt: {max-qos: 1}")
 		id, topic := t.clientID(), t.topic()
 		p := t.connect(t.durable(id))
