@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ var (
 // TestKill9 kills the broker again and again while durable clients publish and
 // subscribe at QoS 1 and 2, and then asks for everything that was acknowledged:
 // nothing may be missing or out of order, and nothing of QoS 2 may come twice.
+// One time in five the process is stopped and continued before it dies.
 // When the process dies cannot be repeated; the seed fixes the rest.
 func TestKill9(t *testing.T) {
 	s := start(t, "")
@@ -77,6 +79,9 @@ func killRepeatedly(t *testing.T, s *server, n int) *killWorld {
 			break
 		}
 		time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond) // the moment of death, not a wait for a condition
+		if rng.IntN(5) == 0 {
+			s.pause(time.Duration(rng.IntN(40)) * time.Millisecond)
+		}
 		s.kill()
 		s.restart()
 		addr := s.mqtt
@@ -85,6 +90,18 @@ func killRepeatedly(t *testing.T, s *server, n int) *killWorld {
 	w.progressed(20 * time.Second)
 	w.finish()
 	return w
+}
+
+// pause stops the process for a while, as a machine does that is suspended or
+// has too much to do.
+func (s *server) pause(d time.Duration) {
+	s.t.Helper()
+	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+		if err := s.cmd.Process.Signal(signal); err != nil {
+			s.t.Fatal(err)
+		}
+		time.Sleep(d) // how long it stands, and how long it has to recover
+	}
 }
 
 const (
