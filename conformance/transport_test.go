@@ -72,7 +72,7 @@ var transportTests = []test{
 		p.send(0xE0, 0)
 		p.closedAnyhow()
 	}},
-	{"websocket/sub-protocol", "6.0.0-4", "6.0.0-4", func(t *T) {
+	{"transport/websocket-sub-protocol", "6.0.0-4", "6.0.0-4", func(t *T) {
 		for _, offer := range [][]string{{"mqtt"}, {"chat", "mqtt"}, {"mqtt", "superchat"}} {
 			ws := t.webSocket(offer...)
 			if got := ws.Subprotocol(); got != "mqtt" {
@@ -83,7 +83,7 @@ var transportTests = []test{
 			p.isOpen()
 		}
 	}},
-	{"websocket/text-frame", "6.0.0-1", "6.0.0-1", func(t *T) {
+	{"transport/websocket-text-frame", "6.0.0-1", "6.0.0-1", func(t *T) {
 		first := t.webSocket("mqtt")
 		p := t.peerOn(webSocketConn(first))
 		t.write(first, websocket.MessageText, t.rawConnect(flagClean, field("conformance")))
@@ -96,7 +96,7 @@ var transportTests = []test{
 			p.closed()
 		}
 	}},
-	{"websocket/binary-frames", "6.0.0-1", "6.0.0-1", func(t *T) {
+	{"transport/websocket-binary-frames", "6.0.0-1", "6.0.0-1", func(t *T) {
 		// Whatever the Server sends comes in binary frames: the connection of the
 		// peer fails on others.
 		p := t.peerOn(webSocketConn(t.webSocket("mqtt")))
@@ -110,7 +110,7 @@ var transportTests = []test{
 		p.unsubscribe(topic)
 		p.isOpen()
 	}},
-	{"websocket/split-connect", "6.0.0-2", "6.0.0-2", func(t *T) {
+	{"transport/websocket-split-connect", "6.0.0-2", "6.0.0-2", func(t *T) {
 		connect := t.rawConnect(flagClean, field(unique("")))
 		for cut := range connect {
 			ws := t.webSocket("mqtt")
@@ -123,7 +123,7 @@ var transportTests = []test{
 			p.drop()
 		}
 	}},
-	{"websocket/split-packets", "6.0.0-2", "6.0.0-2", func(t *T) {
+	{"transport/websocket-split-packets", "6.0.0-2", "6.0.0-2", func(t *T) {
 		ws := t.webSocket("mqtt")
 		p := t.peerOn(webSocketConn(ws))
 		p.handshake()
@@ -134,7 +134,7 @@ var transportTests = []test{
 			t.write(ws, websocket.MessageBinary, tail)
 		})
 	}},
-	{"websocket/a-frame-for-each-byte", "6.0.0-2", "6.0.0-2", func(t *T) {
+	{"transport/websocket-frame-for-each-byte", "6.0.0-2", "6.0.0-2", func(t *T) {
 		ws := t.webSocket("mqtt")
 		p := t.peerOn(webSocketConn(ws))
 		stream, topic := t.script(p)
@@ -143,14 +143,14 @@ var transportTests = []test{
 		}
 		p.checkScript(topic)
 	}},
-	{"websocket/one-frame-for-all", "6.0.0-2", "6.0.0-2", func(t *T) {
+	{"transport/websocket-one-frame-for-all", "6.0.0-2", "6.0.0-2", func(t *T) {
 		ws := t.webSocket("mqtt")
 		p := t.peerOn(webSocketConn(ws))
 		stream, topic := t.script(p)
 		t.write(ws, websocket.MessageBinary, stream)
 		p.checkScript(topic)
 	}},
-	{"websocket/not-aligned", "6.0.0-2", "6.0.0-2", func(t *T) {
+	{"transport/websocket-not-aligned", "6.0.0-2", "6.0.0-2", func(t *T) {
 		// Frames that end in the middle of one packet and begin in that of another.
 		for _, size := range []int{3, 7, 64, 125, 126, 127, 200} {
 			ws := t.webSocket("mqtt")
@@ -164,7 +164,7 @@ var transportTests = []test{
 			p.checkScript(topic)
 		}
 	}},
-	{"websocket/continuation-frames", "6.0.0-2", "6.0.0-2", func(t *T) {
+	{"transport/websocket-continuation-frames", "6.0.0-2", "6.0.0-2", func(t *T) {
 		ws := t.webSocket("mqtt")
 		p := t.peerOn(webSocketConn(ws))
 		stream, topic := t.script(p)
@@ -184,7 +184,7 @@ var transportTests = []test{
 		}
 		p.checkScript(topic)
 	}},
-	{"websocket/large", "6.0.0-2", "6.0.0-2", func(t *T) {
+	{"transport/websocket-large", "6.0.0-2", "6.0.0-2", func(t *T) {
 		if limit := offered.packetBytesMax; limit > 0 && limit < 101_000 {
 			t.NotOffered("packets of 100,000 bytes")
 		}
@@ -200,7 +200,7 @@ var transportTests = []test{
 			}
 		}
 	}},
-	{"websocket/any-path", "beyond", "beyond", func(t *T) {
+	{"transport/websocket-any-path", "beyond", "beyond", func(t *T) {
 		if *brokerFlag != "" {
 			t.NotRun("the paths of a foreign broker are unknown")
 		}
@@ -216,7 +216,7 @@ var transportTests = []test{
 			p.isOpen()
 		}
 	}},
-	{"websocket/will", "3.1.2-8", "3.1.2-8", func(t *T) {
+	{"transport/websocket-will", "3.1.2-8", "3.1.2-8", func(t *T) {
 		watch, topic := t.watch(0)
 		p := t.peerOn(webSocketConn(t.webSocket("mqtt")))
 		p.handshake(will(topic, "closed without DISCONNECT"))
