@@ -424,7 +424,7 @@ var flowTests = []test{
 		// client sends.
 		p := t.connect()
 		topic := t.topic()
-		n := min(p.connack.ReceiveMaximum, 10)
+		n := p.window()
 		for range n {
 			p.publishOnly(topic, "x", 2)
 		}

@@ -170,24 +170,30 @@ var sessionTests = []test{
 		t.needQoS(2)
 		restart, crash := t.restartable()
 		for _, again := range []func(){restart, crash} {
-			id, topic := t.clientID(), t.topic()
+			id, watcher, topic, other := t.clientID(), t.clientID(), t.topic(), t.topic()
+			t.connect(t.durable(watcher)).subscribe(sub(other, 2))
 			p := t.connect(t.durable(id))
 			p.subscribe(sub(topic, 2))
-			p.publishOnly(topic, "once", 2, withID(77)) // the broker has PUBLISH, not PUBREL
-			p.acked(codec.TypePubrec, 77)
-			m := p.receive() // and it has sent PUBREL
+			p.publish(topic, "received", 2)
+			m := p.receive()
 			p.sendAck(codec.TypePubrec, m.id)
-			p.acked(codec.TypePubrel, m.id)
+			p.acked(codec.TypePubrel, m.id)              // the broker waits for PUBCOMP
+			p.publishOnly(other, "once", 2, withID(777)) // and has PUBLISH, not PUBREL
+			p.acked(codec.TypePubrec, 777)
 			p.drop()
 			again()
 			back := t.connect(t.durable(id))
 			back.acked(codec.TypePubrel, m.id)
 			back.sendAck(codec.TypePubcomp, m.id)
-			back.publishOnly(topic, "once", 2, withID(77), func(m *codec.Publish) { m.Dup = true })
-			back.acked(codec.TypePubrec, 77)
-			back.sendAck(codec.TypePubrel, 77)
-			back.acked(codec.TypePubcomp, 77)
-			back.quiet() // neither the message sent with PUBREL nor a second copy
+			back.publishOnly(other, "once", 2, withID(777), func(m *codec.Publish) { m.Dup = true })
+			back.acked(codec.TypePubrec, 777)
+			back.sendAck(codec.TypePubrel, 777)
+			back.acked(codec.TypePubcomp, 777)
+			back.quiet() // PUBLISH does not come again after PUBREL
+			watch := t.connect(t.durable(watcher))
+			watch.expect("once")
+			watch.quiet()
+			watch.disconnect()
 			back.disconnect()
 		}
 	}},

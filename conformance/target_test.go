@@ -132,7 +132,7 @@ var offered = struct {
 	v5, v311                        bool
 	qos                             codec.QoS
 	retain, wildcard, subIDs, share bool
-	aliases, receiveMaximum         uint16
+	aliases                         uint16
 	packetBytesMax                  uint32 // 0: no limit
 }{qos: 2, retain: true, wildcard: true, subIDs: true, share: true}
 
@@ -159,7 +159,7 @@ func askCapabilities(t *testing.T) {
 		}
 		offered.retain, offered.wildcard = !ack.RetainUnavailable, !ack.WildcardUnavailable
 		offered.subIDs, offered.share = !ack.SubscriptionIDsUnavailable, !ack.SharedUnavailable
-		offered.aliases, offered.receiveMaximum = ack.TopicAliasMaximum, ack.ReceiveMaximum
+		offered.aliases = ack.TopicAliasMaximum
 		offered.packetBytesMax = ack.MaximumPacketSize
 	}
 	if !served {

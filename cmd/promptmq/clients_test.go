@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	mqtt3 "github.com/eclipse/paho.mqtt.golang"
 )
@@ -88,7 +89,7 @@ func connectV5(t *testing.T, nc net.Conn, id string, change func(*paho.Connect))
 	t.Helper()
 	c := &v5{t: t, conn: nc, in: newInbox()}
 	c.Client = paho.NewClient(paho.ClientConfig{
-		ClientID: id, Conn: nc,
+		ClientID: id, Conn: packets.NewThreadSafeConn(nc),
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			text := fmt.Sprintf("%s=%s/%d", p.Packet.Topic, p.Packet.Payload, p.Packet.QoS)
 			if p.Packet.Retain {
