@@ -1,0 +1,353 @@
+package broker_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
+)
+
+// sectorBytes is what a disk writes wholly or not at all.
+const sectorBytes = 512
+
+// A simDisk is a VFS over files of the operating system that also knows which
+// bytes would be there after a power cut. The files are what the page cache
+// shows, so both connections of the store work as in production; beside each
+// stands an image of what was synced and a list of the writes that were not. A
+// power cut gives the next process a new directory, made from the images.
+//
+// Model: an unsynced write survives or not per sector; the name of a new file is
+// durable from the file's first sync on (where go-sqlite3 syncs the directory);
+// after a failed sync the page cache keeps what the disk may have lost, and no
+// later sync writes it, as ext4 does.
+type simDisk struct {
+	vfs.VFSFilename // "os"
+	name            string
+	root            string
+
+	mu     sync.Mutex // guards the following
+	r      *rand.Rand
+	images map[string]*diskImage // by file name without directory
+	dir    string                // of the process that lives
+	epoch  int                   // of the process that lives; files of another are dead
+	off    bool                  // the power is off, or the process was killed
+	ops    int                   // writes, truncations, deletions and syncs so far
+
+	cutAfter  int // operations until the power goes; negative: never
+	onCut     func()
+	failSync  faultPlan
+	failWrite faultPlan
+	lying     bool                 // syncs do nothing
+	delay     func() time.Duration // of a sync
+	synced    int                  // syncs that succeeded
+	faults    int                  // operations that failed on order
+}
+
+// A faultPlan makes times operations fail after so many more have succeeded.
+type faultPlan struct{ after, times int }
+
+func (p *faultPlan) hit() bool {
+	if p.times == 0 {
+		return false
+	}
+	if p.after > 0 {
+		p.after--
+		return false
+	}
+	p.times--
+	return true
+}
+
+type diskImage struct {
+	durable []byte
+	named   bool // its directory entry is durable
+	pending []diskWrite
+}
+
+// A diskWrite puts data at off or, without data, cuts the file to off bytes.
+type diskWrite struct {
+	off  int64
+	data []byte
+}
+
+// apply carries out w on b, sector by sector where keep says so.
+func (w diskWrite) apply(b []byte, keep func() bool) []byte {
+	if w.data == nil {
+		if !keep() {
+			return b
+		}
+		return resize(b, w.off)
+	}
+	for from := int64(0); from < int64(len(w.data)); {
+		at := w.off + from
+		to := min(int64(len(w.data)), from+sectorBytes-at%sectorBytes)
+		if keep() {
+			if end := w.off + to; end > int64(len(b)) {
+				b = resize(b, end)
+			}
+			copy(b[at:], w.data[from:to])
+		}
+		from = to
+	}
+	return b
+}
+
+func resize(b []byte, size int64) []byte {
+	if size <= int64(len(b)) {
+		return b[:size]
+	}
+	return append(b, make([]byte, size-int64(len(b)))...)
+}
+
+func always() bool { return true }
+
+// newSimDisk registers a disk that holds one file, durably. close ends it.
+func newSimDisk(root, name string, r *rand.Rand, file string, content []byte) (*simDisk, error) {
+	d := &simDisk{
+		VFSFilename: vfs.Find("os").(vfs.VFSFilename), name: name, root: root, r: r,
+		images: map[string]*diskImage{file: {durable: slices.Clone(content), named: true}}, off: true, cutAfter: -1,
+	}
+	vfs.Register(name, d)
+	return d, d.powerOn()
+}
+
+func (d *simDisk) close() { vfs.Unregister(d.name) }
+
+// kill ends the process: nothing it does reaches the disk any more.
+func (d *simDisk) kill() {
+	d.mu.Lock()
+	d.off = true
+	d.mu.Unlock()
+}
+
+// calm lets nothing more go wrong.
+func (d *simDisk) calm() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cutAfter, d.failSync, d.failWrite = -1, faultPlan{}, faultPlan{}
+}
+
+// powerOn starts the machine after a power cut: what was not synced may be
+// there, wholly, in part, or not at all.
+func (d *simDisk) powerOn() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	chance := []float64{0, 1, 0.5, d.r.Float64()}[d.r.IntN(4)]
+	keep := func() bool { return d.r.Float64() < chance }
+	contents := make(map[string][]byte)
+	for _, file := range sortedKeys(d.images) {
+		img := d.images[file]
+		for _, w := range img.pending {
+			img.durable = w.apply(img.durable, keep)
+		}
+		img.pending = nil
+		if !img.named && !keep() {
+			delete(d.images, file)
+			continue
+		}
+		img.named = true
+		contents[file] = img.durable
+	}
+	return d.bootLocked(contents)
+}
+
+// restart starts a process after the last one was killed: it sees all that was
+// written, synced or not.
+func (d *simDisk) restart() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	contents := make(map[string][]byte)
+	for file := range d.images {
+		b, err := os.ReadFile(filepath.Join(d.dir, file))
+		if err != nil {
+			return err
+		}
+		contents[file] = b
+	}
+	return d.bootLocked(contents)
+}
+
+func (d *simDisk) bootLocked(contents map[string][]byte) error {
+	dir, err := os.MkdirTemp(d.root, "boot")
+	if err != nil {
+		return err
+	}
+	for file, b := range contents {
+		if err := os.WriteFile(filepath.Join(dir, file), b, 0o600); err != nil {
+			return err
+		}
+	}
+	if d.dir != "" {
+		if err := os.RemoveAll(d.dir); err != nil {
+			return err
+		}
+	}
+	d.dir, d.off, d.cutAfter = dir, false, -1
+	d.failSync, d.failWrite = faultPlan{}, faultPlan{}
+	d.epoch++
+	return nil
+}
+
+var errPowerOff = error(sqlite3.IOERR)
+
+// step counts an operation, which the power may not outlast.
+func (d *simDisk) stepLocked() error {
+	d.ops++
+	if d.cutAfter != 0 {
+		d.cutAfter = max(d.cutAfter-1, -1)
+		return nil
+	}
+	d.off = true
+	if d.onCut != nil {
+		d.onCut()
+	}
+	return errPowerOff
+}
+
+func (d *simDisk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	d.mu.Lock()
+	epoch, off := d.epoch, d.off
+	d.mu.Unlock()
+	if off {
+		return nil, flags, errPowerOff
+	}
+	f, flags, err := d.VFSFilename.OpenFilename(name, flags)
+	if err != nil || name == nil {
+		return f, flags, err
+	}
+	file := filepath.Base(name.String())
+	d.mu.Lock()
+	img := d.images[file]
+	if img == nil {
+		img = &diskImage{}
+		d.images[file] = img
+	}
+	d.mu.Unlock()
+	return &simFile{File: f, d: d, img: img, epoch: epoch}, flags, nil
+}
+
+func (d *simDisk) Delete(path string, syncDir bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.off {
+		return errPowerOff
+	}
+	if err := d.stepLocked(); err != nil {
+		return err
+	}
+	file := filepath.Base(path)
+	if _, ok := d.images[file]; ok {
+		// Names vanish at once, or, without a sync of the directory, with luck.
+		if syncDir || d.r.IntN(2) == 0 {
+			delete(d.images, file)
+		} else {
+			d.images[file].named = false
+		}
+	}
+	return d.VFSFilename.Delete(path, false)
+}
+
+type simFile struct {
+	vfs.File
+	d     *simDisk
+	img   *diskImage
+	epoch int
+}
+
+func (f *simFile) deadLocked() bool { return f.d.off || f.epoch != f.d.epoch }
+
+// note puts w on the list of what is not synced.
+func (f *simFile) note(w diskWrite) error {
+	d := f.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.deadLocked() {
+		return errPowerOff
+	}
+	if d.failWrite.hit() {
+		d.faults++
+		return sqlite3.FULL
+	}
+	f.img.pending = append(f.img.pending, w)
+	return d.stepLocked()
+}
+
+func (f *simFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.note(diskWrite{off: off, data: append([]byte{}, p...)}); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *simFile) Truncate(size int64) error {
+	if err := f.note(diskWrite{off: size}); err != nil {
+		return err
+	}
+	return f.File.Truncate(size)
+}
+
+func (f *simFile) ReadAt(p []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	dead := f.deadLocked()
+	f.d.mu.Unlock()
+	if dead {
+		return 0, errPowerOff
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f *simFile) Sync(vfs.SyncFlag) error {
+	d := f.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.deadLocked() {
+		return errPowerOff
+	}
+	if err := d.stepLocked(); err != nil {
+		return err
+	}
+	n := len(f.img.pending)
+	if d.delay != nil {
+		delay := d.delay()
+		d.mu.Unlock()
+		time.Sleep(delay)
+		d.mu.Lock()
+		if f.deadLocked() {
+			return errPowerOff
+		}
+	}
+	keep := always
+	fails := d.failSync.hit()
+	if fails {
+		keep = func() bool { return d.r.IntN(2) == 0 }
+	} else if d.lying {
+		return nil
+	}
+	for _, w := range f.img.pending[:n] {
+		f.img.durable = w.apply(f.img.durable, keep)
+	}
+	f.img.pending = append([]diskWrite(nil), f.img.pending[n:]...)
+	if fails {
+		d.faults++
+		return sqlite3.IOERR_FSYNC
+	}
+	f.img.named = true
+	d.synced++
+	return nil
+}
+
+func (f *simFile) SharedMemory() vfs.SharedMemory {
+	return f.File.(vfs.FileSharedMemory).SharedMemory()
+}
+
+func (f *simFile) MemoryMapper() vfs.MemoryMapper {
+	if m, ok := f.File.(vfs.FileMemoryMapper); ok {
+		return m.MemoryMapper()
+	}
+	return nil
+}
