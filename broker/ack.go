@@ -55,6 +55,9 @@ func (c *conn) receivePubrelLocked(packetID uint16) {
 	if cl.sess.Durable() {
 		group = cl.lastGroup
 	}
+	if broken("pubcomp-before-removal") {
+		group = 0
+	}
 	c.out.queueHeld(&c.touched, group, reason == codec.Success,
 		encodeAck(codec.TypePubcomp, packetID, reason, c.version))
 }

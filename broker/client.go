@@ -76,6 +76,12 @@ func (cl *Client) storeLocked() {
 	w := cl.writesLocked()
 	w.State = cl.sess.AppendState(w.State[:0])
 	w.Floor = cl.sess.Floor()
+	if broken("identifier-not-durable") {
+		var st session.State
+		_ = st.Decode(w.State) // just encoded
+		st.Received = nil
+		w.State = st.Append(w.State[:0])
+	}
 	if !fx.State && len(fx.Entries) == 0 {
 		cl.b.commits.later() // nobody waits for a removal
 	}
@@ -126,6 +132,9 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 	var group uint64
 	if s.AfterCommit {
 		group = cl.lastGroup
+	}
+	if (broken("qos2-before-commit") && s.Message != nil) || (broken("pubrel-before-commit") && s.Message == nil) {
+		group = 0
 	}
 	if s.Message == nil {
 		c.out.queueHeld(l, group, false, encodeAck(codec.TypePubrel, s.PacketID, codec.Success, c.version))

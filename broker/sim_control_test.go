@@ -1,0 +1,63 @@
+package broker_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// controlSeeds is within how many seeds a broken promise must be noticed.
+const controlSeeds = 200
+
+// TestSimControlDisk: with settings that do not keep the promise, or a disk
+// that does not, the simulation must say so; else it could not say anything.
+func TestSimControlDisk(t *testing.T) {
+	root := simRoot(t)
+	for name, cfg := range map[string]simConfig{
+		"synchronous NORMAL":        {synchronous: "NORMAL"},
+		"synchronous OFF":           {synchronous: "OFF"},
+		"a disk that ignores syncs": {lying: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := uint64(1); seed <= controlSeeds; seed++ {
+				if _, err := simulate(t, root, seed, cfg); err != nil {
+					t.Logf("caught by seed %d: %.200v", seed, err)
+					return
+				}
+			}
+			t.Errorf("not noticed within %d seeds", controlSeeds)
+		})
+	}
+}
+
+// TestSimControlBroker runs the power cuts on brokers that break one rule each,
+// which only a build with the tag control does.
+func TestSimControlBroker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds a test binary")
+	}
+	binary := filepath.Join(t.TempDir(), "broker.test")
+	if out, err := exec.Command("go", "test", "-c", "-tags", "control", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building the control: %v\n%s", err, out)
+	}
+	caught := regexp.MustCompile(`-sim\.seed=\d+: at .*`)
+	for _, rule := range []string{
+		"ack-before-commit", "pubcomp-before-removal", "qos2-before-commit",
+		"identifier-not-durable", "pubrel-before-commit",
+	} {
+		t.Run(rule, func(t *testing.T) {
+			c := exec.Command(binary, "-test.run", "^TestSimPowerCut$", "-sim.seeds=200", "-test.timeout=5m")
+			c.Env = append(os.Environ(), "BREAK_RULES="+rule)
+			began := time.Now()
+			out, err := c.CombinedOutput()
+			what := caught.Find(out)
+			if err == nil || what == nil {
+				t.Fatalf("not noticed within %d seeds: %v\n%s", controlSeeds, err, out)
+			}
+			t.Logf("caught in %v: %s", time.Since(began).Round(time.Millisecond), what)
+		})
+	}
+}
