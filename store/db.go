@@ -157,8 +157,16 @@ func (db *DB) openWriter() error {
 	if err := db.check(); err != nil {
 		return err
 	}
+	if !broken("wal-not-rewritten-at-start") {
+		if err := rewriteWAL(c); err != nil {
+			return fmt.Errorf("the WAL: %w", err)
+		}
+	}
 	if _, err := c.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false); err != nil {
 		return err
+	}
+	if broken("no-checkpoint-at-start") {
+		return db.configure(c)
 	}
 	// Without this checkpoint, what a dying process wrote and failed to sync
 	// could be read, acknowledged upon, and lost by the next power cut.
