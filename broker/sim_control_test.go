@@ -33,7 +33,7 @@ func TestSimControlDisk(t *testing.T) {
 	}
 }
 
-// TestSimControlBroker runs the power cuts on brokers that break one rule each,
+// TestSimControlBroker runs simulations of brokers that break one rule each,
 // which only a build with the tag control does.
 func TestSimControlBroker(t *testing.T) {
 	if testing.Short() {
@@ -43,13 +43,15 @@ func TestSimControlBroker(t *testing.T) {
 	if out, err := exec.Command("go", "test", "-c", "-tags", "control", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the control: %v\n%s", err, out)
 	}
-	caught := regexp.MustCompile(`-sim\.seed=\d+: at .*`)
-	for _, rule := range []string{
-		"ack-before-commit", "pubcomp-before-removal", "qos2-before-commit",
-		"identifier-not-durable", "pubrel-before-commit",
+	caught := regexp.MustCompile(`-sim\.seed=\d+: (at|start) .*`)
+	for rule, test := range map[string]string{
+		"ack-before-commit": "TestSimPowerCut", "pubcomp-before-removal": "TestSimPowerCut",
+		"qos2-before-commit": "TestSimPowerCut", "identifier-not-durable": "TestSimPowerCut",
+		"pubrel-before-commit": "TestSimPowerCut", "no-checkpoint-at-start,wal-not-rewritten-at-start": "TestSimFsyncFail",
+		"wal-not-rewritten-at-start": "TestSimStartCut",
 	} {
 		t.Run(rule, func(t *testing.T) {
-			c := exec.Command(binary, "-test.run", "^TestSimPowerCut$", "-sim.seeds=200", "-test.timeout=5m")
+			c := exec.Command(binary, "-test.run", "^"+test+"$", "-sim.seeds=200", "-test.timeout=5m")
 			c.Env = append(os.Environ(), "BREAK_RULES="+rule)
 			began := time.Now()
 			out, err := c.CombinedOutput()

@@ -65,8 +65,10 @@ func (p *faultPlan) hit() bool {
 
 type diskImage struct {
 	durable []byte
-	named   bool // its directory entry is durable
 	pending []diskWrite
+	named   bool // its directory entry is durable
+	// unlinked: the name is gone from the page cache, and from the disk with luck.
+	unlinked bool
 }
 
 // A diskWrite puts data at off or, without data, cuts the file to off bytes.
@@ -129,7 +131,18 @@ func (d *simDisk) kill() {
 func (d *simDisk) calm() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.calmLocked()
+}
+
+func (d *simDisk) calmLocked() {
 	d.cutAfter, d.failSync, d.failWrite = -1, faultPlan{}, faultPlan{}
+}
+
+// faultsSoFar is the number of operations that failed on order.
+func (d *simDisk) faultsSoFar() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.faults
 }
 
 // powerOn starts the machine after a power cut: what was not synced may be
@@ -137,6 +150,7 @@ func (d *simDisk) calm() {
 func (d *simDisk) powerOn() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.calmLocked()
 	chance := []float64{0, 1, 0.5, d.r.Float64()}[d.r.IntN(4)]
 	keep := func() bool { return d.r.Float64() < chance }
 	contents := make(map[string][]byte)
@@ -150,7 +164,7 @@ func (d *simDisk) powerOn() error {
 			delete(d.images, file)
 			continue
 		}
-		img.named = true
+		img.named, img.unlinked = true, false
 		contents[file] = img.durable
 	}
 	return d.bootLocked(contents)
@@ -162,7 +176,10 @@ func (d *simDisk) restart() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	contents := make(map[string][]byte)
-	for file := range d.images {
+	for file, img := range d.images {
+		if img.unlinked {
+			continue
+		}
 		b, err := os.ReadFile(filepath.Join(d.dir, file))
 		if err != nil {
 			return err
@@ -187,8 +204,7 @@ func (d *simDisk) bootLocked(contents map[string][]byte) error {
 			return err
 		}
 	}
-	d.dir, d.off, d.cutAfter = dir, false, -1
-	d.failSync, d.failWrite = faultPlan{}, faultPlan{}
+	d.dir, d.off = dir, false
 	d.epoch++
 	return nil
 }
@@ -223,7 +239,7 @@ func (d *simDisk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File
 	file := filepath.Base(name.String())
 	d.mu.Lock()
 	img := d.images[file]
-	if img == nil {
+	if img == nil || img.unlinked {
 		img = &diskImage{}
 		d.images[file] = img
 	}
@@ -241,12 +257,11 @@ func (d *simDisk) Delete(path string, syncDir bool) error {
 		return err
 	}
 	file := filepath.Base(path)
-	if _, ok := d.images[file]; ok {
-		// Names vanish at once, or, without a sync of the directory, with luck.
-		if syncDir || d.r.IntN(2) == 0 {
+	if img := d.images[file]; img != nil {
+		if syncDir {
 			delete(d.images, file)
 		} else {
-			d.images[file].named = false
+			img.named, img.unlinked = false, true
 		}
 	}
 	return d.VFSFilename.Delete(path, false)

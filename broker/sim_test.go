@@ -46,3 +46,43 @@ func TestSimPowerCut(t *testing.T) {
 	})
 	t.Logf("%d cuts, %d messages acknowledged", cuts, acked)
 }
+
+// TestSimFsyncFail: one to three syncs fail; the broker tries again, or is
+// killed and starts again with what the page cache shows, and then the power
+// goes, also while the start reads it.
+func TestSimFsyncFail(t *testing.T) {
+	root := simRoot(t)
+	faults, acked := 0, 0
+	seeds(t, 60, func(seed uint64) error {
+		w, err := simulate(t, root, seed, simConfig{failSyncs: true, kills: true})
+		if w != nil {
+			faults, acked = faults+w.disk.faults, acked+w.acked
+		}
+		return err
+	})
+	t.Logf("%d syncs failed, %d messages acknowledged", faults, acked)
+}
+
+// TestSimStartCut: a sync fails, the process dies, and the power goes while the
+// next one reads what the page cache shows.
+func TestSimStartCut(t *testing.T) {
+	root := simRoot(t)
+	seeds(t, 30, func(seed uint64) error {
+		_, err := simulate(t, root, seed, simConfig{failSyncs: true, startCuts: true})
+		return err
+	})
+}
+
+// TestSimDiskFull: one to three writes find no space, and later the power goes.
+func TestSimDiskFull(t *testing.T) {
+	root := simRoot(t)
+	faults, acked := 0, 0
+	seeds(t, 30, func(seed uint64) error {
+		w, err := simulate(t, root, seed, simConfig{failWrites: true})
+		if w != nil {
+			faults, acked = faults+w.disk.faults, acked+w.acked
+		}
+		return err
+	})
+	t.Logf("%d writes failed, %d messages acknowledged", faults, acked)
+}

@@ -37,6 +37,7 @@ type simConfig struct {
 	failSyncs   bool // one to three syncs fail, at a random time
 	failWrites  bool // one to three writes find no space
 	kills       bool // half of the ends are kill -9, and the power goes later
+	startCuts   bool // all are, right after a failed sync, and the power goes during the start
 }
 
 // A world is one simulation: a broker that dies and starts again, its disk, the
@@ -148,7 +149,8 @@ func (w *world) cutLocked() {
 	}
 }
 
-// start starts the broker, again if the power goes while it starts.
+// start starts the broker, again if the power goes while it starts, or if the
+// disk fails it then.
 func (w *world) start() error {
 	for {
 		w.mu.Lock()
@@ -156,10 +158,12 @@ func (w *world) start() error {
 		w.trace("start %d", w.boots)
 		w.dying, w.off = false, make(chan struct{})
 		w.mu.Unlock()
+		faults := w.disk.faultsSoFar()
 		err := w.startOnce()
 		if err == nil {
 			return nil
 		}
+		w.trace("it does not start: %v", err)
 		if w.db != nil {
 			_ = w.db.Close() // what it says is known: see err
 			w.db = nil
@@ -170,7 +174,13 @@ func (w *world) start() error {
 				return err
 			}
 		default:
-			return fmt.Errorf("start %d: %w", w.boots, err)
+			if w.disk.faultsSoFar() == faults {
+				return fmt.Errorf("start %d: %w", w.boots, err)
+			}
+			w.disk.kill()
+			if err := w.disk.restart(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -240,9 +250,13 @@ func (w *world) run() error {
 
 // crash lets the clients work until the power goes, and starts again.
 func (w *world) crash() error {
-	kill := w.cfg.kills && w.r.IntN(2) == 0
+	kill := w.cfg.startCuts || (w.cfg.kills && w.r.IntN(2) == 0)
 	w.plan(1+w.r.IntN(500), kill)
+	faults, atOnce := w.disk.faultsSoFar(), w.cfg.startCuts || (kill && w.r.IntN(2) == 0)
 	over := func() bool {
+		if atOnce && w.disk.faultsSoFar() > faults {
+			return true // before the broker can try again
+		}
 		select {
 		case <-w.off:
 			return true
@@ -267,7 +281,7 @@ func (w *world) crash() error {
 	if err := again(); err != nil {
 		return err
 	}
-	if w.r.IntN(4) == 0 { // the power goes while the broker starts
+	if w.cfg.startCuts || w.r.IntN(4) == 0 || (kill && w.r.IntN(2) == 0) { // the power goes while the broker starts
 		w.plan(w.r.IntN(40), true)
 		w.disk.mu.Lock()
 		w.disk.cutAfter = w.r.IntN(40)
