@@ -45,7 +45,7 @@ func covers(filter, topic string) bool {
 
 func isShared(topic string) bool { return strings.HasPrefix(topic, "s/") }
 
-// owes reports whether m, sent after event from, must reach c.
+// owed reports whether a subscription of c says that m must reach it.
 func (c *simClient) owed(m *simMessage) bool {
 	for _, s := range c.subs {
 		if covers(s.filter, m.topic) && s.ackedAt > 0 && s.ackedAt < m.sentAt && s.endsAt == 0 {
@@ -74,6 +74,7 @@ func (c *simClient) takeLocked(p *codec.Publish) error {
 	if want := min(m.qos, c.qos); p.QoS != want {
 		return fmt.Errorf("message %d has QoS %d, expected %d", no, p.QoS, want)
 	}
+	m.takenTime = time.Now()
 	if p.Retain || !c.durable {
 		return nil // a retained message, or a Session that a cut may end
 	}

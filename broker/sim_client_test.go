@@ -38,6 +38,7 @@ type simSub struct {
 	filter                          string
 	id, unsubID                     uint16
 	sentAt, ackedAt, endsAt, goneAt int
+	ackedTime                       time.Time
 }
 
 // A simMessage is an Application Message with what the publisher knows of it.
@@ -57,6 +58,8 @@ type simMessage struct {
 	ackedAt  int // PUBACK or PUBREC came
 	shared   int // QoS 2 deliveries by the Shared Subscription
 	anywhere int // deliveries to anyone
+	// When PUBACK or PUBREC came, and when the message last reached anyone.
+	ackedTime, takenTime time.Time
 
 	will                    bool
 	armed, owed, void, gone bool
@@ -70,8 +73,17 @@ type simLink struct {
 	clean   bool
 	will    *simMessage
 	online  bool
-	closing bool // the client ended it
+	closing bool      // the client ended it
+	since   time.Time // when CONNACK came
 	pinged  time.Time
+}
+
+func newSimClient(w *world, id string, version codec.Version, durable bool, qos codec.QoS) *simClient {
+	return &simClient{
+		w: w, id: id, version: version, durable: durable, qos: qos,
+		received: make(map[uint16]bool), seen: make(map[*simMessage]int), seenQoS2: make(map[*simMessage]int),
+		last: make(map[string]int),
+	}
 }
 
 func (c *simClient) online() bool { return c.link != nil && c.link.online }
@@ -278,7 +290,7 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 	if l.closing {
 		return nil
 	}
-	l.online = true
+	l.online, l.since = true, time.Now()
 	for _, m := range c.inflight {
 		if m.qos == 2 && m.ackedAt > 0 {
 			l.ack(codec.TypePubrel, m.id)
@@ -338,7 +350,7 @@ func (l *simLink) subackLocked(f codec.Frame) error {
 	if i < 0 || len(ack.Reasons) != 1 || ack.Reasons[0] != byte(c.qos) {
 		return fmt.Errorf("SUBACK %d %v", ack.PacketID, ack.Reasons)
 	}
-	c.subs[i].id, c.subs[i].ackedAt = 0, c.w.eventLocked()
+	c.subs[i].id, c.subs[i].ackedAt, c.subs[i].ackedTime = 0, c.w.eventLocked(), time.Now()
 	return nil
 }
 
@@ -376,7 +388,7 @@ func (l *simLink) ackLocked(f codec.Frame) error {
 	if ack.Reason >= 0x80 {
 		return fmt.Errorf("%v %v for message %d", ack.Type, ack.Reason, m.no)
 	}
-	m.ackedAt = c.w.eventLocked()
+	m.ackedAt, m.ackedTime = c.w.eventLocked(), time.Now()
 	c.w.acked++
 	if qos == 1 {
 		c.inflight = slices.Delete(c.inflight, i, i+1)

@@ -44,15 +44,20 @@ func TestSimControlBroker(t *testing.T) {
 		t.Fatalf("building the control: %v\n%s", err, out)
 	}
 	caught := regexp.MustCompile(`-sim\.seed=\d+: (at|start) .*`)
-	for rule, test := range map[string]string{
-		"ack-before-commit": "TestSimPowerCut", "pubcomp-before-removal": "TestSimPowerCut",
-		"qos2-before-commit": "TestSimPowerCut", "identifier-not-durable": "TestSimPowerCut",
-		"pubrel-before-commit": "TestSimPowerCut", "no-checkpoint-at-start,wal-not-rewritten-at-start": "TestSimFsyncFail",
-		"wal-not-rewritten-at-start": "TestSimStartCut",
+	for _, control := range []struct{ rule, test string }{
+		{"ack-before-commit", "TestSimPowerCut"},
+		{"pubcomp-before-removal", "TestSimPowerCut"},
+		{"qos2-before-commit", "TestSimPowerCut"},
+		{"identifier-not-durable", "TestSimPowerCut"},
+		{"pubrel-before-commit", "TestSimPowerCut"},
+		{"no-checkpoint-at-start,wal-not-rewritten-at-start", "TestSimFsyncFail"},
+		{"wal-not-rewritten-at-start", "TestSimStartCut"},
+		{"ack-before-commit", "TestSimDiskStall"},
+		{"qos2-before-commit", "TestSimDiskStall"},
 	} {
-		t.Run(rule, func(t *testing.T) {
-			c := exec.Command(binary, "-test.run", "^"+test+"$", "-sim.seeds=200", "-test.timeout=5m")
-			c.Env = append(os.Environ(), "BREAK_RULES="+rule)
+		t.Run(control.rule, func(t *testing.T) {
+			c := exec.Command(binary, "-test.run", "^"+control.test+"$", "-sim.seeds=200", "-test.timeout=5m")
+			c.Env = append(os.Environ(), "BREAK_RULES="+control.rule)
 			began := time.Now()
 			out, err := c.CombinedOutput()
 			what := caught.Find(out)

@@ -118,7 +118,10 @@ func newSimDisk(root, name string, r *rand.Rand, file string, content []byte) (*
 	return d, d.powerOn()
 }
 
-func (d *simDisk) close() { vfs.Unregister(d.name) }
+func (d *simDisk) close() {
+	vfs.Unregister(d.name)
+	_ = os.RemoveAll(d.dir) // what is left goes with the test's directory
+}
 
 // kill ends the process: nothing it does reaches the disk any more.
 func (d *simDisk) kill() {
@@ -136,6 +139,13 @@ func (d *simDisk) calm() {
 
 func (d *simDisk) calmLocked() {
 	d.cutAfter, d.failSync, d.failWrite = -1, faultPlan{}, faultPlan{}
+}
+
+// setDelay replaces what says how long syncs take.
+func (d *simDisk) setDelay(delay func() time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delay = delay
 }
 
 // faultsSoFar is the number of operations that failed on order.

@@ -116,13 +116,10 @@ func newWorld(seed uint64, root string, cfg simConfig) (*world, error) {
 	w.disk.lying = cfg.lying
 	w.disk.onCut = w.powerCut
 	for i := range 4 + r.IntN(5) {
-		w.clients = append(w.clients, &simClient{
-			w: w, id: fmt.Sprintf("c%d", i), version: []codec.Version{codec.Version5, codec.Version311}[r.IntN(2)],
-			durable: r.IntN(6) > 0, member: i < 2 || r.IntN(5) == 0, qos: []codec.QoS{2, 2, 1, 1, 0}[r.IntN(5)],
-			received: make(map[uint16]bool), seen: make(map[*simMessage]int), seenQoS2: make(map[*simMessage]int),
-			last: make(map[string]int),
-		})
-		if c := w.clients[i]; c.member {
+		c := newSimClient(w, fmt.Sprintf("c%d", i), []codec.Version{codec.Version5, codec.Version311}[r.IntN(2)],
+			r.IntN(6) > 0, []codec.QoS{2, 2, 1, 1, 0}[r.IntN(5)])
+		w.clients = append(w.clients, c)
+		if c.member = i < 2 || r.IntN(5) == 0; c.member {
 			c.durable, c.qos = true, 1+w.clients[0].qos%2
 		}
 	}
@@ -224,8 +221,6 @@ func (w *world) bury() {
 // run is one simulation: times of traffic that each end in a cut, and one at
 // the end in which everything may settle. It returns what went wrong.
 func (w *world) run() error {
-	defer w.disk.close()
-	defer func() { _ = os.RemoveAll(w.disk.dir) }()
 	if err := w.start(); err != nil {
 		return err
 	}
@@ -241,6 +236,13 @@ func (w *world) run() error {
 	if err := checkIntegrity(filepath.Join(w.disk.dir, "promptmq.db")); err != nil {
 		w.faults = append(w.faults, err.Error())
 	}
+	return w.verdict()
+}
+
+// verdict returns the first of what went wrong.
+func (w *world) verdict() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var errs []error
 	for _, f := range w.faults[:min(len(w.faults), 8)] {
 		errs = append(errs, errors.New(f))
@@ -328,8 +330,7 @@ func (w *world) settle() {
 	}
 	w.checkDelivered()
 	w.mu.Lock()
-	probe := &simClient{w: w, id: "probe", version: codec.Version5, qos: 2, received: make(map[uint16]bool)}
-	probe.subs = []*simSub{{filter: "r/#", id: 1, sentAt: 1}}
+	probe := newSimClient(w, "probe", codec.Version5, false, 2)
 	probe.connectLocked(false, nil)
 	probe.subs = []*simSub{{filter: "r/#", id: 1, sentAt: 1}}
 	w.mu.Unlock()
@@ -352,7 +353,13 @@ func (w *world) stop() {
 }
 
 // simulate runs one seed in a bubble of virtual time.
-func simulate(t *testing.T, root string, seed uint64, cfg simConfig) (w *world, err error) {
+func simulate(t *testing.T, root string, seed uint64, cfg simConfig) (*world, error) {
+	t.Helper()
+	return inBubble(t, root, seed, cfg, (*world).run)
+}
+
+// inBubble makes the world of a seed and lets run do something with it.
+func inBubble(t *testing.T, root string, seed uint64, cfg simConfig, run func(*world) error) (w *world, err error) {
 	t.Helper()
 	if cfg.synchronous == "" {
 		cfg.synchronous = "FULL"
@@ -364,7 +371,8 @@ func simulate(t *testing.T, root string, seed uint64, cfg simConfig) (w *world, 
 	}()
 	synctest.Test(t, func(*testing.T) {
 		if w, err = newWorld(seed, root, cfg); err == nil {
-			err = w.run()
+			defer w.disk.close()
+			err = run(w)
 		}
 	})
 	return w, err
