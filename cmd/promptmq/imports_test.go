@@ -38,9 +38,9 @@ var rules = map[string]rule{
 	"store":        {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
 	"broker":       {own: []string{"codec", "topics", "session", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
 	"config":       {own: []string{"broker", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
-	"cmd/promptmq": {own: []string{"config", "broker", "store", "metrics"}, libraries: []string{"github.com/alecthomas/kong"}},
+	"cmd/promptmq": {own: []string{"config", "broker", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
 	"conformance":  {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
-	"bench":        {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
+	"bench":        {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}, libraries: []string{"github.com/coder/websocket"}},
 }
 
 // impure are the parts of the standard library that pure packages stay away

@@ -1,0 +1,15 @@
+//go:build !linux
+
+package bench
+
+import "time"
+
+// runnerCPU is not known here.
+func runnerCPU() time.Duration { return 0 }
+
+func exactTimer() (release func()) { return func() {} }
+
+func sleep(d time.Duration) { time.Sleep(d) }
+
+// manyLoopbacks: only 127.0.0.1 is sure to exist.
+const manyLoopbacks = false

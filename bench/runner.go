@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// A Runner says which broker is measured and how it is watched.
+type Runner struct {
+	URL        string        `name:"url" default:"tcp://127.0.0.1:1883" placeholder:"URL" help:"Broker: tcp://host:port, or ws://host:port/path for WebSocket."`
+	Protocol   string        `enum:"5,3.1.1" default:"5" help:"MQTT version: 5 or 3.1.1."`
+	UserName   string        `name:"user-name" placeholder:"NAME" help:"User Name of every connection."`
+	Password   string        `placeholder:"TEXT" help:"Password of every connection."`
+	Timeout    time.Duration `default:"10s" help:"How long a connection may take, and how long nothing may arrive before the run is given up."`
+	PID        int           `name:"pid" xor:"process" placeholder:"N" help:"The broker's process on this machine: adds its CPU time and memory from /proc."`
+	PIDFile    string        `name:"pid-file" xor:"process" placeholder:"FILE" help:"The same, from a file that is read anew after a restart of the broker."`
+	Durability string        `default:"unknown" placeholder:"TEXT" help:"What an acknowledgement of this broker promises; only put beside the result."`
+
+	// Progress is called with the state of the run, several times a second;
+	// nil: nobody watches.
+	Progress func(text string) `kong:"-"`
+}
+
+// A Scenario is one kind of measurement with its settings.
+type Scenario interface {
+	// Measure runs it. A broker that refuses, drops or stalls gives a Result
+	// with a Failure; an error is returned if there could be no measurement.
+	Measure(ctx context.Context, r *Runner) (*Result, error)
+}
+
+// Validate checks what a command line may have wrong.
+func (r *Runner) Validate() error {
+	if _, err := r.address(); err != nil {
+		return err
+	}
+	if r.Timeout <= 0 {
+		return fmt.Errorf("--timeout %v: must be positive", r.Timeout)
+	}
+	if r.PID < 0 {
+		return fmt.Errorf("--pid %d: must be positive", r.PID)
+	}
+	if r.watched() {
+		if _, err := r.usage(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// address is the broker's URL, taken apart.
+func (r *Runner) address() (*url.URL, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return nil, fmt.Errorf("--url %s: %w", r.URL, errors.Unwrap(err))
+	}
+	if u.Scheme != "tcp" && u.Scheme != "ws" {
+		return nil, fmt.Errorf("--url %s: must begin with tcp:// or ws://", r.URL)
+	}
+	if u.Hostname() == "" || u.Port() == "" {
+		return nil, fmt.Errorf("--url %s: must name host and port", r.URL)
+	}
+	return u, nil
+}
+
+func (r *Runner) version() codec.Version {
+	if r.Protocol == "3.1.1" {
+		return codec.Version311
+	}
+	return codec.Version5
+}
+
+func (r *Runner) result(scenario string) *Result {
+	return &Result{Scenario: scenario, URL: r.URL, Protocol: r.Protocol, Durability: r.Durability}
+}
+
+func (r *Runner) progress(text string, args ...any) {
+	if r.Progress != nil {
+		r.Progress(fmt.Sprintf(text, args...))
+	}
+}
+
+// name returns a topic or Client Identifier prefix that no other run uses.
+func (r *Runner) name() string { return "bench" + rand.Text()[:8] }
+
+// source returns the n-th local address for a connection, nil for the one the
+// system chooses. The loopback network has 16 million of them, and a broker is
+// reached from each over 28,000 ports only.
+func (r *Runner) source(n int) *net.TCPAddr {
+	u, err := r.address()
+	if err != nil || n < 0 {
+		return nil
+	}
+	host := net.ParseIP(u.Hostname()).To4()
+	if u.Hostname() == "localhost" {
+		host = net.IPv4(127, 0, 0, 1).To4()
+	}
+	if host == nil || !host.IsLoopback() || !manyLoopbacks {
+		return nil
+	}
+	n %= 250
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+n))}
+}
+
+// errStopped is the cause of a context that ends because the run is over.
+var errStopped = errors.New("the run is over")

@@ -1,0 +1,232 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// Throughput has publishers send as fast as their windows allow.
+//
+// Publishers and subscribers form groups. The publishers of a group share one
+// topic, and each of its subscribers gets all their messages, or, with Shared,
+// one of them does.
+type Throughput struct {
+	Publishers  int           `default:"1" help:"Publishing connections."`
+	Subscribers int           `default:"1" help:"Subscribing connections."`
+	Groups      int           `placeholder:"N" help:"Groups with a topic each; as many as divide both numbers evenly if not given, so 50 and 50 are pairs."`
+	QoS         int           `name:"qos" default:"0" enum:"0,1,2" help:"QoS of messages and subscriptions."`
+	Payload     int           `default:"64" placeholder:"BYTES" help:"Payload size in bytes."`
+	PerWrite    int           `default:"16" placeholder:"N" help:"Messages that a publisher sends in one write."`
+	Window      int           `placeholder:"N" help:"Most undelivered messages per publisher; 64, or four writes if that is more, if not given."`
+	Duration    time.Duration `default:"5s" help:"How long to measure."`
+	Warmup      time.Duration `default:"1s" help:"How long to run before that."`
+	Durable     bool          `help:"Subscribers have sessions that outlive their connection."`
+	Shared      bool          `kong:"-"`
+	// Name is what the Result is called.
+	Name string `kong:"-"`
+}
+
+// windowDefault keeps a broker busy, and is PromptMQ's Receive Maximum.
+const windowDefault = 64
+
+// Validate checks the settings and fills in those that follow from others.
+func (o *Throughput) Validate() error {
+	for _, n := range []struct {
+		flag string
+		v    int
+	}{{"publishers", o.Publishers}, {"subscribers", o.Subscribers}, {"per-write", o.PerWrite}} {
+		if n.v < 1 {
+			return fmt.Errorf("--%s %d: must be at least 1", n.flag, n.v)
+		}
+	}
+	if o.Groups == 0 {
+		o.Groups = gcd(o.Publishers, o.Subscribers)
+	}
+	if o.Groups < 0 || o.Publishers%o.Groups != 0 || o.Subscribers%o.Groups != 0 {
+		return fmt.Errorf("--groups %d: must divide %d publishers and %d subscribers evenly", o.Groups, o.Publishers, o.Subscribers)
+	}
+	if o.Window == 0 {
+		o.Window = max(windowDefault, 4*o.PerWrite)
+	}
+	if o.Window < o.PerWrite || o.Window > 30000 {
+		return fmt.Errorf("--window %d: must be from --per-write (%d) to 30000", o.Window, o.PerWrite)
+	}
+	if o.Payload < 0 || o.Payload > 1<<26 {
+		return fmt.Errorf("--payload %d: must be from 0 to %d", o.Payload, 1<<26)
+	}
+	if o.Publishers > o.Groups && o.Payload < indexBytes {
+		return fmt.Errorf("--payload %d: must be at least %d where a subscriber has several publishers to tell apart", o.Payload, indexBytes)
+	}
+	return positive(o.Duration, o.Warmup)
+}
+
+func positive(duration, warmup time.Duration) error {
+	if duration <= 0 {
+		return fmt.Errorf("--duration %v: must be positive", duration)
+	}
+	if warmup < 0 {
+		return fmt.Errorf("--warmup %v: must not be negative", warmup)
+	}
+	return nil
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// Measure implements Scenario.
+func (o *Throughput) Measure(ctx context.Context, r *Runner) (*Result, error) {
+	res := r.result(o.Name)
+	for _, s := range []struct {
+		name string
+		n    int
+	}{{"publishers", o.Publishers}, {"subscribers", o.Subscribers}, {"groups", o.Groups}, {"qos", o.QoS},
+		{"payload_bytes", o.Payload}, {"messages_per_write", o.PerWrite}, {"window", o.Window}} {
+		res.setup(s.name, float64(s.n))
+	}
+	if o.Durable {
+		res.setup("durable_sessions", 1)
+	}
+	before, err := r.usage()
+	if err != nil {
+		return nil, err
+	}
+	t := r.traffic()
+	defer t.close()
+	if err := o.connect(ctx, r, t); err != nil {
+		return nil, err
+	}
+	t.begin()
+	if err := o.run(ctx, r, t, res, before); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		res.fail(err)
+	}
+	return res, nil
+}
+
+// run measures between two moments while messages flow, then lets them drain:
+// a message that was not delivered by then is lost.
+func (o *Throughput) run(ctx context.Context, r *Runner, t *traffic, res *Result, before usage) error {
+	if err := t.watch(ctx, "warming up", o.Warmup, nil); err != nil {
+		return err
+	}
+	from, err := r.usage()
+	if err != nil {
+		return err
+	}
+	_, _, first, _ := t.counts()
+	if err := t.watch(ctx, "measuring", o.Duration, nil); err != nil {
+		return err
+	}
+	to, err := r.usage()
+	if err != nil {
+		return err
+	}
+	_, _, last, _ := t.counts()
+	t.halt()
+	if err := t.settle(ctx); err != nil {
+		return err
+	}
+	if last == first {
+		return errors.New("no message was delivered while the run was measured")
+	}
+	res.add("delivered", float64(last-first))
+	res.add("delivered_per_s", float64(last-first)/to.at.Sub(from.at).Seconds())
+	r.addCPU(res, from, to, last-first, "message")
+	r.addMemory(res, before, to)
+	if _, _, delivered, expected := t.counts(); delivered > expected {
+		res.warn("%d deliveries more than there should be", delivered-expected)
+	}
+	return nil
+}
+
+// connect opens all connections; subscribers first.
+func (o *Throughput) connect(ctx context.Context, r *Runner, t *traffic) error {
+	name := r.name()
+	publishers, subscribers := o.Publishers/o.Groups, o.Subscribers/o.Groups
+	for g := range o.Groups {
+		topic := fmt.Sprintf("%s/%d", name, g)
+		flows := make([]*flow, publishers)
+		for i := range flows {
+			flows[i] = &flow{window: int64(o.Window), copies: int64(subscribers), wake: make(chan struct{}, 1)}
+			if o.Shared {
+				flows[i].copies = 1
+			}
+		}
+		for i := range subscribers {
+			c, err := r.connect(ctx, connecting{id: fmt.Sprintf("%s-s%d-%d", name, g, i), lasting: o.Durable, source: t.opened(), buffer: subscriberBuffer})
+			if err != nil {
+				return fmt.Errorf("subscriber %d: %w", len(t.receivers)+1, err)
+			}
+			t.receivers = append(t.receivers, &receiver{client: c, flows: flows})
+			filter := topic
+			if o.Shared {
+				filter = "$share/" + name + "/" + topic
+			}
+			if _, err := c.subscribe(r.Timeout, codec.QoS(o.QoS), filter); err != nil {
+				return fmt.Errorf("subscriber %d: %w", len(t.receivers), err)
+			}
+		}
+		for i, f := range flows {
+			c, err := r.connect(ctx, connecting{id: fmt.Sprintf("%s-p%d-%d", name, g, i), source: t.opened(), buffer: publisherBuffer})
+			if err != nil {
+				return fmt.Errorf("publisher %d: %w", len(t.flows)+1, err)
+			}
+			f.client = c
+			t.flows = append(t.flows, f)
+			if err := o.prepare(f, i, topic); err != nil {
+				return fmt.Errorf("publisher %d: %w", len(t.flows), err)
+			}
+		}
+	}
+	return nil
+}
+
+// Subscribers get much in one read, publishers only acknowledgements.
+const (
+	subscriberBuffer = 64 << 10
+	publisherBuffer  = 4 << 10
+)
+
+// opened is how many connections there are: the next one's local address. Each
+// address serves a thousand.
+func (t *traffic) opened() int { return (len(t.flows) + len(t.receivers)) / 1000 }
+
+// prepare encodes the packets of one write.
+func (o *Throughput) prepare(f *flow, index int, topic string) error {
+	body := make([]byte, o.Payload)
+	if len(body) >= indexBytes {
+		binary.BigEndian.PutUint32(body, uint32(index))
+	}
+	var b batch
+	for range o.PerWrite {
+		if err := b.appendMessage(&codec.Publish{QoS: codec.QoS(o.QoS), Topic: codec.View(topic), Payload: body}, f.v); err != nil {
+			return err
+		}
+	}
+	f.batches = []batch{b}
+	return f.limitAcks(o.QoS, o.PerWrite)
+}
+
+// limitAcks sets the window of unacknowledged messages, which the broker's
+// Receive Maximum bounds.
+func (f *flow) limitAcks(qos, perWrite int) error {
+	if qos == 0 {
+		return nil
+	}
+	f.ackWindow = min(f.window, int64(f.receiveMaximum))
+	if f.ackWindow < int64(perWrite) {
+		return fmt.Errorf("the broker's Receive Maximum of %d does not allow %d messages in one write", f.receiveMaximum, perWrite)
+	}
+	return nil
+}

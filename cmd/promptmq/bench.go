@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/x0a1b/promptmq/bench"
+)
+
+type benchCommand struct {
+	Throughput throughputCommand `cmd:"" help:"Messages per second, publishers to subscribers in groups."`
+}
+
+// errFailed is returned when the broker failed a run, which the Result says.
+var errFailed = errors.New("the run failed")
+
+// benchFlags are the flags of every scenario.
+type benchFlags struct {
+	bench.Runner `embed:""`
+	JSON         bool `name:"json" help:"Print one line of JSON instead of a table."`
+}
+
+// measure runs the scenario and prints its Result.
+func (c *benchFlags) measure(s bench.Scenario) error {
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	if isTerminal(os.Stderr) {
+		c.Progress = func(text string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
+		defer fmt.Fprint(os.Stderr, "\r\x1b[K")
+	}
+	res, err := s.Measure(ctx, &c.Runner)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = res.WriteJSON(os.Stdout)
+	} else {
+		err = res.WriteTable(os.Stdout)
+	}
+	if err == nil && res.Failure != "" {
+		err = errFailed
+	}
+	return err
+}
+
+// isTerminal reports whether somebody watches f.
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "" && os.Getenv("TERM") != "dumb"
+}
+
+type throughputCommand struct {
+	benchFlags       `embed:""`
+	bench.Throughput `embed:""`
+}
+
+// Validate checks the flags.
+func (c *throughputCommand) Validate() error {
+	return errors.Join(c.Runner.Validate(), c.Throughput.Validate())
+}
+
+// Run implements the command.
+func (c *throughputCommand) Run() error {
+	c.Name = "throughput"
+	return c.measure(&c.Throughput)
+}
