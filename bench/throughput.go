@@ -13,29 +13,68 @@ import (
 // Throughput has publishers send as fast as their windows allow.
 //
 // Publishers and subscribers form groups. The publishers of a group share one
-// topic, and each of its subscribers gets all their messages, or, with Shared,
-// one of them does.
+// topic, and each of its subscribers gets all their messages, or, with a shared
+// subscription, one of them does.
 type Throughput struct {
-	Publishers  int           `default:"1" help:"Publishing connections."`
-	Subscribers int           `default:"1" help:"Subscribing connections."`
-	Groups      int           `placeholder:"N" help:"Groups with a topic each; as many as divide both numbers evenly if not given, so 50 and 50 are pairs."`
+	Publishers  int           `placeholder:"N" help:"Publishing connections; 1, for fan-in 500, for shared 10 if not given."`
+	Subscribers int           `placeholder:"N" help:"Subscribing connections; 1, for fan-out 500, for shared 10 if not given."`
+	Groups      int           `placeholder:"N" help:"Groups with a topic each; if not given one for fan-in, fan-out and shared, else as many as divide both numbers evenly: 50 and 50 are pairs."`
 	QoS         int           `name:"qos" default:"0" enum:"0,1,2" help:"QoS of messages and subscriptions."`
 	Payload     int           `default:"64" placeholder:"BYTES" help:"Payload size in bytes."`
 	PerWrite    int           `default:"16" placeholder:"N" help:"Messages that a publisher sends in one write."`
-	Window      int           `placeholder:"N" help:"Most undelivered messages per publisher; 64, or four writes if that is more, if not given."`
+	Window      int           `placeholder:"N" help:"Most undelivered messages per publisher; 64, for fan-in 16, if not given."`
 	Duration    time.Duration `default:"5s" help:"How long to measure."`
 	Warmup      time.Duration `default:"1s" help:"How long to run before that."`
 	Durable     bool          `help:"Subscribers have sessions that outlive their connection."`
-	Shared      bool          `kong:"-"`
-	// Name is what the Result is called.
-	Name string `kong:"-"`
+	// Pattern gives the defaults above, and Shared its meaning.
+	Pattern Pattern `kong:"-"`
 }
 
-// windowDefault keeps a broker busy, and is PromptMQ's Receive Maximum.
-const windowDefault = 64
+// A Pattern is how publishers and subscribers are related.
+type Pattern int
 
-// Validate checks the settings and fills in those that follow from others.
+// The patterns. FanIn and FanOut differ from Groups only in their defaults.
+const (
+	Groups Pattern = iota
+	FanIn
+	FanOut
+	Shared // each message goes to one subscriber of its group
+)
+
+// patterns are the names and defaults of each Pattern. A window of 64 keeps a
+// broker busy, and is PromptMQ's Receive Maximum; but with hundreds of
+// publishers on one subscriber it would fill more than the buffers between
+// them, and measure how a broker treats slow consumers.
+var patterns = [...]struct {
+	name                            string
+	publishers, subscribers, groups int
+	window                          int
+}{
+	Groups: {"throughput", 1, 1, 0, 64},
+	FanIn:  {"fan-in", 500, 1, 1, 16},
+	FanOut: {"fan-out", 1, 500, 1, 64},
+	Shared: {"shared", 10, 10, 1, 64},
+}
+
+// fill sets what was not given.
+func (o *Throughput) fill() {
+	p := patterns[o.Pattern]
+	for _, v := range []struct {
+		field *int
+		value int
+	}{{&o.Publishers, p.publishers}, {&o.Subscribers, p.subscribers}, {&o.Groups, p.groups}, {&o.Window, max(p.window, o.PerWrite)}} {
+		if *v.field == 0 {
+			*v.field = v.value
+		}
+	}
+	if o.Groups == 0 {
+		o.Groups = gcd(o.Publishers, o.Subscribers)
+	}
+}
+
+// Validate checks the settings and fills in those that were not given.
 func (o *Throughput) Validate() error {
+	o.fill()
 	for _, n := range []struct {
 		flag string
 		v    int
@@ -44,14 +83,8 @@ func (o *Throughput) Validate() error {
 			return fmt.Errorf("--%s %d: must be at least 1", n.flag, n.v)
 		}
 	}
-	if o.Groups == 0 {
-		o.Groups = gcd(o.Publishers, o.Subscribers)
-	}
 	if o.Groups < 0 || o.Publishers%o.Groups != 0 || o.Subscribers%o.Groups != 0 {
 		return fmt.Errorf("--groups %d: must divide %d publishers and %d subscribers evenly", o.Groups, o.Publishers, o.Subscribers)
-	}
-	if o.Window == 0 {
-		o.Window = max(windowDefault, 4*o.PerWrite)
 	}
 	if o.Window < o.PerWrite || o.Window > 30000 {
 		return fmt.Errorf("--window %d: must be from --per-write (%d) to 30000", o.Window, o.PerWrite)
@@ -84,7 +117,7 @@ func gcd(a, b int) int {
 
 // Measure implements Scenario.
 func (o *Throughput) Measure(ctx context.Context, r *Runner) (*Result, error) {
-	res := r.result(o.Name)
+	res := r.result(patterns[o.Pattern].name)
 	for _, s := range []struct {
 		name string
 		n    int
@@ -104,6 +137,7 @@ func (o *Throughput) Measure(ctx context.Context, r *Runner) (*Result, error) {
 	if err := o.connect(ctx, r, t); err != nil {
 		return nil, err
 	}
+	t.gather(len(t.flows[0].batches[0].bytes)/o.PerWrite, o.QoS)
 	t.begin()
 	if err := o.run(ctx, r, t, res, before); err != nil {
 		if ctx.Err() != nil {
@@ -159,7 +193,7 @@ func (o *Throughput) connect(ctx context.Context, r *Runner, t *traffic) error {
 		flows := make([]*flow, publishers)
 		for i := range flows {
 			flows[i] = &flow{window: int64(o.Window), copies: int64(subscribers), wake: make(chan struct{}, 1)}
-			if o.Shared {
+			if o.Pattern == Shared {
 				flows[i].copies = 1
 			}
 		}
@@ -170,7 +204,7 @@ func (o *Throughput) connect(ctx context.Context, r *Runner, t *traffic) error {
 			}
 			t.receivers = append(t.receivers, &receiver{client: c, flows: flows})
 			filter := topic
-			if o.Shared {
+			if o.Pattern == Shared {
 				filter = "$share/" + name + "/" + topic
 			}
 			if _, err := c.subscribe(r.Timeout, codec.QoS(o.QoS), filter); err != nil {

@@ -13,6 +13,9 @@ import (
 
 type benchCommand struct {
 	Throughput throughputCommand `cmd:"" help:"Messages per second, publishers to subscribers in groups."`
+	FanIn      fanInCommand      `cmd:"" help:"The same, many publishers to one subscriber."`
+	FanOut     fanOutCommand     `cmd:"" help:"The same, one publisher to many subscribers."`
+	Shared     sharedCommand     `cmd:"" help:"The same, to a shared subscription: each message to one of its subscribers."`
 }
 
 // errFailed is returned when the broker failed a run, which the Result says.
@@ -65,6 +68,35 @@ func (c *throughputCommand) Validate() error {
 
 // Run implements the command.
 func (c *throughputCommand) Run() error {
-	c.Name = "throughput"
 	return c.measure(&c.Throughput)
+}
+
+type fanInCommand struct {
+	throughputCommand `embed:""`
+}
+
+// Validate sets the pattern and checks the flags.
+func (c *fanInCommand) Validate() error {
+	c.Pattern = bench.FanIn
+	return c.throughputCommand.Validate()
+}
+
+type fanOutCommand struct {
+	throughputCommand `embed:""`
+}
+
+// Validate sets the pattern and checks the flags.
+func (c *fanOutCommand) Validate() error {
+	c.Pattern = bench.FanOut
+	return c.throughputCommand.Validate()
+}
+
+type sharedCommand struct {
+	throughputCommand `embed:""`
+}
+
+// Validate sets the pattern and checks the flags.
+func (c *sharedCommand) Validate() error {
+	c.Pattern = bench.Shared
+	return c.throughputCommand.Validate()
 }

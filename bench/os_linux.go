@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"net"
 	"runtime"
 	"syscall"
 	"time"
@@ -37,3 +38,21 @@ func sleep(d time.Duration) {
 
 // manyLoopbacks: all of 127.0.0.0/8 may be bound to.
 const manyLoopbacks = true
+
+// readAtLeast makes the kernel wake the reader of a connection only when so
+// many bytes wait, also when it sleeps already. It reports whether it could.
+func readAtLeast(nc net.Conn, bytes int) bool {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		set = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, bytes)
+	})
+	return err == nil && set == nil
+}
