@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"io"
 	"net"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -55,4 +57,35 @@ func readAtLeast(nc net.Conn, bytes int) bool {
 		set = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, bytes)
 	})
 	return err == nil && set == nil
+}
+
+// readSome is a read that takes its buffer when there is something to read, and
+// gives it back when there is not: a silent connection holds none.
+func readSome(nc net.Conn, pool *sync.Pool) (buf *[]byte, n int, err error) {
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil, 0, err
+	}
+	failed := raw.Read(func(fd uintptr) bool {
+		buf = pool.Get().(*[]byte)
+		for {
+			n, err = syscall.Read(int(fd), *buf)
+			if err != syscall.EINTR {
+				break
+			}
+		}
+		if err == syscall.EAGAIN {
+			pool.Put(buf)
+			buf = nil
+			return false
+		}
+		return true
+	})
+	if err == nil {
+		err = failed
+	}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	return buf, max(n, 0), err
 }

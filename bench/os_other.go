@@ -4,6 +4,7 @@ package bench
 
 import (
 	"net"
+	"sync"
 	"time"
 )
 
@@ -18,3 +19,9 @@ func sleep(d time.Duration) { time.Sleep(d) }
 const manyLoopbacks = false
 
 func readAtLeast(net.Conn, int) bool { return false }
+
+func readSome(nc net.Conn, pool *sync.Pool) (buf *[]byte, n int, err error) {
+	buf = pool.Get().(*[]byte)
+	n, err = nc.Read(*buf)
+	return buf, n, err
+}

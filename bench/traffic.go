@@ -33,6 +33,7 @@ type flow struct {
 type batch struct {
 	bytes    []byte
 	ids      []int // where the Packet Identifiers stand
+	payload  int   // where the last payload stands
 	messages int64
 }
 
@@ -51,6 +52,7 @@ func (b *batch) appendMessage(p *codec.Publish, v codec.Version) (err error) {
 		return err
 	}
 	b.messages++
+	b.payload = len(b.bytes) - len(p.Payload)
 	if p.QoS > 0 {
 		header := 2 // the first byte and one of the Remaining Length
 		for b.bytes[start+header-1] >= 0x80 {

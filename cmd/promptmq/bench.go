@@ -16,6 +16,8 @@ type benchCommand struct {
 	FanIn      fanInCommand      `cmd:"" help:"The same, many publishers to one subscriber."`
 	FanOut     fanOutCommand     `cmd:"" help:"The same, one publisher to many subscribers."`
 	Shared     sharedCommand     `cmd:"" help:"The same, to a shared subscription: each message to one of its subscribers."`
+	Latency    latencyCommand    `cmd:"" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
+	Relay      relayCommand      `cmd:"" help:"Start a relay that only forwards PUBLISH packets: the floor below which no broker can get."`
 }
 
 // errFailed is returned when the broker failed a run, which the Result says.
@@ -99,4 +101,33 @@ type sharedCommand struct {
 func (c *sharedCommand) Validate() error {
 	c.Pattern = bench.Shared
 	return c.throughputCommand.Validate()
+}
+
+type latencyCommand struct {
+	benchFlags    `embed:""`
+	bench.Latency `embed:""`
+}
+
+// Validate checks the flags.
+func (c *latencyCommand) Validate() error {
+	return errors.Join(c.Runner.Validate(), c.Latency.Validate())
+}
+
+// Run implements the command.
+func (c *latencyCommand) Run() error { return c.measure(&c.Latency) }
+
+type relayCommand struct {
+	Bind string `default:"127.0.0.1:18830" placeholder:"ADDRESS" help:"host:port to listen on."`
+}
+
+// Run implements the command.
+func (c *relayCommand) Run() error {
+	relay, err := bench.ListenRelay(c.Bind)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "relay on %v: scenarios throughput, fan-in, fan-out, latency, connect and idle; no wildcards, no sessions\n", relay.Addr())
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	return relay.Serve(ctx)
 }
