@@ -208,7 +208,7 @@ func (f *flow) send(intended time.Duration) error {
 		}
 		binary.BigEndian.PutUint16(b.bytes[at:], f.nextID())
 	}
-	binary.BigEndian.PutUint64(b.bytes[b.payload+indexBytes:], uint64(intended))
+	binary.BigEndian.PutUint64(b.bytes[b.payloads[0]+indexBytes:], uint64(intended))
 	f.sent.Add(1)
 	_, err := f.nc.Write(b.bytes)
 	return err

@@ -23,6 +23,10 @@ type flow struct {
 	copies    int64 // deliveries per message; 0: nobody subscribes
 	limit     int64 // messages to send; 0: until stopped
 
+	// acknowledged notes which messages were acknowledged; each has its number
+	// in the payload then, after the index. nil: neither.
+	acknowledged []bool
+
 	sent, acked, delivered atomic.Int64
 	wake                   chan struct{}
 	packetID               uint16
@@ -33,7 +37,7 @@ type flow struct {
 type batch struct {
 	bytes    []byte
 	ids      []int // where the Packet Identifiers stand
-	payload  int   // where the last payload stands
+	payloads []int // where the payloads stand
 	messages int64
 }
 
@@ -52,7 +56,7 @@ func (b *batch) appendMessage(p *codec.Publish, v codec.Version) (err error) {
 		return err
 	}
 	b.messages++
-	b.payload = len(b.bytes) - len(p.Payload)
+	b.payloads = append(b.payloads, len(b.bytes)-len(p.Payload))
 	if p.QoS > 0 {
 		header := 2 // the first byte and one of the Remaining Length
 		for b.bytes[start+header-1] >= 0x80 {
@@ -91,6 +95,11 @@ func (f *flow) publish(stop <-chan struct{}) error {
 		}
 		for _, at := range b.ids {
 			binary.BigEndian.PutUint16(b.bytes[at:], f.nextID())
+		}
+		if f.acknowledged != nil {
+			for i, at := range b.payloads {
+				binary.BigEndian.PutUint64(b.bytes[at+indexBytes:], uint64(f.sent.Load())+uint64(i))
+			}
 		}
 		f.sent.Add(b.messages) // first: the delivery may be faster than this goroutine
 		if _, err := f.nc.Write(b.bytes); err != nil {
@@ -156,6 +165,7 @@ func (f *flow) acknowledgements() error {
 				if t == codec.TypePubrec {
 					out = append(out, byte(codec.TypePubrel)<<4|2, 2, p.Body[0], p.Body[1])
 				} else {
+					f.note(binary.BigEndian.Uint16(p.Body))
 					acked++
 				}
 			default:
@@ -174,6 +184,20 @@ func (f *flow) acknowledgements() error {
 	}
 }
 
+// note marks the message with that Packet Identifier as acknowledged. Message n
+// has identifier n % 65535 + 1, and fewer than that are under way.
+func (f *flow) note(id uint16) {
+	if f.acknowledged == nil {
+		return
+	}
+	const identifiers = 65535
+	last := f.sent.Load() - 1
+	n := last - (last-(int64(id)-1)+identifiers)%identifiers
+	if n >= 0 && n < int64(len(f.acknowledged)) {
+		f.acknowledged[n] = true
+	}
+}
+
 var errShortAck = errors.New("the broker sent an acknowledgement without a Packet Identifier")
 
 // A receiver is one subscriber. It credits what it gets to the flows.
@@ -184,6 +208,8 @@ type receiver struct {
 	flows []*flow
 	// each sees every PUBLISH, if set.
 	each func(first byte, body codec.View)
+	// granting is the QoS that a SUBACK still to come must grant.
+	granting codec.QoS
 
 	received atomic.Int64
 }
@@ -242,6 +268,10 @@ func (s *receiver) drain(out []byte) ([]byte, error) {
 			}
 			out = append(out, byte(codec.TypePubcomp)<<4, 2, p.Body[0], p.Body[1])
 		case codec.TypePingresp:
+		case codec.TypeSuback:
+			if err := s.granted(p, s.granting); err != nil {
+				return out, err
+			}
 		default:
 			return out, s.unexpected(p)
 		}
@@ -446,12 +476,20 @@ func (t *traffic) counts() (sent, acked, delivered, expected int64) {
 	return sent, acked, delivered, expected
 }
 
+// received is what all subscribers got.
+func (t *traffic) received() (n int64) {
+	for _, s := range t.receivers {
+		n += s.received.Load()
+	}
+	return n
+}
+
 // watch waits for d, or until over reports that it need not; it fails when a
 // connection does, when ctx ends, and when nothing arrives for too long.
 func (t *traffic) watch(ctx context.Context, what string, d time.Duration, over func() bool) error {
 	var last int64 = -1
 	began, moved := time.Now(), time.Now()
-	_, _, start, _ := t.counts()
+	start := t.received()
 	step := min(max(d/20, time.Millisecond), 100*time.Millisecond)
 	if over != nil {
 		step = 5 * time.Millisecond
@@ -473,8 +511,8 @@ func (t *traffic) watch(ctx context.Context, what string, d time.Duration, over 
 				return nil
 			}
 			sent, acked, delivered, expected := t.counts()
-			if delivered+acked != last {
-				last, moved = delivered+acked, now
+			if arrived := acked + t.received(); arrived != last {
+				last, moved = arrived, now
 			}
 			if now.Sub(moved) > eagerAfter {
 				t.eager()
@@ -484,13 +522,17 @@ func (t *traffic) watch(ctx context.Context, what string, d time.Duration, over 
 			}
 			if now.Sub(shown) > 250*time.Millisecond {
 				shown = now
-				t.r.progress("%s: %d sent, %d delivered, %.0f/s", what, sent, delivered, float64(delivered-start)/now.Sub(began).Seconds())
+				n := t.received()
+				t.r.progress("%s: %d sent, %d acknowledged, %d delivered, %.0f/s", what, sent, acked, n, float64(n-start)/now.Sub(began).Seconds())
 			}
 		}
 	}
 }
 
 func stalled(timeout time.Duration, sent, acked, delivered, expected int64) error {
+	if sent == 0 {
+		return fmt.Errorf("nothing came for %v", timeout)
+	}
 	if delivered < expected {
 		return fmt.Errorf("%d of %d messages were not delivered: nothing came for %v", expected-delivered, expected, timeout)
 	}

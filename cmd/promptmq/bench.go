@@ -17,6 +17,11 @@ type benchCommand struct {
 	FanOut     fanOutCommand     `cmd:"" help:"The same, one publisher to many subscribers."`
 	Shared     sharedCommand     `cmd:"" help:"The same, to a shared subscription: each message to one of its subscribers."`
 	Latency    latencyCommand    `cmd:"" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
+	Connect    connectCommand    `cmd:"" help:"A storm of connections: CPU time of each."`
+	Idle       idleCommand       `cmd:"" help:"Many connections that say nothing: memory of each."`
+	Filters    filtersCommand    `cmd:"" help:"Many subscriptions, one in ten with wildcards: CPU time of a subscribe and of a publish."`
+	Retained   retainedCommand   `cmd:"" help:"A flood of retained messages, and one subscriber that fetches them all."`
+	Durable    durableCommand    `cmd:"" help:"Queues for absent sessions, perhaps over a kill of the broker: what was acknowledged, and what of it was lost."`
 	Relay      relayCommand      `cmd:"" help:"Start a relay that only forwards PUBLISH packets: the floor below which no broker can get."`
 }
 
@@ -131,3 +136,66 @@ func (c *relayCommand) Run() error {
 	defer restore()
 	return relay.Serve(ctx)
 }
+
+type connectCommand struct {
+	benchFlags    `embed:""`
+	bench.Connect `embed:""`
+}
+
+// Validate checks the flags.
+func (c *connectCommand) Validate() error {
+	return errors.Join(c.Runner.Validate(), c.Connect.Validate())
+}
+
+// Run implements the command.
+func (c *connectCommand) Run() error { return c.measure(&c.Connect) }
+
+type idleCommand struct {
+	benchFlags `embed:""`
+	bench.Idle `embed:""`
+}
+
+// Validate checks the flags.
+func (c *idleCommand) Validate() error { return errors.Join(c.Runner.Validate(), c.Idle.Validate()) }
+
+// Run implements the command.
+func (c *idleCommand) Run() error { return c.measure(&c.Idle) }
+
+type filtersCommand struct {
+	benchFlags    `embed:""`
+	bench.Filters `embed:""`
+}
+
+// Validate checks the flags.
+func (c *filtersCommand) Validate() error {
+	return errors.Join(c.Runner.Validate(), c.Filters.Validate())
+}
+
+// Run implements the command.
+func (c *filtersCommand) Run() error { return c.measure(&c.Filters) }
+
+type retainedCommand struct {
+	benchFlags     `embed:""`
+	bench.Retained `embed:""`
+}
+
+// Validate checks the flags.
+func (c *retainedCommand) Validate() error {
+	return errors.Join(c.Runner.Validate(), c.Retained.Validate())
+}
+
+// Run implements the command.
+func (c *retainedCommand) Run() error { return c.measure(&c.Retained) }
+
+type durableCommand struct {
+	benchFlags    `embed:""`
+	bench.Durable `embed:""`
+}
+
+// Validate checks the flags.
+func (c *durableCommand) Validate() error {
+	return errors.Join(c.Runner.Validate(), c.Durable.Validate())
+}
+
+// Run implements the command.
+func (c *durableCommand) Run() error { return c.measure(&c.Durable) }
