@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: build run test race fuzz bench conformance conformance-bin conformance-report lint cover
+.PHONY: build run test race fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.linkedVersion=$(VERSION)" -o promptmq ./cmd/promptmq
@@ -29,6 +29,11 @@ fuzz:
 
 bench:
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+# PromptMQ beside other brokers; PEERS holds more flags, such as
+# PEERS="--rounds 1 --peer 'name=command with {port}'". See docs/performance.md.
+bench-peers: build
+	./promptmq bench peers $(PEERS)
 
 # The suite against a PromptMQ that it starts itself; the last lines are the
 # counts. SUITE holds flags of the suite: make conformance SUITE='-version 5'

@@ -22,6 +22,7 @@ type benchCommand struct {
 	Filters    filtersCommand    `cmd:"" help:"Many subscriptions, one in ten with wildcards: CPU time of a subscribe and of a publish."`
 	Retained   retainedCommand   `cmd:"" help:"A flood of retained messages, and one subscriber that fetches them all."`
 	Durable    durableCommand    `cmd:"" help:"Queues for absent sessions, perhaps over a kill of the broker: what was acknowledged, and what of it was lost."`
+	Peers      peersCommand      `cmd:"" help:"Compare brokers in one sitting: PromptMQ, mosquitto if installed, the relay and others."`
 	Relay      relayCommand      `cmd:"" help:"Start a relay that only forwards PUBLISH packets: the floor below which no broker can get."`
 }
 
@@ -199,3 +200,26 @@ func (c *durableCommand) Validate() error {
 
 // Run implements the command.
 func (c *durableCommand) Run() error { return c.measure(&c.Durable) }
+
+type peersCommand struct {
+	bench.Peers `embed:""`
+}
+
+// Validate checks the flags.
+func (c *peersCommand) Validate() error { return c.Peers.Validate() }
+
+// Run implements the command.
+func (c *peersCommand) Run() (err error) {
+	if c.Binary, err = os.Executable(); err != nil {
+		return err
+	}
+	c.Version = version()
+	c.Log = func(text string, args ...any) { fmt.Fprintf(os.Stderr, text+"\n", args...) }
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	if err := c.Compare(ctx); err != nil {
+		return err
+	}
+	fmt.Println(c.Out)
+	return nil
+}
