@@ -107,7 +107,7 @@ type row struct {
 }
 
 func (o *Peers) rows() []row {
-	d := o.Duration.String()
+	d, window := o.Duration.String(), strconv.Itoa(inflight)
 	message := []string{"broker_cpu_us_per_message", "delivered_per_s", "runner_cpu_us_per_message"}
 	var rows []row
 	add := func(name string, relay, durable bool, figures []string, args ...string) {
@@ -115,13 +115,13 @@ func (o *Peers) rows() []row {
 	}
 	for _, qos := range []string{"0", "1", "2"} {
 		add("1 → 1, QoS "+qos+", 64 B, 16 per write", true, qos != "0", message,
-			"throughput", "--qos", qos, "--duration", d)
+			"throughput", "--qos", qos, "--window", window, "--duration", d)
 	}
 	for _, qos := range []string{"0", "1", "2"} {
 		add("50 → 50, QoS "+qos+", 256 B, 4 per write", true, qos != "0", message,
-			"throughput", "--publishers", "50", "--subscribers", "50", "--qos", qos, "--payload", "256", "--per-write", "4", "--duration", d)
+			"throughput", "--publishers", "50", "--subscribers", "50", "--qos", qos, "--payload", "256", "--per-write", "4", "--window", window, "--duration", d)
 	}
-	add("fan-out 1 → 500, QoS 0, 64 B", true, false, message, "fan-out", "--duration", d)
+	add("fan-out 1 → 500, QoS 0, 64 B", true, false, message, "fan-out", "--window", "256", "--duration", d)
 	add("fan-in 500 → 1, QoS 0, 64 B", true, false, message, "fan-in", "--duration", d)
 	add("5,000 msg/s over 10 → 10, QoS 0", true, false,
 		[]string{"latency_p50_us", "latency_p99_us", "latency_p999_us", "broker_cpu_us_per_message", "runner_late_p99_us"}, "latency", "--duration", d)

@@ -391,15 +391,15 @@ func (t *traffic) spawn(name string, run func() error) {
 }
 
 // gather lets the kernel wake a reader only when a quarter of what the windows
-// allow is there, so that a broker which writes packet by packet does not have
-// the runner's wake-ups measured with it. packetBytes is the size of one
-// delivery, qos that of the messages.
+// allow is there, but at most gatheredMax messages, so that a broker which
+// writes packet by packet does not have the runner's wake-ups measured with it.
+// packetBytes is the size of one delivery, qos that of the messages.
 func (t *traffic) gather(packetBytes, qos int) {
 	var window int64 // of all publishers, in deliveries
 	for _, f := range t.flows {
 		window += min(f.window, max(f.ackWindow, f.window*int64(1-min(qos, 1)))) * f.copies
 	}
-	deliveries := int(window) / max(len(t.receivers), 1) / 4
+	deliveries := min(int(window)/max(len(t.receivers), 1)/4, gatheredMax)
 	if deliveries > 1 {
 		for _, s := range t.receivers {
 			t.gathering = readAtLeast(s.nc, min(deliveries*packetBytes, subscriberBuffer/2)) || t.gathering
@@ -407,11 +407,15 @@ func (t *traffic) gather(packetBytes, qos int) {
 	}
 	const ackBytes = 4
 	for _, f := range t.flows {
-		if acks := int(f.ackWindow / 4); acks > 1 {
+		if acks := min(int(f.ackWindow/4), gatheredMax); acks > 1 {
 			t.gathering = readAtLeast(f.nc, acks*ackBytes) || t.gathering
 		}
 	}
 }
+
+// gatheredMax is where a wake-up costs little per message, and where small
+// packets, which the kernel counts as large ones, do not fill its buffer.
+const gatheredMax = 32
 
 // eager undoes gather: every byte wakes its reader. It is called when the
 // publishers stop, and when nothing moves: the broker may allow fewer messages
