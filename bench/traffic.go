@@ -214,13 +214,10 @@ type receiver struct {
 	received atomic.Int64
 }
 
-// run reads until the connection fails.
+// run reads until the connection fails. Packets may have come with the CONNACK.
 func (s *receiver) run() error {
 	var out []byte
 	for {
-		if err := s.fill(); err != nil {
-			return err
-		}
 		var err error
 		if out, err = s.drain(out[:0]); err != nil {
 			return err
@@ -229,6 +226,9 @@ func (s *receiver) run() error {
 			if _, err := s.nc.Write(out); err != nil {
 				return err
 			}
+		}
+		if err := s.fill(); err != nil {
+			return err
 		}
 	}
 }
@@ -400,12 +400,18 @@ func (t *traffic) gather(packetBytes, qos int) {
 		window += min(f.window, max(f.ackWindow, f.window*int64(1-min(qos, 1)))) * f.copies
 	}
 	deliveries := min(int(window)/max(len(t.receivers), 1)/4, gatheredMax)
+	const ackBytes = 4
+	switch qos {
+	case 1:
+		deliveries = min(deliveries, gatheredInFlight)
+	case 2: // PUBREL takes turns with PUBLISH
+		deliveries, packetBytes = min(deliveries, gatheredInFlight), ackBytes
+	}
 	if deliveries > 1 {
 		for _, s := range t.receivers {
 			t.gathering = readAtLeast(s.nc, min(deliveries*packetBytes, subscriberBuffer/2)) || t.gathering
 		}
 	}
-	const ackBytes = 4
 	for _, f := range t.flows {
 		if acks := min(int(f.ackWindow/4), gatheredMax); acks > 1 {
 			t.gathering = readAtLeast(f.nc, acks*ackBytes) || t.gathering
@@ -416,6 +422,10 @@ func (t *traffic) gather(packetBytes, qos int) {
 // gatheredMax is where a wake-up costs little per message, and where small
 // packets, which the kernel counts as large ones, do not fill its buffer.
 const gatheredMax = 32
+
+// gatheredInFlight is well below the 20 messages that brokers commonly allow in
+// flight to a subscriber; waiting for more would stop them.
+const gatheredInFlight = 8
 
 // eager undoes gather: every byte wakes its reader. It is called when the
 // publishers stop, and when nothing moves: the broker may allow fewer messages

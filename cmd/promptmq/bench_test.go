@@ -1,0 +1,293 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/x0a1b/promptmq/bench"
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// benchRun runs promptmq bench with --json and returns its exit code and result.
+func benchRun(t *testing.T, args ...string) (int, bench.Result, string) {
+	t.Helper()
+	r := run(t, nil, append(append([]string{"bench"}, args...), "--json")...)
+	var res bench.Result
+	if r.stdout != "" {
+		if err := json.Unmarshal([]byte(r.stdout), &res); err != nil || strings.Count(r.stdout, "\n") != 1 {
+			t.Fatalf("not one line of JSON: %v\n%s", err, r.stdout)
+		}
+	}
+	return r.code, res, r.stderr
+}
+
+// short are the flags of a run that shows that a scenario works, not how fast.
+var short = []string{"--duration", "200ms", "--warmup", "50ms"}
+
+func TestBenchScenarios(t *testing.T) {
+	s := start(t, "")
+	pid := strconv.Itoa(s.cmd.Process.Pid)
+	tcp, ws := "tcp://"+s.mqtt, "ws://"+s.ws+"/mqtt"
+	for _, test := range []struct {
+		name    string
+		args    []string
+		figures []string // that must be there and positive
+	}{
+		{"QoS 0", append([]string{"throughput", "--url", tcp}, short...), []string{"delivered", "delivered_per_s"}},
+		{"QoS 1 of 3.1.1", append([]string{"throughput", "--url", tcp, "--protocol", "3.1.1", "--qos", "1"}, short...), []string{"delivered"}},
+		{"QoS 2 over WebSocket", append([]string{"throughput", "--url", ws, "--qos", "2"}, short...), []string{"delivered"}},
+		{"QoS 2 of 3.1.1 over WebSocket", append([]string{"throughput", "--url", ws, "--protocol", "3.1.1", "--qos", "2"}, short...), []string{"delivered"}},
+		{"groups", append([]string{"throughput", "--url", tcp, "--publishers", "6", "--subscribers", "4", "--qos", "1", "--durable"}, short...), []string{"delivered"}},
+		{"fan-in", append([]string{"fan-in", "--url", tcp, "--publishers", "20"}, short...), []string{"delivered"}},
+		{"fan-out", append([]string{"fan-out", "--url", tcp, "--subscribers", "20"}, short...), []string{"delivered"}},
+		{"shared", append([]string{"shared", "--url", tcp, "--qos", "1"}, short...), []string{"delivered"}},
+		{"latency", append([]string{"latency", "--url", tcp, "--rate", "500", "--qos", "1"}, short...), []string{"latency_p50_us", "latency_p99_us", "latency_p999_us", "latency_max_us"}},
+		{"connect", []string{"connect", "--url", tcp, "--connections", "100"}, []string{"connects_per_s", "connect_p50_us"}},
+		{"idle", []string{"idle", "--url", tcp, "--connections", "200", "--hold", "50ms"}, []string{"connections"}},
+		{"filters", append([]string{"filters", "--url", tcp, "--filters", "1000", "--clients", "3"}, short...), []string{"subscribes_per_s", "published_per_s"}},
+		{"retained", []string{"retained", "--url", tcp, "--messages", "320"}, []string{"retains_per_s", "fetched_per_s", "removes_per_s"}},
+		{"durable", []string{"durable", "--url", tcp, "--messages", "1600", "--qos", "2"}, []string{"acknowledged_per_s", "drained_per_s"}},
+		{"durable of 3.1.1", []string{"durable", "--url", tcp, "--protocol", "3.1.1", "--messages", "1600"}, []string{"acknowledged_per_s", "drained_per_s"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, res, stderr := benchRun(t, append(test.args, "--pid", pid, "--durability", "as tested")...)
+			if code != 0 || res.Failure != "" {
+				t.Fatalf("exit code %d, failure %q, %s", code, res.Failure, stderr)
+			}
+			if res.Durability != "as tested" || res.Scenario != test.args[0] {
+				t.Errorf("%+v", res)
+			}
+			for _, name := range test.figures {
+				if v, _ := res.Figures.Get(name); v <= 0 {
+					t.Errorf("%s is %v in %v", name, v, res.Figures)
+				}
+			}
+			if v, ok := res.Figures.Get("broker_rss_before_kB"); ok && v <= 0 {
+				t.Errorf("resident memory %v", v)
+			}
+		})
+	}
+	if n := s.metric("promptmq_retained_messages"); n != 0 {
+		t.Errorf("%v retained messages were left behind", n)
+	}
+}
+
+func TestBenchTable(t *testing.T) {
+	s := start(t, "")
+	r := run(t, nil, append([]string{"bench", "throughput", "--url", "tcp://" + s.mqtt}, short...)...)
+	for _, text := range []string{"throughput against tcp://", "durability: unknown", "delivered_per_s", "runner_cpu_us_per_message"} {
+		if !strings.Contains(r.stdout, text) {
+			t.Errorf("no %q in\n%s", text, r.stdout)
+		}
+	}
+	if r.code != 0 || r.stderr != "" { // no progress line without a terminal
+		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+func TestBenchBadFlags(t *testing.T) {
+	for _, test := range []struct{ args, text string }{
+		{"throughput --url http://localhost:1", "must begin with tcp:// or ws://"},
+		{"throughput --url tcp://localhost", "must name host and port"},
+		{"throughput --publishers=-1", "--publishers -1: must be at least 1"},
+		{"throughput --publishers 4 --subscribers 6 --groups 4", "--groups 4: must divide"},
+		{"throughput --window 3 --per-write 4", "--window 3: must be from --per-write (4)"},
+		{"throughput --qos 3", "--qos must be one of"},
+		{"throughput --duration 0s", "--duration 0s: must be positive"},
+		{"throughput --protocol 4", "--protocol must be one of"},
+		{"throughput --pid 999999999", "/proc/999999999/stat"},
+		{"throughput --pid-file /nonexistent", "/nonexistent"},
+		{"fan-in --payload 2", "--payload 2: must be at least 4"},
+		{"latency --payload 4", "--payload 4: must be at least 12"},
+		{"latency --rate 0", "--rate 0"},
+		{"connect --parallel 0", "--parallel 0"},
+		{"idle --hold 0s", "--hold 0s"},
+		{"filters --filters 15", "multiple of ten"},
+		{"retained --qos 0", "--qos must be one of"},
+		{"retained --messages 17", "multiple of --per-write"},
+		{"durable --kill-command true", "belong together"},
+		{"peers --rounds 0", "--rounds 0"},
+		{"peers --peer x=y", "with {port}"},
+		{"peers --only nothing", "no row has that"},
+	} {
+		r := run(t, nil, append([]string{"bench"}, strings.Fields(test.args)...)...)
+		if r.code != exitUsage || !strings.Contains(r.stderr, test.text) {
+			t.Errorf("%s: exit code %d, %q", test.args, r.code, r.stderr)
+		}
+	}
+}
+
+// A thief stands between clients and a broker and takes away one in so many of
+// the PUBLISH packets to clients; 0: it cuts the connection at the first.
+type thief struct {
+	net.Listener
+	t      *testing.T
+	broker string
+	oneIn  int64
+	seen   atomic.Int64
+}
+
+func steal(t *testing.T, broker string, oneIn int64) *thief {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	p := &thief{Listener: l, t: t, broker: broker, oneIn: oneIn}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.pass(client)
+		}
+	}()
+	return p
+}
+
+func (p *thief) pass(client net.Conn) {
+	defer client.Close()
+	broker, err := net.Dial("tcp", p.broker)
+	if err != nil {
+		return
+	}
+	defer broker.Close()
+	go func() {
+		_, _ = io.Copy(broker, client)
+		_ = broker.Close()
+	}()
+	var r codec.Reader
+	r.Reset(0)
+	for {
+		n, err := broker.Read(r.Room())
+		if err != nil {
+			return
+		}
+		r.Wrote(n)
+		for {
+			f, err := r.Next()
+			if err != nil {
+				break
+			}
+			if f.Type() == codec.TypePublish {
+				if p.oneIn == 0 {
+					return
+				}
+				if p.seen.Add(1)%p.oneIn == 0 {
+					continue
+				}
+			}
+			length := len(f.Body) // two bytes of Remaining Length suffice here
+			header := []byte{f.First, byte(length)}
+			if length > 127 {
+				header = []byte{f.First, byte(length) | 0x80, byte(length >> 7)}
+			}
+			if _, err := client.Write(append(header, f.Body...)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// A broker that drops messages fails, and shows no speed.
+func TestBenchLossyBroker(t *testing.T) {
+	s := start(t, "")
+	for _, test := range []struct {
+		name, text string
+		oneIn      int64
+		args       []string
+	}{
+		{"half", "were not delivered", 2, append([]string{"throughput"}, short...)},
+		{"few", "were not delivered", 100, append([]string{"throughput"}, short...)},
+		{"latency", "were not delivered", 100, append([]string{"latency", "--rate", "2000"}, short...)},
+		{"retained", "retained messages did not come", 100, []string{"retained", "--messages", "320"}},
+		{"durable", "acknowledged messages were lost", 100, []string{"durable", "--messages", "1600"}},
+		{"cut", "closed a connection", 0, append([]string{"throughput"}, short...)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			lossy := steal(t, s.mqtt, test.oneIn)
+			code, res, stderr := benchRun(t, append(test.args, "--url", "tcp://"+lossy.Addr().String(), "--timeout", "1s")...)
+			if code != exitFailure || !strings.Contains(res.Failure, test.text) {
+				t.Errorf("exit code %d, failure %q, %s", code, res.Failure, stderr)
+			}
+			for _, f := range res.Figures {
+				if strings.Contains(f.Name, "per_s") || strings.Contains(f.Name, "latency") {
+					t.Errorf("%s is shown as %v", f.Name, f.Value)
+				}
+			}
+		})
+	}
+}
+
+// A broker that is not there or refuses gives an error in bounded time.
+func TestBenchNoBroker(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	full := start(t, "mqtt: {max-connections: 3}")
+	narrow := start(t, "mqtt: {receive-maximum: 4}")
+	for _, test := range []struct {
+		args []string
+		text string
+	}{
+		{[]string{"throughput", "--url", "tcp://127.0.0.1:1"}, "connection refused"},
+		{[]string{"throughput", "--url", "ws://127.0.0.1:1/mqtt"}, "connection refused"},
+		{[]string{"throughput", "--url", "tcp://" + silent.Addr().String(), "--timeout", "100ms"}, "no answer to CONNECT"},
+		{[]string{"fan-out", "--url", "tcp://" + full.mqtt}, "subscriber 4"},
+		{[]string{"throughput", "--url", "tcp://" + narrow.mqtt, "--qos", "1"}, "Receive Maximum of 4"},
+	} {
+		code, _, stderr := benchRun(t, test.args...)
+		if code != exitFailure || !strings.Contains(stderr, test.text) {
+			t.Errorf("%v: exit code %d, %q", test.args, code, stderr)
+		}
+	}
+}
+
+// What a broker acknowledged is there after kill -9: counted by the runner.
+func TestBenchDurableKill(t *testing.T) {
+	dir := t.TempDir()
+	pidFile := filepath.Join(dir, "pid")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	command := fmt.Sprintf(`%s server --server-bind %s --server-ws-bind '' --metrics-enabled=false --data-dir %s/data >/dev/null 2>&1 & echo $! >%s`,
+		binary, addr, dir, pidFile)
+	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if b, err := os.ReadFile(pidFile); err == nil {
+			_ = exec.Command("kill", "-9", strings.TrimSpace(string(b))).Run()
+		}
+	})
+	eventually(t, "the broker lets clients in", func() bool {
+		nc, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = nc.Close()
+		}
+		return err == nil
+	})
+	code, res, stderr := benchRun(t, "durable", "--url", "tcp://"+addr, "--pid-file", pidFile, "--messages", "16000",
+		"--kill-command", "kill -9 $(cat "+pidFile+")", "--restart-command", command)
+	acknowledged, _ := res.Figures.Get("acknowledged")
+	lost, ok := res.Figures.Get("lost")
+	if code != 0 || acknowledged < 8000 || !ok || lost != 0 {
+		t.Errorf("exit code %d, %+v, %s", code, res, stderr)
+	}
+}
