@@ -218,7 +218,7 @@ func (o *Peers) one(ctx context.Context, c *contender, r row) (*Result, error) {
 	if r.durable {
 		args = append(args, c.flags...)
 	}
-	args = append(args, "--url", b.url, "--pid", strconv.Itoa(b.cmd.Process.Pid), "--durability", c.durability, "--json")
+	args = append(args, "--url", b.url, "--protocol", b.protocol, "--pid", strconv.Itoa(b.cmd.Process.Pid), "--durability", c.durability, "--json")
 	const runTimeout = 5 * time.Minute
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
@@ -235,9 +235,10 @@ func (o *Peers) one(ctx context.Context, c *contender, r row) (*Result, error) {
 
 // A running broker.
 type running struct {
-	cmd    *exec.Cmd
-	url    string
-	exited chan struct{}
+	cmd      *exec.Cmd
+	url      string
+	protocol string // the newest it speaks
+	exited   chan struct{}
 }
 
 // startSeconds bounds how long a broker may take until it lets a client in.
@@ -269,12 +270,16 @@ func (c *contender) start(ctx context.Context, dir string) (*running, error) {
 		_ = cmd.Wait() // how it ends is not measured
 		close(b.exited)
 	}()
-	r := Runner{URL: b.url, Protocol: "5", Timeout: time.Second}
+	r := Runner{URL: b.url, Timeout: time.Second}
 	for deadline := time.Now().Add(startSeconds * time.Second); ; {
-		client, err := r.connect(ctx, connecting{id: r.name(), source: -1})
-		if err == nil {
-			client.leave()
-			return b, nil
+		var err error
+		for _, r.Protocol = range []string{"5", "3.1.1"} { // not every broker has MQTT 5
+			var client *client
+			if client, err = r.connect(ctx, connecting{id: r.name(), source: -1}); err == nil {
+				client.leave()
+				b.protocol = r.Protocol
+				return b, nil
+			}
 		}
 		select {
 		case <-b.exited:

@@ -158,7 +158,7 @@ func (s *sitting) writeCommands(b *strings.Builder) {
 			fmt.Fprintf(b, "    broker.conf: %s", line)
 		}
 	}
-	b.WriteString("```\n\nand a runner (--url, --pid, --durability and --json are added; for \"PromptMQ, durable\" --durable as well):\n\n```\n")
+	b.WriteString("```\n\nand a runner (--url, --protocol, --pid, --durability and --json are added; MQTT 5 where the broker has it; for \"PromptMQ, durable\" --durable as well):\n\n```\n")
 	for _, r := range s.rows {
 		fmt.Fprintf(b, "%s: promptmq bench %s\n", r.name, strings.Join(r.args, " "))
 	}

@@ -107,6 +107,3 @@ func (r *Runner) source(n int) *net.TCPAddr {
 	n %= 250
 	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+n))}
 }
-
-// errStopped is the cause of a context that ends because the run is over.
-var errStopped = errors.New("the run is over")
