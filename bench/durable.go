@@ -40,8 +40,8 @@ func (o *Durable) Validate() error {
 		return fmt.Errorf("--messages %d: must be a multiple of --sessions times --per-write (%d)", o.Messages, o.Sessions*o.PerWrite)
 	case o.Payload < numberBytes || o.Payload > 1<<20:
 		return fmt.Errorf("--payload %d: must be from %d, which hold the number, to %d", o.Payload, numberBytes, 1<<20)
-	case o.Window < o.PerWrite || o.Window > 30000:
-		return fmt.Errorf("--window %d: must be from --per-write (%d) to 30000", o.Window, o.PerWrite)
+	case o.Window < o.PerWrite || o.Window > windowMax:
+		return fmt.Errorf("--window %d: must be from --per-write (%d) to %d", o.Window, o.PerWrite, windowMax)
 	case (o.KillCommand == "") != (o.RestartCommand == ""):
 		return errors.New("--kill-command and --restart-command belong together")
 	}

@@ -35,8 +35,8 @@ func (o *Filters) Validate() error {
 		return fmt.Errorf("--clients %d: must be from 2 to 10000", o.Clients)
 	case o.PerPacket < 1 || o.PerPacket > 1000:
 		return fmt.Errorf("--per-packet %d: must be from 1 to 1000", o.PerPacket)
-	case o.PerWrite < 1 || o.Window < o.PerWrite || o.Window > 30000:
-		return fmt.Errorf("--window %d: must be from --per-write (%d), at least 1, to 30000", o.Window, o.PerWrite)
+	case o.PerWrite < 1 || o.Window < o.PerWrite || o.Window > windowMax:
+		return fmt.Errorf("--window %d: must be from --per-write (%d), at least 1, to %d", o.Window, o.PerWrite, windowMax)
 	}
 	return positive(o.Duration, o.Warmup)
 }

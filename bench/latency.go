@@ -45,7 +45,7 @@ func (o *Latency) Validate() error {
 // traffic has the connections in common with this scenario.
 func (o *Latency) traffic() Throughput {
 	return Throughput{Publishers: o.Publishers, Subscribers: o.Subscribers, QoS: o.QoS, Payload: o.Payload, PerWrite: 1,
-		Duration: o.Duration, Warmup: o.Warmup, Durable: o.Durable}
+		Window: windowMax, Duration: o.Duration, Warmup: o.Warmup, Durable: o.Durable}
 }
 
 // Measure implements Scenario.
@@ -127,6 +127,13 @@ func (o *Latency) run(ctx context.Context, r *Runner, t *traffic, res *Result, b
 	res.add("runner_late_p99_us", micros(p.late.quantile(0.99)))
 	r.addCPU(res, from, to, last-first, "message")
 	r.addMemory(res, before, to)
+	unsent := 0
+	for _, f := range t.flows {
+		unsent += len(f.due)
+	}
+	if unsent > 0 {
+		res.warn("%d messages could not be sent until the end and are not in the latencies: the broker's Receive Maximum did not allow them", unsent)
+	}
 	offered := float64(o.Rate) * float64(t.flows[0].copies)
 	if rate < 0.99*offered {
 		res.warn("%.0f of %.0f deliveries per second: the broker, or the machine, does not keep up", rate, offered)
@@ -165,8 +172,8 @@ func (p *pacer) attach() []*histogram {
 	return times
 }
 
-// run writes what is due. It never waits for the broker but in a write that
-// blocks, and then the schedule goes on.
+// run publishes. It never waits for the broker but in a write that blocks, and
+// then the schedule goes on.
 func (p *pacer) run() error {
 	release := exactTimer()
 	defer release()
@@ -187,7 +194,9 @@ func (p *pacer) run() error {
 		if intended >= p.warmup {
 			p.late.record(time.Since(p.began) - intended)
 		}
-		if err := p.t.flows[k%len(p.t.flows)].send(intended); err != nil {
+		f := p.t.flows[k%len(p.t.flows)]
+		f.due = append(f.due, intended)
+		if err := f.sendDue(); err != nil {
 			return err
 		}
 		select {
@@ -198,18 +207,21 @@ func (p *pacer) run() error {
 	}
 }
 
-// send writes the flow's one packet with its intended time. Acknowledgements
-// that do not come are left to the watch.
-func (f *flow) send(intended time.Duration) error {
-	b := &f.batches[0]
-	for _, at := range b.ids {
-		if f.sent.Load()-f.acked.Load() >= f.ackWindow {
-			return fmt.Errorf("%d messages wait for their acknowledgement, as many as the broker's Receive Maximum allows: it does not keep up", f.ackWindow)
+// sendDue writes what is due, each in its own packet with its intended time.
+// What the broker's Receive Maximum does not allow yet waits for the flow's next
+// turn, and its time runs on.
+func (f *flow) sendDue() error {
+	for len(f.due) > 0 && (f.ackWindow == 0 || f.sent.Load()-f.acked.Load() < f.ackWindow) {
+		b := &f.batches[0]
+		for _, at := range b.ids {
+			binary.BigEndian.PutUint16(b.bytes[at:], f.nextID())
 		}
-		binary.BigEndian.PutUint16(b.bytes[at:], f.nextID())
+		binary.BigEndian.PutUint64(b.bytes[b.payloads[0]+indexBytes:], uint64(f.due[0]))
+		f.due = f.due[1:]
+		f.sent.Add(1)
+		if _, err := f.nc.Write(b.bytes); err != nil {
+			return err
+		}
 	}
-	binary.BigEndian.PutUint64(b.bytes[b.payloads[0]+indexBytes:], uint64(intended))
-	f.sent.Add(1)
-	_, err := f.nc.Write(b.bytes)
-	return err
+	return nil
 }

@@ -27,8 +27,8 @@ func (o *Retained) Validate() error {
 		return fmt.Errorf("--messages %d: must be a multiple of --per-write (%d)", o.Messages, o.PerWrite)
 	case o.Payload < 1 || o.Payload > 1<<20:
 		return fmt.Errorf("--payload %d: must be from 1 (an empty one removes) to %d", o.Payload, 1<<20)
-	case o.Window < o.PerWrite || o.Window > 30000:
-		return fmt.Errorf("--window %d: must be from --per-write (%d) to 30000", o.Window, o.PerWrite)
+	case o.Window < o.PerWrite || o.Window > windowMax:
+		return fmt.Errorf("--window %d: must be from --per-write (%d) to %d", o.Window, o.PerWrite, windowMax)
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ var patterns = [...]struct {
 	Shared: {"shared", 10, 10, 1, 64},
 }
 
+// windowMax keeps Packet Identifiers from coming round while they are in use.
+const windowMax = 30000
+
 // fill sets what was not given.
 func (o *Throughput) fill() {
 	p := patterns[o.Pattern]
@@ -86,8 +89,8 @@ func (o *Throughput) Validate() error {
 	if o.Groups < 0 || o.Publishers%o.Groups != 0 || o.Subscribers%o.Groups != 0 {
 		return fmt.Errorf("--groups %d: must divide %d publishers and %d subscribers evenly", o.Groups, o.Publishers, o.Subscribers)
 	}
-	if o.Window < o.PerWrite || o.Window > 30000 {
-		return fmt.Errorf("--window %d: must be from --per-write (%d) to 30000", o.Window, o.PerWrite)
+	if o.Window < o.PerWrite || o.Window > windowMax {
+		return fmt.Errorf("--window %d: must be from --per-write (%d) to %d", o.Window, o.PerWrite, windowMax)
 	}
 	if o.Payload < 0 || o.Payload > 1<<26 {
 		return fmt.Errorf("--payload %d: must be from 0 to %d", o.Payload, 1<<26)

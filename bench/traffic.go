@@ -27,6 +27,9 @@ type flow struct {
 	// in the payload then, after the index. nil: neither.
 	acknowledged []bool
 
+	// due are the intended times of messages of a pacer that were not sent yet.
+	due []time.Duration
+
 	sent, acked, delivered atomic.Int64
 	wake                   chan struct{}
 	packetID               uint16
