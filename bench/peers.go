@@ -22,8 +22,8 @@ import (
 type Peers struct {
 	Rounds   int           `default:"3" placeholder:"N" help:"Rounds; the table has their medians."`
 	Peer     []string      `sep:"none" placeholder:"NAME=COMMAND" help:"One more broker: a shell command that runs it in the foreground. {port} and {dir} are replaced by a port of 127.0.0.1 and an empty directory. May be repeated."`
-	Only     []string      `name:"only" placeholder:"TEXT" help:"Only rows whose name contains one of these texts."`
-	Brokers  []string      `placeholder:"NAME" help:"Only these brokers, by the names of the table's columns."`
+	Only     []string      `name:"only" sep:"none" placeholder:"TEXT" help:"Only rows whose name contains one of these texts."`
+	Brokers  []string      `sep:"none" placeholder:"NAME" help:"Only these brokers, by the names of the table's columns."`
 	Duration time.Duration `default:"3s" help:"How long each run measures."`
 	Out      string        `placeholder:"FILE" help:"Where the table goes; bench/results/DATE.md if not given. The single results go beside it, as .jsonl."`
 
@@ -67,7 +67,7 @@ type contender struct {
 const inflight = 1000
 
 func (o *Peers) contenders() ([]contender, error) {
-	self := strconv.Quote(o.Binary)
+	self := shellQuote(o.Binary)
 	promptmq := fmt.Sprintf("%s server --server-bind 127.0.0.1:{port} --server-ws-bind '' --metrics-enabled=false --data-dir {dir}/data --log-level warn "+
 		"--mqtt-max-inflight %d --mqtt-receive-maximum %d --mqtt-max-connections 20000", self, inflight, inflight)
 	const fsync = "fsync before the acknowledgement"
@@ -234,3 +234,6 @@ func (o *Peers) one(ctx context.Context, c *contender, r row) (*Result, error) {
 	}
 	return &res, nil
 }
+
+// shellQuote makes s one word of a shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

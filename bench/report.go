@@ -153,7 +153,7 @@ func median(results []*Result, figure string) (float64, bool) {
 func (s *sitting) writeCommands(b *strings.Builder) {
 	b.WriteString("## Commands\n\nEach run has a fresh broker on {port} of 127.0.0.1 and an empty {dir}:\n\n```\n")
 	for _, c := range s.contenders {
-		fmt.Fprintf(b, "%s: %s\n", c.name, strings.ReplaceAll(c.command, s.peers.Binary, "promptmq"))
+		fmt.Fprintf(b, "%s: %s\n", c.name, strings.ReplaceAll(c.command, shellQuote(s.peers.Binary), "promptmq"))
 		for line := range strings.Lines(c.config) {
 			fmt.Fprintf(b, "    broker.conf: %s", line)
 		}

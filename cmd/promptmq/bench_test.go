@@ -291,3 +291,31 @@ func TestBenchDurableKill(t *testing.T) {
 		t.Errorf("exit code %d, %+v, %s", code, res, stderr)
 	}
 }
+
+// The comparison runs brokers itself, and says what failed.
+func TestBenchPeers(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "results", "table.md")
+	r := run(t, nil, "bench", "peers", "--rounds", "1", "--duration", "100ms", "--only", "1 → 1, QoS 1", "--out", out,
+		"--brokers", "PromptMQ", "--brokers", "PromptMQ, durable", "--brokers", "relay", "--brokers", "other", "--brokers", "broken",
+		"--peer", "other="+binary+" bench relay --bind 127.0.0.1:{port}", "--peer", "broken=echo no such broker; exit 3 # {port}")
+	if r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	table, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := os.ReadFile(strings.TrimSuffix(out, ".md") + ".jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"cores, ", "kernel ", "| PromptMQ | PromptMQ, durable | relay | other | broken |", "CPU per delivered message",
+		"| failed |", "broken: 1 of 1 runs failed: broken ended at once: no such broker", "promptmq bench throughput --qos 1", "promptmq server --server-bind 127.0.0.1:{port}"} {
+		if !strings.Contains(string(table), text) {
+			t.Errorf("no %q in\n%s", text, table)
+		}
+	}
+	if n := strings.Count(string(lines), "\n"); n != 5 || strings.Count(string(lines), "\"delivered_per_s\"") != 4 {
+		t.Errorf("%d single results:\n%s", n, lines)
+	}
+}
