@@ -41,9 +41,11 @@ func (c *benchFlags) measure(s bench.Scenario) error {
 	defer restore()
 	if isTerminal(os.Stderr) {
 		c.Progress = func(text string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
-		defer fmt.Fprint(os.Stderr, "\r\x1b[K")
 	}
 	res, err := s.Measure(ctx, &c.Runner)
+	if c.Progress != nil {
+		c.Progress("") // the line is empty for what follows
+	}
 	if err != nil {
 		return err
 	}
