@@ -61,6 +61,11 @@ func (o *Durable) Measure(ctx context.Context, r *Runner) (*Result, error) {
 		res.setup("killed", 1)
 	}
 	name := r.name()
+	ids := make([]string, o.Sessions)
+	for i := range ids {
+		ids[i] = sessionID(name, i)
+	}
+	defer r.forget(ctx, ids)
 	if err := o.subscribe(ctx, r, name); err != nil {
 		return nil, err
 	}
@@ -141,8 +146,8 @@ func (o *Durable) fill(ctx context.Context, r *Runner, res *Result, name string)
 	}
 	_, acked, _, _ := t.counts()
 	if o.KillCommand != "" {
-		if out, err := exec.CommandContext(ctx, "sh", "-c", o.KillCommand).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("--kill-command: %w: %s", err, out)
+		if err := o.kill(ctx, r); err != nil {
+			return nil, err
 		}
 	}
 	t.close() // ends the readers: what they noted is ours now
@@ -157,6 +162,34 @@ func (o *Durable) fill(ctx context.Context, r *Runner, res *Result, name string)
 	r.addCPU(res, from, to, acked, "acknowledged")
 	r.addMemory(res, from, to)
 	return all, nil
+}
+
+// kill runs the command and waits until the broker is gone: a process that is
+// only about to die still has its port and its files.
+func (o *Durable) kill(ctx context.Context, r *Runner) error {
+	pid, err := r.pid()
+	if err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "sh", "-c", o.KillCommand).CombinedOutput(); err != nil {
+		return fmt.Errorf("--kill-command: %w: %s", err, out)
+	}
+	for deadline := time.Now().Add(r.Timeout); ; {
+		alive := pid != 0 && processAlive(pid)
+		if !alive {
+			c, err := r.connect(ctx, connecting{id: r.name(), source: -1})
+			if err != nil {
+				return nil
+			}
+			c.leave()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("--kill-command: the broker still runs after %v", r.Timeout)
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 func count(marks []bool) (n int) {
@@ -266,17 +299,5 @@ func (o *Durable) drain(ctx context.Context, r *Runner, res *Result, name string
 	}
 	res.add("drained_per_s", float64(drained)/to.at.Sub(from.at).Seconds())
 	r.addCPU(res, from, to, drained, "drained")
-	return o.end(ctx, r, name)
-}
-
-// end removes the Sessions.
-func (o *Durable) end(ctx context.Context, r *Runner, name string) error {
-	for i := range o.Sessions {
-		c, err := r.connect(ctx, connecting{id: sessionID(name, i), source: -1})
-		if err != nil {
-			return fmt.Errorf("session %d: %w", i+1, err)
-		}
-		c.leave()
-	}
 	return nil
 }

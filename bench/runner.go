@@ -107,3 +107,17 @@ func (r *Runner) source(n int) *net.TCPAddr {
 	n %= 250
 	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+n))}
 }
+
+// forget ends Sessions that outlived their connections, so that a run leaves
+// nothing behind, also when it failed or was interrupted.
+func (r *Runner) forget(ctx context.Context, ids []string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
+	defer cancel()
+	for _, id := range ids {
+		c, err := r.connect(ctx, connecting{id: id, source: -1})
+		if err != nil {
+			return // the broker is gone, and will not come back for the others
+		}
+		c.leave()
+	}
+}

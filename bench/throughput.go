@@ -201,7 +201,11 @@ func (o *Throughput) connect(ctx context.Context, r *Runner, t *traffic) error {
 			}
 		}
 		for i := range subscribers {
-			c, err := r.connect(ctx, connecting{id: fmt.Sprintf("%s-s%d-%d", name, g, i), lasting: o.Durable, source: t.opened(), buffer: subscriberBuffer})
+			id := fmt.Sprintf("%s-s%d-%d", name, g, i)
+			if o.Durable {
+				t.lasting = append(t.lasting, id)
+			}
+			c, err := r.connect(ctx, connecting{id: id, lasting: o.Durable, source: t.opened(), buffer: subscriberBuffer})
 			if err != nil {
 				return fmt.Errorf("subscriber %d: %w", len(t.receivers)+1, err)
 			}

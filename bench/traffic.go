@@ -14,6 +14,7 @@ type traffic struct {
 	flows     []*flow
 	receivers []*receiver
 	others    []*client // connections that only have to be closed in the end
+	lasting   []string  // Client Identifiers of Sessions to end
 
 	gathering bool // reads wait for a part of the window; see gather
 
@@ -112,7 +113,7 @@ func (t *traffic) halt() {
 	t.eager()
 }
 
-// close ends all connections and waits for the goroutines.
+// close ends all connections, waits for the goroutines, and ends the Sessions.
 func (t *traffic) close() {
 	t.closing.Store(true)
 	t.halt()
@@ -123,6 +124,8 @@ func (t *traffic) close() {
 		c.leave()
 	}
 	t.ended.Wait()
+	t.r.forget(context.Background(), t.lasting)
+	t.lasting = nil
 }
 
 func (t *traffic) clients() []*client {

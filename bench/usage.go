@@ -80,6 +80,18 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
+// processAlive reports whether a process exists that has not ended; one that
+// nobody has waited for yet, a zombie, has.
+func processAlive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	text := string(b)
+	state := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	return len(state) > 0 && state[0] != "Z" && state[0] != "X"
+}
+
 // processBytes returns VmRSS of /proc/N/status.
 func processBytes(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -79,6 +79,7 @@ func TestBenchScenarios(t *testing.T) {
 	if n := s.metric("promptmq_retained_messages"); n != 0 {
 		t.Errorf("%v retained messages were left behind", n)
 	}
+	eventually(t, "no session is left behind", func() bool { return s.metric("promptmq_sessions") == 0 })
 }
 
 func TestBenchTable(t *testing.T) {
