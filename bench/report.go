@@ -135,7 +135,7 @@ func (s *sitting) show(c cell, figure string, base int) (text, note string) {
 	return text, note
 }
 
-// median is of the runs that did not fail; of an even number the lower one.
+// median is of the runs that did not fail.
 func median(results []*Result, figure string) (float64, bool) {
 	var all []float64
 	for _, res := range results {
@@ -147,7 +147,7 @@ func median(results []*Result, figure string) (float64, bool) {
 		return 0, false
 	}
 	slices.Sort(all)
-	return all[(len(all)-1)/2], true
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2, true
 }
 
 func (s *sitting) writeCommands(b *strings.Builder) {

@@ -92,9 +92,9 @@ func (r *Result) warn(text string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(text, args...))
 }
 
-// fail marks the run as failed. What was measured until then goes.
+// fail marks the run as failed, in one line. What was measured until then goes.
 func (r *Result) fail(err error) {
-	r.Failure, r.Figures = err.Error(), nil
+	r.Failure, r.Figures = strings.ReplaceAll(err.Error(), "\n", "; "), nil
 }
 
 // WriteJSON writes the result as one line.
