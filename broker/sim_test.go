@@ -15,7 +15,7 @@ func seeds(t *testing.T, few int, run func(seed uint64) error) {
 		}
 		return
 	}
-	n := few
+	n := max(1, few/raceSlowdown)
 	if *simSeeds > 0 {
 		n = *simSeeds
 	}
@@ -53,7 +53,7 @@ func TestSimPowerCut(t *testing.T) {
 func TestSimFsyncFail(t *testing.T) {
 	root := simRoot(t)
 	faults, acked := 0, 0
-	seeds(t, 60, func(seed uint64) error {
+	seeds(t, 40, func(seed uint64) error {
 		w, err := simulate(t, root, seed, simConfig{failSyncs: true, kills: true})
 		if w != nil {
 			faults, acked = faults+w.disk.faults, acked+w.acked
@@ -67,7 +67,7 @@ func TestSimFsyncFail(t *testing.T) {
 // next one reads what the page cache shows.
 func TestSimStartCut(t *testing.T) {
 	root := simRoot(t)
-	seeds(t, 30, func(seed uint64) error {
+	seeds(t, 20, func(seed uint64) error {
 		_, err := simulate(t, root, seed, simConfig{failSyncs: true, startCuts: true})
 		return err
 	})
@@ -77,7 +77,7 @@ func TestSimStartCut(t *testing.T) {
 func TestSimDiskFull(t *testing.T) {
 	root := simRoot(t)
 	faults, acked := 0, 0
-	seeds(t, 30, func(seed uint64) error {
+	seeds(t, 20, func(seed uint64) error {
 		w, err := simulate(t, root, seed, simConfig{failWrites: true})
 		if w != nil {
 			faults, acked = faults+w.disk.faults, acked+w.acked
