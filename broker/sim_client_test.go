@@ -17,12 +17,14 @@ type simClient struct {
 	id      string
 	version codec.Version
 	durable bool
+	expiry  uint32    // Session Expiry Interval in seconds, if durable
 	member  bool      // of the Shared Subscription
 	qos     codec.QoS // asked for in each SUBSCRIBE
 
 	link      *simLink // nil: offline
 	links     int
 	known     bool // CONNACK said that the Session is there
+	leftAt    time.Time
 	mustClean bool // Clean Start was sent and not answered
 	inflight  []*simMessage
 	received  map[uint16]bool // QoS 2 identifiers for which no PUBREL came
@@ -62,6 +64,7 @@ type simMessage struct {
 	ackedTime, takenTime time.Time
 
 	will                    bool
+	delay                   uint32 // Will Delay Interval, seconds
 	armed, owed, void, gone bool
 }
 
@@ -80,7 +83,7 @@ type simLink struct {
 
 func newSimClient(w *world, id string, version codec.Version, durable bool, qos codec.QoS) *simClient {
 	return &simClient{
-		w: w, id: id, version: version, durable: durable, qos: qos,
+		w: w, id: id, version: version, durable: durable, qos: qos, expiry: 1 << 20,
 		received: make(map[uint16]bool), seen: make(map[*simMessage]int), seenQoS2: make(map[*simMessage]int),
 		last: make(map[string]int),
 	}
@@ -134,12 +137,14 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 		ReceiveMaximum: uint16(1 + w.r.IntN(20)), RequestProblemInformation: true,
 	}
 	if c.durable && c.version == codec.Version5 {
-		p.HasSessionExpiry, p.SessionExpirySeconds = true, 1<<20
+		p.HasSessionExpiry, p.SessionExpirySeconds = true, c.expiry
 	}
 	if will != nil {
 		will.sentAt = w.eventLocked()
 		p.HasWill = true
-		p.Will = codec.Will{Topic: codec.View(will.topic), Payload: codec.View(will.payload), QoS: will.qos}
+		p.Will = codec.Will{
+			Topic: codec.View(will.topic), Payload: codec.View(will.payload), QoS: will.qos, DelaySeconds: will.delay,
+		}
 	}
 	l.send(codec.AppendConnect(nil, p, c.version))
 	b := w.b
@@ -160,7 +165,10 @@ func (c *simClient) forgetLocked() {
 
 // endedLocked notes that the connection is over. abnormal: without DISCONNECT.
 func (l *simLink) endedLocked(abnormal bool) {
-	if m := l.will; m != nil && m.armed && abnormal && !m.void && !m.gone {
+	if !l.since.IsZero() {
+		l.c.leftAt = time.Now()
+	}
+	if m := l.will; m != nil && m.armed && abnormal && !m.void && !m.gone && m.delay == 0 {
 		m.owed = true
 	}
 	if l.will != nil {
@@ -280,7 +288,10 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 	case l.clean && ack.SessionPresent:
 		return fmt.Errorf("Session Present after Clean Start")
 	case c.known && !ack.SessionPresent:
-		return fmt.Errorf("the Session is lost")
+		if away := time.Since(c.leftAt); away < time.Duration(c.expiry)*time.Second {
+			return fmt.Errorf("the Session is lost after %v", away)
+		}
+		c.forgetLocked()
 	}
 	c.w.trace("%s (version %d, durable %v, QoS %d) is connected, present %v", c.id, c.version, c.durable, c.qos, ack.SessionPresent)
 	c.known, c.mustClean = c.durable, false

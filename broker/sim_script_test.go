@@ -78,6 +78,9 @@ func (w *world) willLocked(c *simClient) *simMessage {
 	}
 	m := w.newMessageLocked(c, "w/"+c.id, codec.QoS(1+w.r.IntN(2)))
 	m.will = true
+	if c.version == codec.Version5 && w.r.IntN(3) == 0 {
+		m.delay = uint32(1 + w.r.IntN(6)) // a new connection in time makes it void
+	}
 	return m
 }
 

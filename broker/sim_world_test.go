@@ -119,8 +119,11 @@ func newWorld(seed uint64, root string, cfg simConfig) (*world, error) {
 		c := newSimClient(w, fmt.Sprintf("c%d", i), []codec.Version{codec.Version5, codec.Version311}[r.IntN(2)],
 			r.IntN(6) > 0, []codec.QoS{2, 2, 1, 1, 0}[r.IntN(5)])
 		w.clients = append(w.clients, c)
+		if c.durable && c.version == codec.Version5 && r.IntN(4) == 0 {
+			c.expiry = 5 // ends in some of the times without power
+		}
 		if c.member = i < 2 || r.IntN(5) == 0; c.member {
-			c.durable, c.qos = true, 1+w.clients[0].qos%2
+			c.durable, c.expiry, c.qos = true, 1<<20, 1+w.clients[0].qos%2
 		}
 	}
 	return w, nil
