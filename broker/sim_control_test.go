@@ -52,6 +52,7 @@ func TestSimControlBroker(t *testing.T) {
 		{"pubrel-before-commit", "TestSimPowerCut"},
 		{"no-checkpoint-at-start,wal-not-rewritten-at-start", "TestSimFsyncFail"},
 		{"wal-not-rewritten-at-start", "TestSimStartCut"},
+		{"checksums", "TestSimBitFlip"},
 		{"ack-before-commit", "TestSimDiskStall"},
 		{"qos2-before-commit", "TestSimDiskStall"},
 	} {

@@ -199,6 +199,33 @@ func (d *simDisk) restart() error {
 	return d.bootLocked(contents)
 }
 
+// flip turns bits of the files over, where the broker will read them.
+func (d *simDisk) flip(bits int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for range bits {
+		file := sortedKeys(d.images)[d.r.IntN(len(d.images))]
+		path := filepath.Join(d.dir, file)
+		b, err := os.ReadFile(path)
+		if err != nil || len(b) == 0 {
+			continue // a name without bytes
+		}
+		at := d.r.IntN(len(b))
+		for range 100 { // most of a small database is zero and never read
+			if b[at] != 0 {
+				break
+			}
+			at = d.r.IntN(len(b))
+		}
+		b[at] ^= 1 << d.r.IntN(8)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			return err
+		}
+		d.images[file].durable = b
+	}
+	return nil
+}
+
 func (d *simDisk) bootLocked(contents map[string][]byte) error {
 	dir, err := os.MkdirTemp(d.root, "boot")
 	if err != nil {

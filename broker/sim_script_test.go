@@ -62,6 +62,9 @@ func (w *world) actLocked() {
 func (w *world) newMessageLocked(c *simClient, topic string, qos codec.QoS) *simMessage {
 	m := &simMessage{no: len(w.messages), from: c, topic: topic, qos: qos}
 	size := w.r.IntN(60)
+	if w.cfg.flips {
+		size = w.r.IntN(3000) // something to hit
+	}
 	if w.r.IntN(20) == 0 {
 		size = w.r.IntN(9000)
 	}

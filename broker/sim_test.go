@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -85,4 +87,32 @@ func TestSimDiskFull(t *testing.T) {
 		return err
 	})
 	t.Logf("%d writes failed, %d messages acknowledged", faults, acked)
+}
+
+// TestSimBitFlip: bits of the files turn over. What is lost then is lost, and
+// the broker may refuse to start; but it never delivers what nobody sent, and
+// never panics.
+func TestSimBitFlip(t *testing.T) {
+	root := simRoot(t)
+	refused := 0
+	seeds(t, 20, func(seed uint64) error {
+		w, err := simulate(t, root, seed, simConfig{flips: true})
+		if err == nil {
+			return nil
+		}
+		if strings.HasPrefix(err.Error(), "start ") {
+			refused++
+		}
+		if w != nil {
+			for _, f := range w.faults {
+				for _, bad := range []string{"nobody sent", "altered", "panics"} {
+					if strings.Contains(f, bad) && !strings.Contains(f, " 0 panics") {
+						return errors.New(f)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	t.Logf("%d starts were refused", refused)
 }

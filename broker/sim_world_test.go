@@ -37,6 +37,7 @@ type simConfig struct {
 	failSyncs   bool // one to three syncs fail, at a random time
 	failWrites  bool // one to three writes find no space
 	kills       bool // half of the ends are kill -9, and the power goes later
+	flips       bool // bits turn over while the power is off
 	startCuts   bool // all are, right after a failed sync, and the power goes during the start
 }
 
@@ -285,6 +286,11 @@ func (w *world) crash() error {
 	}
 	if err := again(); err != nil {
 		return err
+	}
+	if w.cfg.flips {
+		if err := w.disk.flip(1 + w.r.IntN(4)); err != nil {
+			return err
+		}
 	}
 	if w.cfg.startCuts || w.r.IntN(4) == 0 || (kill && w.r.IntN(2) == 0) { // the power goes while the broker starts
 		w.plan(w.r.IntN(40), true)
