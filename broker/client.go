@@ -37,7 +37,8 @@ type Client struct {
 	group     uint64
 	lastGroup uint64 // number of the last group that has something of sess
 	backlog   []retainedDelivery
-	feeding   bool // a goroutine delivers backlog
+	cursors   []retainedCursor // for what is not yet in backlog
+	feeding   bool             // a goroutine delivers backlog
 }
 
 // writesLocked returns the open group's writes for the Session. The caller

@@ -168,23 +168,29 @@ func (p *peer) subscribe(id uint16, filter string, qos codec.QoS) {
 // expect returns the next packet, which must be of type t.
 func (p *peer) expect(t codec.PacketType) codec.Frame {
 	p.t.Helper()
+	f, err := p.next()
+	if err != nil {
+		p.t.Fatalf("waiting for %v: %v", t, err)
+	}
+	if f.Type() != t {
+		p.t.Fatalf("got %v, expected %v", f.Type(), t)
+	}
+	return f
+}
+
+// next returns the next packet.
+func (p *peer) next() (codec.Frame, error) {
 	for {
 		f, err := p.r.Next()
-		if err == nil {
-			if f.Type() != t {
-				p.t.Fatalf("got %v, expected %v", f.Type(), t)
-			}
-			return f
-		}
 		if err != codec.ErrIncomplete {
-			p.t.Fatal(err)
+			return f, err
 		}
 		if err := p.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			p.t.Fatal(err)
+			return f, err
 		}
 		n, err := p.Read(p.r.Room())
 		if err != nil {
-			p.t.Fatalf("waiting for %v: %v", t, err)
+			return f, err
 		}
 		p.r.Wrote(n)
 	}

@@ -59,8 +59,7 @@ func (b *Broker) restoreRetained(topic string, version uint64, m *session.Messag
 	r := b.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.retained.Set(topic, &retained{message: m, version: version})
-	r.retainedBytes += int64(m.Bytes())
+	r.setRetainedLocked(m, version)
 	r.version = max(r.version, version)
 	if !m.ExpiresAt.IsZero() {
 		b.expirer.add(expiry{at: m.ExpiresAt, topic: topic, version: version})

@@ -5,12 +5,48 @@ import (
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
+	"github.com/x0a1b/promptmq/topics"
 )
 
 // A retained is the retained message of one Topic Name.
 type retained struct {
 	message *session.Message
 	version uint64
+	slot    uint32 // its place in router.slots
+}
+
+// setRetainedLocked replaces the retained message of its Topic Name. A topic
+// keeps its slot as long as it has a retained message.
+func (r *router) setRetainedLocked(m *session.Message, version uint64) {
+	now := &retained{message: m, version: version}
+	old, replaced := r.retained.Set(m.Topic, now)
+	switch n := len(r.freeSlots); {
+	case replaced:
+		r.retainedBytes -= int64(old.message.Bytes())
+		now.slot = old.slot
+	case n > 0:
+		now.slot, r.freeSlots = r.freeSlots[n-1], r.freeSlots[:n-1]
+	default:
+		now.slot = uint32(len(r.slots))
+		r.slots = append(r.slots, nil)
+	}
+	r.slots[now.slot] = now
+	r.retainedBytes += int64(m.Bytes())
+}
+
+// deleteRetainedLocked removes the retained message of a Topic Name.
+func (r *router) deleteRetainedLocked(topic string) (existed bool) {
+	old, existed := r.retained.Delete(topic)
+	if !existed {
+		return false
+	}
+	r.retainedBytes -= int64(old.message.Bytes())
+	r.slots[old.slot] = nil
+	r.freeSlots = append(r.freeSlots, old.slot)
+	if r.retained.Len() == 0 { // what comes to a slot now is newer than any cursor
+		r.slots, r.freeSlots = nil, nil
+	}
+	return true
 }
 
 // A retainedDelivery is a retained message that a new subscription has yet to
@@ -31,17 +67,11 @@ func (b *Broker) retainLocked(m *session.Message) {
 		if broken("retained-not-removed") {
 			return
 		}
-		old, existed := r.retained.Delete(m.Topic)
-		if !existed {
+		if !r.deleteRetainedLocked(m.Topic) {
 			return
 		}
-		r.retainedBytes -= int64(old.message.Bytes())
 	} else {
-		old, replaced := r.retained.Set(m.Topic, &retained{message: m, version: r.version})
-		if replaced {
-			r.retainedBytes -= int64(old.message.Bytes())
-		}
-		r.retainedBytes += int64(m.Bytes())
+		r.setRetainedLocked(m, r.version)
 		b.m.Retained.Inc()
 		if !m.ExpiresAt.IsZero() {
 			b.expirer.add(expiry{at: m.ExpiresAt, topic: m.Topic, version: r.version})
@@ -76,26 +106,62 @@ func (b *Broker) expireRetained(e expiry) {
 		return
 	}
 	r.version++
-	r.retained.Delete(e.topic)
-	r.retainedBytes -= int64(cur.message.Bytes())
+	r.deleteRetainedLocked(e.topic)
 	b.commits.open.setRetained(e.topic, session.RetainedWrite{Version: r.version})
 	b.commits.later()
 }
 
-// collectRetainedLocked appends what a new subscription is owed. The caller
-// holds router.mu.
-func (b *Broker) collectRetainedLocked(dst []retainedDelivery, filter string, sub *session.Subscription) []retainedDelivery {
-	b.router.retained.Walk(filter, func(r *retained) bool {
-		dst = append(dst, retainedDelivery{r, sub})
+// oweRetainedLocked notes what a new subscription is owed: the messages, if they are few, or
+// that all slots must be looked at. The caller holds router.mu and cl.mu.
+func (cl *Client) oweRetainedLocked(filter string, sub *session.Subscription) {
+	r, before := cl.b.router, len(cl.backlog)
+	whole := r.retained.Walk(filter, owedVisits, func(r *retained) bool {
+		cl.backlog = append(cl.backlog, retainedDelivery{r, sub})
 		if broken("retained-twice") {
-			dst = append(dst, retainedDelivery{r, sub})
+			cl.backlog = append(cl.backlog, retainedDelivery{r, sub})
 		}
-		return true
+		return len(cl.backlog)-before <= owedMax
 	})
-	return dst
+	if !whole {
+		clear(cl.backlog[before:])
+		cl.backlog = cl.backlog[:before]
+		cl.cursors = append(cl.cursors, retainedCursor{filter: filter, sub: sub, version: r.version})
+	}
+}
+
+// A retainedCursor goes through all retained messages for a subscription that
+// is owed many of them, a few slots at a time: neither time under a lock nor
+// memory depend on how many there are.
+type retainedCursor struct {
+	filter  string // without $share
+	sub     *session.Subscription
+	next    int    // slot
+	version uint64 // of the last change before the subscription: what is newer, it gets anyway
+}
+
+// advanceLocked fills the backlog from the first cursor. The caller holds
+// router.mu and cl.mu.
+func (cl *Client) advanceLocked() {
+	r, c := cl.b.router, &cl.cursors[0]
+	end := min(c.next+slotStep, len(r.slots))
+	for ; c.next < end && len(cl.backlog) < feedStep; c.next++ {
+		if at := r.slots[c.next]; at != nil && at.version <= c.version && topics.MatchString(c.filter, at.message.Topic) {
+			cl.backlog = append(cl.backlog, retainedDelivery{at, c.sub})
+		}
+	}
+	if c.next >= len(r.slots) {
+		*c = retainedCursor{}
+		cl.cursors = cl.cursors[1:]
+	}
 }
 
 const (
+	// owedMax is how many retained messages a subscription may be owed to have
+	// them listed at once, owedVisits how long the search for them may take.
+	owedMax    = 1024
+	owedVisits = 16384
+	// slotStep is how many slots a cursor passes under one lock.
+	slotStep = 1024
 	// feedStep is how many retained messages are delivered under one lock.
 	feedStep = 32
 	// feedQueueMax is how many messages may be queued for a Client before it
@@ -110,6 +176,12 @@ const (
 // be sent what replaced them.
 func (cl *Client) feedLocked(check bool, now time.Time, l *flushList) bool {
 	for range feedStep {
+		if len(cl.backlog) == 0 && check && len(cl.cursors) > 0 {
+			cl.advanceLocked()
+			if len(cl.backlog) == 0 {
+				return true // on with the next slots, after others had the locks
+			}
+		}
 		if len(cl.backlog) == 0 {
 			cl.backlog = nil
 			return false
@@ -154,10 +226,13 @@ func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscri
 	cl.sendQoS0Locked(&p, false, l)
 }
 
+// owedLocked says whether retained messages are still to be delivered.
+func (cl *Client) owedLocked() bool { return len(cl.backlog) > 0 || len(cl.cursors) > 0 }
+
 // startFeedLocked makes a goroutine deliver the backlog if there is one and the
 // Client can take it.
 func (cl *Client) startFeedLocked() {
-	if len(cl.backlog) > 0 && !cl.feeding && cl.conn != nil && cl.sess.QueueLen() < feedQueueMax/2 {
+	if cl.owedLocked() && !cl.feeding && cl.conn != nil && cl.sess.QueueLen() < feedQueueMax/2 {
 		cl.feeding = true
 		go cl.feed(cl.conn)
 	}

@@ -31,7 +31,7 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	if cl.conn != c {
 		return errTakenOver
 	}
-	inline := len(cl.backlog) == 0
+	inline := !cl.owedLocked()
 	for i, sub := range subs {
 		if sub != nil && !c.subscribeLocked(sub) {
 			reasons[i] = codec.QuotaExceeded
@@ -126,7 +126,7 @@ func (c *conn) subscribeLocked(sub *session.Subscription) bool {
 	share, filter := splitShare(sub.Filter)
 	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || broken("retain-handling-ignored") // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 	if share == "" && owed {                                                                                    // none for shared ones: section 4.8.2
-		cl.backlog = b.collectRetainedLocked(cl.backlog, filter, sub)
+		cl.oweRetainedLocked(filter, sub)
 	}
 	return true
 }
@@ -238,4 +238,5 @@ func (cl *Client) dropBacklogLocked(filter string) {
 	}
 	clear(cl.backlog[len(kept):])
 	cl.backlog = kept
+	cl.cursors = slices.DeleteFunc(cl.cursors, func(c retainedCursor) bool { return c.sub.Filter == filter })
 }

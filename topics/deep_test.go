@@ -2,6 +2,7 @@ package topics
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ func TestDeepWalk(t *testing.T) {
 			t.Fatalf("%.20q, %d bytes: %v", filter, len(filter), err)
 		}
 		found := 0
-		n.Walk(filter, func(name string) bool {
+		n.Walk(filter, math.MaxInt, func(name string) bool {
 			if !MatchString(filter, name) {
 				t.Errorf("%.20q, %d bytes: Walk finds what MatchString does not", filter, len(filter))
 			}
@@ -79,7 +80,7 @@ func TestConcurrentReadersWide(t *testing.T) {
 		wg.Go(func() {
 			for i := range 20 {
 				found := 0
-				n.Walk("a/#", func(int) bool { found++; return true })
+				n.Walk("a/#", math.MaxInt, func(int) bool { found++; return true })
 				v, ok := n.Get([]byte("a/7"))
 				_, set := f.Get("a/a/a/a/a/a/a", i%20)
 				if len(f.AppendMatches(nil, []byte("a/a/a/a/a/a/a"))) != 2560 || found != 128 || v != 7 || !ok || !set {
@@ -124,5 +125,24 @@ func TestAllocationsOfWildcards(t *testing.T) {
 	}
 	if len(dst) != frontierSize {
 		t.Errorf("%d matches", len(dst))
+	}
+}
+
+// A walk ends when it has visited as many nodes as it may, and says so.
+func TestWalkVisits(t *testing.T) {
+	n := NewNames[int]()
+	for i := range 100 {
+		n.Set(fmt.Sprint("a/", i), i)
+	}
+	for _, c := range []struct {
+		filter        string
+		visits, found int
+		whole         bool
+	}{{"a/#", 101, 100, true}, {"a/#", 100, 99, false}, {"+/none", 1, 0, true}, {"a/7", 2, 1, true}, {"#", 0, 0, false}} {
+		found := 0
+		whole := n.Walk(c.filter, c.visits, func(int) bool { found++; return true })
+		if found != c.found || whole != c.whole {
+			t.Errorf("%s with %d visits: %d found, whole %v; expected %d, %v", c.filter, c.visits, found, whole, c.found, c.whole)
+		}
 	}
 }

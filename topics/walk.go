@@ -1,12 +1,15 @@
 package topics
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // AppendMatches appends the values of the names that a valid filter matches, at
 // most limit if that is positive, in no particular order.
 func (n *Names[V]) AppendMatches(dst []V, filter string, limit int) []V {
 	found := 0
-	n.Walk(filter, func(v V) bool {
+	n.Walk(filter, math.MaxInt, func(v V) bool {
 		dst = append(dst, v)
 		found++
 		return found != limit
@@ -27,12 +30,14 @@ type cursor[V any] struct {
 const cursorsSize = 16
 
 // Walk calls fn with the value of each name that a valid filter matches, in no
-// particular order, until it returns false. fn must not change n.
+// particular order, until it returns false or so many nodes were visited that
+// visits are used up. It reports whether the walk came to its end. fn must not
+// change n.
 //
 // It goes depth first, visits a node at most once and holds one cursor for each
 // level: its memory does not depend on how many names there are, nor does a
 // walk of # that fn stops early.
-func (n *Names[V]) Walk(filter string, fn func(v V) bool) {
+func (n *Names[V]) Walk(filter string, visits int, fn func(v V) bool) (whole bool) {
 	var array [cursorsSize]cursor[V]
 	way := append(array[:0], n.root.matching(filter, true))
 	for len(way) > 0 {
@@ -41,18 +46,22 @@ func (n *Names[V]) Walk(filter string, fn func(v V) bool) {
 			way = way[:len(way)-1]
 			continue
 		}
+		if visits--; visits < 0 {
+			return false
+		}
 		at := c.list[0]
 		c.list = c.list[1:]
 		if c.skipDollar && strings.HasPrefix(at.level, "$") {
 			continue
 		}
 		if c.ends && at.node.has && !fn(at.node.value) {
-			return
+			return false
 		}
 		if c.more && at.node.children.len() > 0 {
 			way = append(way, at.node.matching(c.filter, false))
 		}
 	}
+	return true
 }
 
 // matching returns the nodes below n that the first level of filter matches.
