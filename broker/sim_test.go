@@ -3,14 +3,20 @@ package broker_test
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
 
-// seeds calls run for -sim.seed, or for -sim.seeds seeds, or for few.
+// seeds calls run for -sim.seed, or for -sim.seeds seeds, or for few. On one
+// processor a seed gives the same course of events each time; the race detector
+// gets more, to see more.
 func seeds(t *testing.T, few int, run func(seed uint64) error) {
 	t.Helper()
+	if raceSlowdown == 1 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
 	if *simSeed != 0 {
 		if err := run(*simSeed); err != nil {
 			t.Errorf("-sim.seed=%d: %v", *simSeed, err)
