@@ -101,6 +101,9 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 		return err
 	}
 	c.touched.flush()
+	if broken("connack-before-commit") {
+		group = 0
+	}
 	if err := c.b.commits.wait(group); err != nil {
 		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
 	}
