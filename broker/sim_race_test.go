@@ -4,4 +4,4 @@ package broker_test
 
 // raceSlowdown is by how much the race detector slows a simulation down: few
 // seeds become fewer.
-const raceSlowdown = 8
+const raceSlowdown = 4

@@ -51,9 +51,13 @@ func (w *world) actLocked() {
 	case n < 22:
 		c.link.pinged = time.Now()
 		c.link.send(codec.AppendPingreq(nil), nil)
-	default:
+	case n < 99 || c.version == codec.Version5:
 		for range 1 + w.r.IntN(4) {
-			c.publishNextLocked()
+			c.publishNextLocked(20)
+		}
+	default: // no Receive Maximum holds a 3.x client: more than a Session keeps in memory
+		for range 100 + w.r.IntN(300) {
+			c.publishNextLocked(600)
 		}
 	}
 }
@@ -87,9 +91,10 @@ func (w *world) willLocked(c *simClient) *simMessage {
 	return m
 }
 
-func (c *simClient) publishNextLocked() {
+// publishNextLocked publishes a message, unless so many are not acknowledged.
+func (c *simClient) publishNextLocked(inflightMax int) {
 	w := c.w
-	if len(c.inflight) >= 20 {
+	if len(c.inflight) >= inflightMax {
 		return
 	}
 	qos := []codec.QoS{0, 1, 1, 2, 2, 2}[w.r.IntN(6)]
