@@ -232,12 +232,9 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 			b.log.Error("reading the queue of an ended session failed", "client", s.ClientID, "error", err)
 			return
 		}
-		var orphans []session.Entry
-		for _, e := range entries {
-			if e.Share != "" {
-				orphans = append(orphans, e)
-			}
-			from = e.Seq + 1
+		orphans := s.Orphans(entries)
+		if n := len(entries); n > 0 {
+			from = entries[n-1].Seq + 1
 		}
 		var l flushList
 		b.commits.gate.RLock()

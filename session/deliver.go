@@ -231,6 +231,27 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 	s.pump(now, fx)
 }
 
+// Orphans returns, of stored entries read in order after the Session has ended,
+// those of Shared Subscriptions that another member may get: what is not done
+// and, with QoS 2, cannot have been sent. [MQTT-4.8.2-4] [MQTT-4.8.2-5]
+func (s *Session) Orphans(entries []Entry) []Entry {
+	var orphans []Entry
+	for _, e := range entries {
+		if s.done.has(e.Seq) || slices.Contains(s.released, e.Seq) {
+			continue
+		}
+		sent := e.Seq < s.sent
+		if s.doubtful > 0 {
+			s.doubtful--
+			sent = true
+		}
+		if e.Share != "" && !(sent && e.QoS == 2) {
+			orphans = append(orphans, e)
+		}
+	}
+	return orphans
+}
+
 // skipTo corrects the length for Seqs that turned out not to be stored.
 func (s *Session) skipTo(seq uint64) {
 	if seq <= s.diskFrom {
