@@ -127,6 +127,7 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 // forgetLocked drops the client's half of its Session.
 func (c *simClient) forgetLocked() {
 	c.inflight, c.received = nil, make(map[uint16]bool)
+	c.w.memberLeft = c.w.memberLeft || c.member
 	for _, s := range c.subs {
 		s.id, s.unsubID = 0, 0
 		if s.endsAt == 0 {

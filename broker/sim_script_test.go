@@ -31,7 +31,7 @@ func (w *world) actLocked() {
 	switch {
 	case c.link == nil:
 		// Before v5 a clean session would also end with the connection.
-		clean := w.r.IntN(15) == 0 && !c.member && c.version == codec.Version5
+		clean := w.r.IntN(15) == 0 && c != w.clients[0] && c.version == codec.Version5
 		c.connectLocked(clean, w.willLocked(c))
 		return
 	case !c.online():

@@ -63,8 +63,10 @@ type world struct {
 	links    []*simLink
 	messages []*simMessage
 	retained map[string]string // what the probe got
-	pingMax  time.Duration
-	faults   []string
+	// memberLeft: the Session of a member of the Shared Subscription ended.
+	memberLeft bool
+	pingMax    time.Duration
+	faults     []string
 }
 
 // template is an empty database, made once.
