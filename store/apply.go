@@ -20,7 +20,7 @@ type statements struct {
 	putMeta, putSession, putSub, delSub                *sqlite3.Stmt
 	putState, putWill, delWill, putRetained, delRetain *sqlite3.Stmt
 	putRun, putBody, putRefs, delRuns, unref, delRefs  *sqlite3.Stmt
-	delBody                                            *sqlite3.Stmt
+	delBody, lastTotal                                 *sqlite3.Stmt
 	end                                                [4]*sqlite3.Stmt
 }
 
@@ -31,12 +31,12 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
-		{&s.putMeta, "INSERT INTO meta VALUES ('next_session', ?1) ON CONFLICT DO UPDATE SET value = excluded.value"},
-		{&s.putSession, `INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
-			version = excluded.version, expiry = excluded.expiry,
-			connected = excluded.connected, expires_at = excluded.expires_at`},
-		{&s.putSub, `INSERT INTO subscription VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
-			options = excluded.options, sub_id = excluded.sub_id`},
+		{&s.putMeta, "INSERT INTO meta VALUES ('next_session', ?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum"},
+		{&s.putSession, `INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET
+			client_id = excluded.client_id, user_name = excluded.user_name, version = excluded.version, expiry = excluded.expiry,
+			connected = excluded.connected, expires_at = excluded.expires_at, sum = excluded.sum`},
+		{&s.putSub, `INSERT INTO subscription VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
+			options = excluded.options, sub_id = excluded.sub_id, sum = excluded.sum`},
 		{&s.delSub, "DELETE FROM subscription WHERE session = ?1 AND filter = ?2"},
 		{&s.putState, "INSERT INTO state VALUES (?1, ?2) ON CONFLICT DO UPDATE SET data = excluded.data"},
 		{&s.putWill, `INSERT INTO will VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET
@@ -45,7 +45,8 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 		{&s.putRetained, `INSERT INTO retained VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET
 			version = excluded.version, data = excluded.data WHERE excluded.version > version`},
 		{&s.delRetain, "DELETE FROM retained WHERE topic = ?1 AND version < ?2"},
-		{&s.putRun, "INSERT INTO run (session, first, last, bytes, body, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
+		{&s.putRun, "INSERT INTO run (session, first, last, bytes, total, body, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+		{&s.lastTotal, "SELECT total FROM run WHERE session = ?1 ORDER BY first DESC LIMIT 1"},
 		{&s.putBody, "INSERT INTO body (data) VALUES (?1)"},
 		{&s.putRefs, "INSERT INTO body_ref VALUES (?1, ?2)"},
 		{&s.delRuns, "DELETE FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 RETURNING body"},
@@ -171,12 +172,12 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 	if r := w.Record; r != nil {
 		if id >= db.reserved {
 			db.reserved = id + sessionsPerOpen
-			if err := exec(s.putMeta, db.reserved); err != nil {
+			if err := db.putNextSession(db.reserved); err != nil {
 				return err
 			}
 		}
 		err := exec(s.putSession, id, []byte(r.ClientID), []byte(r.UserName), int64(r.Version),
-			int64(r.ExpirySeconds), boolInt(r.Connected), unixMilli(r.ExpiresAt))
+			int64(r.ExpirySeconds), boolInt(r.Connected), unixMilli(r.ExpiresAt), sessionSum(r))
 		if err != nil {
 			return err
 		}
@@ -191,7 +192,8 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		if sub == nil {
 			err = exec(s.delSub, id, []byte(filter))
 		} else {
-			err = exec(s.putSub, id, []byte(filter), packOptions(sub), int64(sub.ID))
+			options := packOptions(sub)
+			err = exec(s.putSub, id, []byte(filter), options, int64(sub.ID), subscriptionSum(id, filter, options, int64(sub.ID)))
 		}
 		if err != nil {
 			return err
@@ -207,6 +209,10 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		return db.deleteRuns(id, int64(w.Floor))
 	}
 	return nil
+}
+
+func (db *DB) putNextSession(next int64) error {
+	return exec(db.stmts.putMeta, next, metaSum("next_session", next))
 }
 
 func (db *DB) applyWill(id int64, w *session.Will) error {

@@ -25,7 +25,7 @@ const fileName = "promptmq.db"
 const pageSize = 8192
 
 // fullCheckMax is the largest file, in bytes, of which every page is checked at
-// start; of a larger one the header and the schema are.
+// start; of a larger one the header, the size and the schema are.
 const fullCheckMax = 256 << 20
 
 // walBytesKept is what a WAL, or a journal, that grew larger is cut to when it
@@ -112,7 +112,7 @@ func Open(o Options) (*DB, error) {
 	db := &DB{o: o, path: filepath.Join(dir, fileName)}
 	if err := db.open(); err != nil {
 		_ = db.release() // the first error is the one that tells
-		return nil, fmt.Errorf("%s: %w", db.path, err)
+		return nil, fmt.Errorf("%s: %w", db.path, ifDamage(err))
 	}
 	return db, nil
 }
@@ -173,6 +173,9 @@ func (db *DB) openWriter() error {
 	if _, _, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	if err := db.checkSize(); err != nil {
+		return err
+	}
 	return db.configure(c)
 }
 
@@ -190,7 +193,7 @@ func (db *DB) prepareFiles() error {
 	info, err := os.Stat(db.path)
 	switch {
 	case err == nil && info.Size() == 0:
-		return errors.New("the file is empty: it was damaged; remove it to start with an empty store")
+		return damaged(errors.New("the file is empty"))
 	case err == nil:
 		return db.secureFiles()
 	case !errors.Is(err, fs.ErrNotExist):
@@ -198,7 +201,7 @@ func (db *DB) prepareFiles() error {
 	}
 	for _, suffix := range []string{"-wal", "-journal"} {
 		if info, err := os.Stat(db.path + suffix); err == nil && info.Size() > 0 {
-			return fmt.Errorf("the file is missing, but %s has %d bytes, which belong to it", db.path+suffix, info.Size())
+			return damaged(fmt.Errorf("the file is missing, but %s has %d bytes, which belong to it", db.path+suffix, info.Size()))
 		}
 	}
 	return createDatabase(db.path)
@@ -327,18 +330,40 @@ func (db *DB) configure(c *sqlite3.Conn) error {
 	return c.Exec(fmt.Sprintf("PRAGMA journal_size_limit = %d", walBytesKept))
 }
 
+// checkSize compares the size of the file with what its header says. With a WAL
+// the file may be shorter, so that is for after the checkpoint.
+func (db *DB) checkSize() error {
+	pages, err := queryInt(db.w, "PRAGMA page_count")
+	if err != nil {
+		return err
+	}
+	size, err := queryInt(db.w, "PRAGMA page_size")
+	if err != nil {
+		return err
+	}
+	if got := db.Stats().FileBytes; got != pages*size {
+		return damaged(fmt.Errorf("the file has %d bytes, and %d pages of %d bytes are %d", got, pages, size, pages*size))
+	}
+	return nil
+}
+
 // check looks for damage before anything is acknowledged on top of it.
 func (db *DB) check() error {
+	if db.Stats().WALBytes == 0 {
+		if err := db.checkSize(); err != nil {
+			return err
+		}
+	}
 	if db.Stats().FileBytes > fullCheckMax {
 		_, err := queryInt(db.w, "SELECT count(*) FROM sqlite_schema")
 		return err
 	}
-	result, err := queryText(db.w, "PRAGMA quick_check(1)")
+	result, err := queryText(db.w, "PRAGMA integrity_check(1)")
 	if err != nil {
-		return fmt.Errorf("quick_check: %w", err)
+		return fmt.Errorf("integrity_check: %w", err)
 	}
 	if result != "ok" {
-		return fmt.Errorf("quick_check: %s", result)
+		return damaged(fmt.Errorf("integrity_check: %s", result))
 	}
 	return nil
 }
@@ -374,13 +399,23 @@ func (db *DB) NextID() session.ID { return db.nextID }
 
 // reserveIDs sets Session IDs aside for this process.
 func (db *DB) reserveIDs() error {
-	next, err := queryInt(db.w, "SELECT max(coalesce((SELECT value FROM meta WHERE key = 'next_session'), 1), "+
-		"coalesce((SELECT max(id) + 1 FROM session), 1))")
+	next, err := queryInt(db.w, "SELECT coalesce((SELECT max(id) + 1 FROM session), 1)")
+	if err != nil {
+		return err
+	}
+	err = db.query("SELECT value, sum FROM meta WHERE key = 'next_session'", func(s *sqlite3.Stmt) error {
+		value := s.ColumnInt64(0)
+		if s.ColumnInt64(1) != metaSum("next_session", value) {
+			return damaged(errors.New("the next Session ID"))
+		}
+		next = max(next, value)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
 	db.nextID, db.reserved = session.ID(next), next+sessionsPerOpen
-	return exec(db.stmts.putMeta, db.reserved)
+	return db.putNextSession(db.reserved)
 }
 
 // Close checkpoints and closes the store.

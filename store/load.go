@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
@@ -14,37 +15,40 @@ import (
 func (db *DB) Load(eachSession func(*session.Loaded) error,
 	eachRetained func(topic string, version uint64, m *session.Message) error) error {
 	if err := db.loadSessions(eachSession); err != nil {
-		return err
+		return ifDamage(err)
 	}
-	return db.query("SELECT topic, version, data FROM retained", func(s *sqlite3.Stmt) error {
+	return ifDamage(db.query("SELECT topic, version, data FROM retained", func(s *sqlite3.Stmt) error {
 		topic, version := string(s.ColumnRawBlob(0)), uint64(s.ColumnInt64(1))
 		m, err := unpackRetained(s.ColumnRawBlob(2), topic, version)
 		if err != nil {
 			return fmt.Errorf("the retained message of %q: %w", topic, err)
 		}
 		return eachRetained(topic, version, m)
-	})
+	}))
 }
 
 func (db *DB) loadSessions(each func(*session.Loaded) error) error {
-	subs, _, err := db.w.Prepare("SELECT filter, options, sub_id FROM subscription WHERE session = ?1")
+	subs, _, err := db.w.Prepare("SELECT filter, options, sub_id, sum FROM subscription WHERE session = ?1")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = subs.Close() }() // its error is that of Step
+	ends, _, err := db.w.Prepare(`SELECT * FROM (SELECT first, last, bytes, total FROM run WHERE session = ?1 ORDER BY first LIMIT 1)
+		UNION ALL SELECT * FROM (SELECT first, last, bytes, total FROM run WHERE session = ?1 ORDER BY first DESC LIMIT 1)`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ends.Close() }()
 	return db.query(`SELECT id, client_id, user_name, version, expiry, connected, expires_at,
 		(SELECT data FROM state WHERE session = id), will.due_at, will.data,
-		coalesce((SELECT min(first) FROM run WHERE run.session = session.id), 0),
-		coalesce((SELECT max(last) + 1 FROM run WHERE run.session = session.id), 0),
-		coalesce((SELECT sum(bytes) FROM run WHERE run.session = session.id), 0)
-		FROM session LEFT JOIN will ON will.session = session.id ORDER BY id`,
+		session.sum FROM session LEFT JOIN will ON will.session = session.id ORDER BY id`,
 		func(s *sqlite3.Stmt) error {
 			l, err := loadSession(s)
 			if err != nil {
 				return fmt.Errorf("the session of client %q: %w", s.ColumnRawBlob(1), err)
 			}
-			if err := loadSubscriptions(subs, l); err != nil {
-				return err
+			if err := errors.Join(loadSubscriptions(subs, l), loadExtent(ends, l)); err != nil {
+				return fmt.Errorf("the session of client %q: %w", l.Record.ClientID, err)
 			}
 			return each(l)
 		})
@@ -56,6 +60,9 @@ func loadSession(s *sqlite3.Stmt) (*session.Loaded, error) {
 		Version: codec.Version(s.ColumnInt64(3)), ExpirySeconds: uint32(s.ColumnInt64(4)),
 		Connected: s.ColumnInt64(5) != 0, ExpiresAt: timeOf(s.ColumnInt64(6)),
 	}}
+	if s.ColumnInt64(10) != sessionSum(&l.Record) {
+		return nil, ErrDamaged
+	}
 	if s.ColumnType(7) != sqlite3.NULL {
 		state, err := openPacked(s.ColumnRawBlob(7), kindState, uint64(l.Record.ID))
 		if err != nil {
@@ -70,8 +77,29 @@ func loadSession(s *sqlite3.Stmt) (*session.Loaded, error) {
 		}
 		l.Will = will
 	}
-	l.FirstSeq, l.NextSeq, l.QueuedBytes = uint64(s.ColumnInt64(10)), uint64(s.ColumnInt64(11)), uint64(s.ColumnInt64(12))
 	return l, nil
+}
+
+// loadExtent fills in what the first and the last run of the queue tell of it.
+func loadExtent(s *sqlite3.Stmt, l *session.Loaded) error {
+	if err := s.BindInt64(1, int64(l.Record.ID)); err != nil {
+		return err
+	}
+	var first, last, before, total int64
+	for i := 0; s.Step(); i++ {
+		last, total = s.ColumnInt64(1), s.ColumnInt64(3)
+		if i == 0 {
+			first, before = s.ColumnInt64(0), total-s.ColumnInt64(2)
+		}
+	}
+	if err := s.Reset(); err != nil || last == 0 {
+		return err
+	}
+	if first <= 0 || last < first || before < 0 || total < before {
+		return ErrDamaged
+	}
+	l.FirstSeq, l.NextSeq, l.QueuedBytes = uint64(first), uint64(last)+1, uint64(total-before)
+	return nil
 }
 
 func loadSubscriptions(s *sqlite3.Stmt, l *session.Loaded) error {
@@ -80,7 +108,12 @@ func loadSubscriptions(s *sqlite3.Stmt, l *session.Loaded) error {
 	}
 	for s.Step() {
 		sub := session.Subscription{Filter: string(s.ColumnRawBlob(0)), ID: uint32(s.ColumnInt64(2))}
-		unpackOptions(&sub, s.ColumnInt64(1))
+		options := s.ColumnInt64(1)
+		if s.ColumnInt64(3) != subscriptionSum(int64(l.Record.ID), sub.Filter, options, int64(sub.ID)) {
+			_ = s.Reset() // the damage is what tells
+			return ErrDamaged
+		}
+		unpackOptions(&sub, options)
 		l.Subscriptions = append(l.Subscriptions, sub)
 	}
 	return s.Reset()

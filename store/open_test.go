@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -347,96 +345,6 @@ func readBack(db *DB) (n int, err error) {
 }
 
 var errWrong = errors.New("a wrong message")
-
-// Damage of any kind is an error or harmless: no panic, no wrong message and no
-// store that starts empty.
-func TestDamagedFiles(t *testing.T) {
-	r := newRand(t)
-	pristine := crashedCopy(t)
-	for _, mapped := range []int64{0, 256 << 20} {
-		opened := 0
-		for i := range 100 {
-			dir := t.TempDir()
-			what := damage(t, r, pristine, dir)
-			o := testOptions(dir)
-			o.MmapSize = mapped
-			ok, err := tryDamaged(o)
-			if err != nil {
-				t.Fatalf("mutation %d (%s), mmap %d: %v", i, what, mapped, err)
-			}
-			if ok {
-				opened++
-			}
-		}
-		t.Logf("mmap %d: %d of 100 damaged stores opened", mapped, opened)
-	}
-}
-
-// tryDamaged opens and reads a damaged store. An error to report is one that
-// the store should not have let happen.
-func tryDamaged(o Options) (opened bool, wrong error) {
-	debug.SetPanicOnFault(true) // of this goroutine: a fault in a mapped file
-	defer func() {
-		if p := recover(); p != nil {
-			wrong = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	db, err := Open(o)
-	if err != nil {
-		return false, nil
-	}
-	defer func() { _ = db.Close() }()
-	n, err := readBack(db)
-	if errors.Is(err, errWrong) {
-		return true, err
-	}
-	if err == nil && n < 30 { // those in the WAL may be lost with it
-		return true, fmt.Errorf("only %d messages and no error", n)
-	}
-	return true, nil
-}
-
-func damage(t *testing.T, r *rand.Rand, from, to string) string {
-	t.Helper()
-	victim := fileName
-	if r.IntN(4) == 0 {
-		victim = fileName + "-wal"
-	}
-	what := victim
-	for _, name := range []string{fileName, fileName + "-wal"} {
-		b, err := os.ReadFile(filepath.Join(from, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if name == victim {
-			at := r.IntN(len(b))
-			end := min(len(b), at+1+r.IntN(pageSize))
-			switch r.IntN(5) {
-			case 0:
-				b[at] ^= 1 << r.IntN(8)
-				what += fmt.Sprintf(": bit of byte %d", at)
-			case 1:
-				clear(b[at:end])
-				what += fmt.Sprintf(": zeros from %d to %d", at, end)
-			case 2:
-				b = b[:at]
-				what += fmt.Sprintf(": cut at %d", at)
-			case 3:
-				b = b[:at/pageSize*pageSize]
-				what += fmt.Sprintf(": cut at page %d", at/pageSize)
-			default:
-				for i := at; i < end; i++ {
-					b[i] = byte(r.Uint32())
-				}
-				what += fmt.Sprintf(": noise from %d to %d", at, end)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(to, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return what
-}
 
 // A row that cannot be read must not leave the reader inside a transaction.
 func TestPageAfterDamagedRow(t *testing.T) {

@@ -2,16 +2,12 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
-
-// ErrDamaged says that a stored value is not what was written.
-var ErrDamaged = errors.New("store: a stored value is damaged")
 
 const (
 	packFormat = 1
@@ -26,6 +22,9 @@ const (
 	kindState
 	kindWill
 	kindRetained
+	kindSession
+	kindSubscription
+	kindMeta
 )
 
 // A runKey is what a run is checked against, apart from its body row.
@@ -49,6 +48,26 @@ func packedSum(b []byte, keys []uint64) uint32 {
 		sum = crc32.Update(sum, castagnoli, key[:])
 	}
 	return sum
+}
+
+// columnSum is the checksum of a row that has columns and no packed value: its
+// kind and the columns as keys.
+func columnSum(keys ...uint64) int64 {
+	var none [packHeader]byte
+	return int64(packedSum(none[:], keys))
+}
+
+func sessionSum(r *session.Record) int64 {
+	return columnSum(kindSession, uint64(r.ID), textKey(r.ClientID), textKey(r.UserName), uint64(r.Version),
+		uint64(r.ExpirySeconds), uint64(boolInt(r.Connected)), uint64(unixMilli(r.ExpiresAt)))
+}
+
+func subscriptionSum(id int64, filter string, options, subID int64) int64 {
+	return columnSum(kindSubscription, uint64(id), textKey(filter), uint64(options), uint64(subID))
+}
+
+func metaSum(key string, value int64) int64 {
+	return columnSum(kindMeta, textKey(key), uint64(value))
 }
 
 // textKey stands for a text among the keys.

@@ -32,13 +32,13 @@ func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]sess
 		var err error
 		if entries, err = db.unpackRowLocked(entries, s, id, from); err != nil {
 			_ = s.Reset() // the first error is the one that tells
-			return nil, fmt.Errorf("the queue of session %d from %d on: %w", id, from, err)
+			return nil, fmt.Errorf("the queue of session %d from %d on: %w", id, from, ifDamage(err))
 		}
 		for i := had; i < len(entries); i++ {
 			bytes += entries[i].Bytes()
 		}
 	}
-	return entries, s.Reset()
+	return entries, ifDamage(s.Reset())
 }
 
 // openReaderLocked opens the second connection when it is first needed.

@@ -123,6 +123,10 @@ func (db *DB) putRuns(id int64, entries []session.Entry, refs map[int64]int64) e
 	var first, last uint64
 	var body, bytes int64
 	var key uint64
+	total, err := db.queueTotal(id)
+	if err != nil {
+		return err
+	}
 	data := startPacked(p.data)
 	flush := func() error {
 		if last == 0 {
@@ -134,7 +138,8 @@ func (db *DB) putRuns(id int64, entries []session.Entry, refs map[int64]int64) e
 			refs[body]++
 		}
 		db.rows.Add(1)
-		err := exec(db.stmts.putRun, id, int64(first), int64(last), bytes, ref,
+		total += bytes
+		err := exec(db.stmts.putRun, id, int64(first), int64(last), bytes, total, ref,
 			finishPacked(data, kindRun, uint64(id), first, last, key))
 		first, last, body, key, bytes, data = 0, 0, 0, 0, 0, startPacked(data)
 		return err
@@ -163,7 +168,19 @@ func (db *DB) putRuns(id int64, entries []session.Entry, refs map[int64]int64) e
 		last = e.Seq
 		bytes += int64(e.Bytes())
 	}
-	err := flush()
+	err = flush()
 	p.data = data
 	return err
+}
+
+// queueTotal is the total of the Session's last run, 0 if it has none.
+func (db *DB) queueTotal(id int64) (total int64, err error) {
+	s := db.stmts.lastTotal
+	if err := s.BindInt64(1, id); err != nil {
+		return 0, err
+	}
+	if s.Step() {
+		total = s.ColumnInt64(0)
+	}
+	return total, s.Reset()
 }

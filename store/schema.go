@@ -73,7 +73,37 @@ CREATE TABLE body_ref (
 	id   INTEGER PRIMARY KEY,
 	refs INTEGER NOT NULL
 ) STRICT;
+`, `
+-- sum is row_sum of the kind of row and its other columns.
+ALTER TABLE meta ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+UPDATE meta SET sum = row_sum(8, key, value);
+ALTER TABLE session ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+UPDATE session SET sum = row_sum(6, id, client_id, user_name, version, expiry, connected, expires_at);
+ALTER TABLE subscription ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+UPDATE subscription SET sum = row_sum(7, session, filter, options, sub_id);
+
+-- total is the sum of bytes over the Session's runs up to this one: what a queue
+-- holds is the difference of two of them.
+ALTER TABLE run ADD COLUMN total INTEGER NOT NULL DEFAULT 0;
+UPDATE run SET total = sums.total
+	FROM (SELECT id, sum(bytes) OVER (PARTITION BY session ORDER BY first) AS total FROM run) AS sums
+	WHERE sums.id = run.id;
+DROP INDEX run_of_session;
+CREATE INDEX run_of_session ON run (session, first, last, bytes, total);
 `}
+
+// rowSum gives migrations the SQL function row_sum(kind, column...).
+func rowSum(ctx sqlite3.Context, args ...sqlite3.Value) {
+	keys := make([]uint64, len(args))
+	for i, a := range args {
+		if a.Type() == sqlite3.INTEGER {
+			keys[i] = uint64(a.Int64())
+		} else {
+			keys[i] = textKey(string(a.RawBlob()))
+		}
+	}
+	ctx.ResultInt64(columnSum(keys...))
+}
 
 // identify returns the schema version of a database that is ours, or empty. Any
 // other, or one newer than this program, is an error.
@@ -90,14 +120,22 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	ours, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name IN ('session', 'subscription', 'run', 'body_ref')")
+	if err != nil {
+		return 0, err
+	}
 	fresh := app == 0 && version == 0 && tables == 0
 	switch {
+	case app != applicationID && ours == 4:
+		return 0, damaged(fmt.Errorf("the tables are PromptMQ's and application_id is %#x", app))
 	case !fresh && app != applicationID:
 		return 0, fmt.Errorf("not a PromptMQ database: application_id is %#x, expected %#x", app, applicationID)
+	case version < 0:
+		return 0, damaged(fmt.Errorf("the schema version is %d", version))
 	case version > int64(len(migrations)):
 		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
 	case !fresh && tables == 0:
-		return 0, errors.New("damaged: the tables are gone")
+		return 0, damaged(errors.New("the tables are gone"))
 	}
 	return version, nil
 }
@@ -106,6 +144,12 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 func migrate(c *sqlite3.Conn) error {
 	version, err := identify(c)
 	if err != nil {
+		return err
+	}
+	if version == int64(len(migrations)) {
+		return nil
+	}
+	if err := c.CreateFunction("row_sum", -1, sqlite3.DETERMINISTIC, rowSum); err != nil {
 		return err
 	}
 	for ; version < int64(len(migrations)); version++ {

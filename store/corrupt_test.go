@@ -1,0 +1,289 @@
+package store
+
+import (
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/x0a1b/promptmq/session"
+)
+
+var mutationsFlag = flag.Int("mutations", 120, "how many damaged stores TestCorruptStart opens")
+
+// dump returns everything that is stored as text, the same for equal stores.
+func dump(db *DB) (string, error) {
+	var lines []string
+	var ids []session.ID
+	err := db.Load(func(l *session.Loaded) error {
+		ids = append(ids, l.Record.ID)
+		slices.SortFunc(l.Subscriptions, func(a, b session.Subscription) int { return strings.Compare(a.Filter, b.Filter) })
+		lines = append(lines, fmt.Sprintf("session %+v %+v %x queue %d-%d %d", l.Record, l.Subscriptions, l.State, l.FirstSeq, l.NextSeq, l.QueuedBytes))
+		if l.Will != nil {
+			lines = append(lines, fmt.Sprintf("will of %d: %d %v %d %v %s", l.Record.ID, l.Will.DelaySeconds, l.Will.HasMessageExpiry,
+				l.Will.MessageExpirySeconds, l.Will.DueAt.UnixMilli(), messageText(l.Will.Message)))
+		}
+		return nil
+	}, func(topic string, version uint64, m *session.Message) error {
+		lines = append(lines, fmt.Sprintf("retained %q %d %s", topic, version, messageText(m)))
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, id := range ids {
+		for from := uint64(1); ; {
+			page, err := db.Page(id, from, 100, 1<<20)
+			if err != nil {
+				return "", err
+			}
+			if len(page) == 0 {
+				break
+			}
+			for _, e := range page {
+				lines = append(lines, fmt.Sprintf("entry %d/%d %d %v %v %q %s", id, e.Seq, e.QoS, e.Retain, e.SubscriptionIDs, e.Share, messageText(e.Message)))
+				from = e.Seq + 1
+			}
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n"), nil
+}
+
+func messageText(m *session.Message) string {
+	return fmt.Sprintf("%q %x %x %d %v %d", m.Topic, sha256.Sum256(m.Payload), m.Forward, m.QoS, m.Retain, m.ExpiresAt.UnixMilli())
+}
+
+// walFixtureBytes keeps the WAL of a fixture below what makes SQLite checkpoint.
+const walFixtureBytes = 5 << 20
+
+// A corruptFixture is a store with sessions, subscriptions, queues, wills and
+// retained messages: one that was closed, or one as a process that died leaves
+// it, with the last changes in the WAL only.
+type corruptFixture struct {
+	dir string
+	// now is what is stored; before are the states since the last checkpoint,
+	// which a WAL without its end may bring back: its end is no different from
+	// a commit that a power cut tore.
+	now    string
+	before map[string]bool
+}
+
+func newCorruptFixture(t *testing.T, r *rand.Rand, died bool) *corruptFixture {
+	t.Helper()
+	o := testOptions(t.TempDir())
+	db := openTest(t, o)
+	m := newModel(r, db.NextID())
+	for range 40 {
+		apply(t, db, m.batch())
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = openTest(t, o)
+	f := &corruptFixture{dir: t.TempDir(), before: map[string]bool{}}
+	note := func() {
+		var err error
+		if f.now, err = dump(db); err != nil {
+			t.Fatal(err)
+		}
+		f.before[f.now] = true
+	}
+	note()
+	for i := 0; died && i < 8 && db.Stats().WALBytes < walFixtureBytes; i++ {
+		apply(t, db, m.batch())
+		note()
+	}
+	for _, word := range []string{"session ", "will ", "retained ", "entry ", "Filter:"} {
+		if !strings.Contains(f.now, word) {
+			t.Fatalf("the fixture holds no %q", word)
+		}
+	}
+	if !died {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, suffix := range f.files() {
+		b, err := os.ReadFile(db.path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(f.dir, fileName+suffix), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// files are the suffixes of the files.
+func (f *corruptFixture) files() []string {
+	if len(f.before) > 1 {
+		return []string{"", "-wal"}
+	}
+	return []string{""}
+}
+
+// A mutation changes the bytes of a file; nil removes the file.
+type mutation struct {
+	what   string
+	victim string // fileName and "-wal"
+	change func([]byte) []byte
+}
+
+func zeros(b []byte) []byte { return make([]byte, len(b)) }
+
+// fixedMutations are those that chance may miss.
+var fixedMutations = []mutation{
+	{"all NUL", fileName, zeros},
+	{"empty", fileName, func([]byte) []byte { return []byte{} }},
+	{"gone", fileName, func([]byte) []byte { return nil }},
+	{"first page NUL", fileName, func(b []byte) []byte { clear(b[:pageSize]); return b }},
+	{"all but the first page NUL", fileName, func(b []byte) []byte { clear(b[pageSize:]); return b }},
+	{"first page only", fileName, func(b []byte) []byte { return b[:pageSize] }},
+	{"negative schema version", fileName, func(b []byte) []byte { b[60] |= 0x80; return b }},
+	{"all NUL", fileName + "-wal", zeros},
+	{"empty", fileName + "-wal", func([]byte) []byte { return []byte{} }},
+	{"gone", fileName + "-wal", func([]byte) []byte { return nil }},
+}
+
+// randomMutation damages from one byte to one page of a file.
+func randomMutation(r *rand.Rand, f *corruptFixture) mutation {
+	victim := fileName
+	if len(f.files()) > 1 && r.IntN(2) == 0 {
+		victim += "-wal"
+	}
+	info, err := os.Stat(filepath.Join(f.dir, victim))
+	if err != nil {
+		panic(err)
+	}
+	size := int(info.Size())
+	at, long := r.IntN(size), 1+r.IntN(pageSize)
+	if r.IntN(2) == 0 {
+		long = 1 + r.IntN(8)
+	}
+	switch r.IntN(5) {
+	case 0:
+		bit := r.IntN(8)
+		return mutation{fmt.Sprintf("bit %d of byte %d", bit, at), victim, func(b []byte) []byte { b[at] ^= 1 << bit; return b }}
+	case 1:
+		return mutation{fmt.Sprintf("%d zeros at %d", long, at), victim, func(b []byte) []byte { clear(b[at:min(len(b), at+long)]); return b }}
+	case 2:
+		return mutation{fmt.Sprintf("cut at %d", at), victim, func(b []byte) []byte { return b[:at] }}
+	case 3:
+		at = size - long%size
+		return mutation{fmt.Sprintf("cut at %d of %d", at, size), victim, func(b []byte) []byte { return b[:at] }}
+	}
+	noise := make([]byte, long)
+	for i := range noise {
+		noise[i] = byte(r.Uint32())
+	}
+	return mutation{fmt.Sprintf("%d bytes of noise at %d", long, at), victim, func(b []byte) []byte { copy(b[at:], noise); return b }}
+}
+
+// apply makes a copy of the fixture with the mutation.
+func (f *corruptFixture) apply(t *testing.T, m mutation) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, suffix := range f.files() {
+		name := fileName + suffix
+		b, err := os.ReadFile(filepath.Join(f.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == m.victim {
+			b = m.change(b)
+		}
+		if b == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestCorruptStart: a damaged store is an error that says so, or loads exactly
+// what was stored: no panic, no wrong payload, nothing missing without a word.
+// Only the end of a damaged WAL may be missing, which is no different from a
+// commit that a power cut tore.
+func TestCorruptStart(t *testing.T) {
+	r := newRand(t)
+	fixtures := []*corruptFixture{newCorruptFixture(t, r, true), newCorruptFixture(t, r, false)}
+	refused, same, earlier := 0, 0, 0
+	for i := range 2*len(fixedMutations) + *mutationsFlag {
+		f := fixtures[i%2]
+		m := randomMutation(r, f)
+		if i/2 < len(fixedMutations) {
+			m = fixedMutations[i/2]
+		}
+		if m.victim == fileName && m.what == "gone" && len(f.files()) == 1 {
+			continue // a new store, as it should be
+		}
+		o := testOptions(f.apply(t, m))
+		o.MmapSize = int64(i/2%2) * (256 << 20)
+		got, err := dumpDamaged(o)
+		wal := m.victim != fileName
+		switch {
+		case err == nil && got == f.now:
+			same++
+		case err == nil && wal && f.before[got]:
+			earlier++
+		case err == nil:
+			t.Fatalf("mutation %d of %s (%s), mmap %d: loaded something else without an error:\n%s", i, m.victim, m.what, o.MmapSize, difference(f.now, got))
+		case errors.Is(err, errPanic):
+			t.Fatalf("mutation %d of %s (%s), mmap %d: %v", i, m.victim, m.what, o.MmapSize, err)
+		case !errors.Is(err, ErrDamaged) && !strings.Contains(err.Error(), "use a newer promptmq"):
+			t.Errorf("mutation %d of %s (%s): the error does not say that it is damage: %v", i, m.victim, m.what, err)
+		default:
+			refused++
+		}
+	}
+	t.Logf("%d refused, %d loaded whole, %d without the end of the WAL", refused, same, earlier)
+	if refused == 0 || same == 0 || earlier == 0 {
+		t.Error("one of the outcomes never took place")
+	}
+}
+
+var errPanic = errors.New("panic")
+
+// dumpDamaged opens and reads a damaged store, whole.
+func dumpDamaged(o Options) (text string, err error) {
+	debug.SetPanicOnFault(true) // of this goroutine: a fault in a mapped file
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
+		}
+	}()
+	db, err := Open(o)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = db.Close() }()
+	return dump(db)
+}
+
+// difference lists the lines that only one of two dumps has.
+func difference(want, got string) string {
+	var out strings.Builder
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for _, line := range a {
+		if !slices.Contains(b, line) {
+			fmt.Fprintf(&out, "missing: %.200s\n", line)
+		}
+	}
+	for _, line := range b {
+		if !slices.Contains(a, line) {
+			fmt.Fprintf(&out, "new: %.200s\n", line)
+		}
+	}
+	return out.String()
+}

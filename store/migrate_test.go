@@ -1,0 +1,66 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/x0a1b/promptmq/session"
+)
+
+// A store of version 1 has no checksums of session and subscription rows, and
+// no totals: all of it is there after the migration, and checked from then on.
+func TestMigratesVersion1(t *testing.T) {
+	dir := t.TempDir()
+	run := func(id int64, seq uint64) string {
+		e := session.Entry{Seq: seq, QoS: 1, Message: &session.Message{Topic: "a/b", QoS: 1, Payload: []byte("m")}}
+		data := finishPacked(appendEntry(startPacked(nil), &e, 0, -1), kindRun, uint64(id), seq, seq, 0)
+		return fmt.Sprintf("INSERT INTO run (session, first, last, bytes, data) VALUES (%d, %d, %d, %d, x'%x');", id, seq, seq, e.Bytes(), data)
+	}
+	makeDB(t, dir, fmt.Sprintf("PRAGMA page_size = %d; %s; PRAGMA application_id = %d; PRAGMA user_version = 1;", pageSize, migrations[0], applicationID)+`
+		INSERT INTO meta VALUES ('next_session', 77);
+		INSERT INTO session VALUES (3, CAST('client' AS BLOB), CAST('user' AS BLOB), 5, 60, 1, 0), (4, x'ff00', x'', 4, 4294967295, 0, 1234);
+		INSERT INTO subscription VALUES (3, CAST('a/+' AS BLOB), 26, 9), (3, CAST('$share/g/b' AS BLOB), 1, 0);`+run(3, 1)+run(4, 1)+run(3, 2)+run(3, 3))
+	db := openTest(t, testOptions(dir))
+	if db.NextID() != 77 {
+		t.Errorf("NextID %d", db.NextID())
+	}
+	text, err := dump(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := (&session.Message{Topic: "a/b", Payload: []byte("m")}).Bytes()
+	for _, want := range []string{
+		"session {ID:3 ClientID:client UserName:user Version:5 ExpirySeconds:60 Connected:true",
+		"session {ID:4 ClientID:\xff\x00 UserName: Version:3.1.1",
+		"{Filter:$share/g/b QoS:1", "{Filter:a/+ QoS:2 NoLocal:false RetainAsPublished:true RetainHandling:1 ID:9}",
+		"queue 1-4 ", "queue 1-2 ", "entry 3/3", "entry 4/1",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	err = db.Load(func(l *session.Loaded) error {
+		if n := map[session.ID]int{3: 3, 4: 1}[l.Record.ID]; int(l.QueuedBytes) < n*one {
+			t.Errorf("session %d: %d bytes queued", l.Record.ID, l.QueuedBytes)
+		}
+		return nil
+	}, func(string, uint64, *session.Message) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []string{
+		"UPDATE session SET expiry = 61 WHERE id = 3", "UPDATE subscription SET options = 25 WHERE sub_id = 9",
+		"UPDATE session SET client_id = x'01' WHERE id = 4",
+	} {
+		if err := db.w.Exec("SAVEPOINT s; " + change); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dump(db); err == nil {
+			t.Errorf("%s: not noticed", change)
+		}
+		if err := db.w.Exec("ROLLBACK TO s; RELEASE s"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
