@@ -20,6 +20,9 @@ import (
 // fileName is the database in the data directory.
 const fileName = "promptmq.db"
 
+// lockName is the file whose lock keeps a second process out.
+const lockName = "promptmq.lock"
+
 // pageSize is that of new databases, in bytes: docs/decisions.md has the
 // figures that chose it.
 const pageSize = 8192
@@ -185,11 +188,14 @@ func (db *DB) prepareFiles() error {
 	if err := os.MkdirAll(db.o.DataDir, 0o700); err != nil {
 		return err
 	}
-	lock, err := lockFile(filepath.Join(db.o.DataDir, "promptmq.lock"))
+	lock, err := lockFile(filepath.Join(db.o.DataDir, lockName))
 	if err != nil {
 		return err
 	}
 	db.lock = lock
+	if err := finishSalvage(db.path); err != nil {
+		return err
+	}
 	info, err := os.Stat(db.path)
 	switch {
 	case err == nil && info.Size() == 0:

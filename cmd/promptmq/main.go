@@ -67,7 +67,7 @@ func (c *printCommand) Run() error {
 
 func main() {
 	cli := commandLine{
-		Server: serverCommand{settings{Flags: config.NewFlags()}},
+		Server: serverCommand{settings: settings{Flags: config.NewFlags()}},
 		Config: configCommand{Print: printCommand{settings{Flags: config.NewFlags()}}},
 	}
 	parser := kong.Must(&cli,

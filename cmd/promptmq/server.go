@@ -29,6 +29,7 @@ var errLogged = errors.New("logged")
 
 type serverCommand struct {
 	settings
+	Salvage bool `help:"If the database is damaged, set it aside, and start with what can be read of it."`
 }
 
 // Run implements the command.
@@ -41,7 +42,7 @@ func (c *serverCommand) Run() error {
 	// After the first signal the next one ends the process at once.
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore)
-	if err := serve(ctx, cfg, log); err != nil {
+	if err := serve(ctx, cfg, log, c.Salvage); err != nil {
 		log.Log(ctx, config.LevelFatal, "stopped by a failure", "error", err)
 		return errLogged
 	}
@@ -51,7 +52,7 @@ func (c *serverCommand) Run() error {
 
 // serve runs a broker until ctx ends or the broker fails. The metrics listener
 // opens first and closes last: a prober sees a start and a stop as not ready.
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error) {
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, salvage bool) (err error) {
 	log.Info("starting", "version", version(), "pid", os.Getpid())
 	counters := metrics.NewBroker()
 	counters.BuildInfo(version())
@@ -65,9 +66,14 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 		logListening(log, "metrics", server.Addr())
 	}
 
+	if salvage {
+		if err := salvageStore(log, cfg.Store); err != nil {
+			return fmt.Errorf("salvage the store in %s: %w", cfg.Store.DataDir, err)
+		}
+	}
 	db, err := store.Open(cfg.Store)
 	if err != nil {
-		return fmt.Errorf("open the store in %s: %w", cfg.Store.DataDir, err)
+		return hintSalvage(fmt.Errorf("open the store in %s: %w", cfg.Store.DataDir, err))
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := logStore(log, cfg.Store.DataDir, db); err != nil {
@@ -84,7 +90,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger) (err error
 		return err
 	}
 	if err := b.Start(); err != nil {
-		return err
+		return hintSalvage(err)
 	}
 	ready.broker.Store(b)
 	logAccess(log, &cfg.Broker)
