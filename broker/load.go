@@ -86,7 +86,9 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 	if l.Record.Connected { // the process died: the connection ended with it
 		r := s.Record(false, now)
 		cl.expiresAt = r.ExpiresAt
-		cl.writesLocked().Record = r
+		w := cl.writesLocked()
+		w.Record = r
+		w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor() // the doubt outlives another crash
 		if s.Will != nil {
 			due := *s.Will
 			due.DueAt = now.Add(time.Duration(due.DelaySeconds) * time.Second)

@@ -24,6 +24,9 @@ type simClient struct {
 	known     bool // CONNACK said that the Session is there
 	leftAt    time.Time
 	mustClean bool // Clean Start was sent and not answered
+	// unsure: the Session may have ended when the last CONNECT was sent, which
+	// was not answered; a Session that is present may be the one it made.
+	unsure bool
 	inflight  []*simMessage
 	received  map[uint16]bool // QoS 2 identifiers for which no PUBREL came
 	subs      []*simSub
@@ -91,7 +94,8 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 	w := c.w
 	latency := []time.Duration{100 * time.Microsecond, 2 * time.Millisecond, 30 * time.Millisecond}[w.r.IntN(3)]
 	client, server := newSimConn(w.r.Uint64(), latency)
-	l := &simLink{c: c, conn: client, clean: clean || !c.durable || c.mustClean, will: will}
+	l := &simLink{c: c, conn: client, clean: clean || !c.durable || c.mustClean || c.unsure, will: will}
+	c.unsure = !l.clean && c.known && c.version == codec.Version5 && time.Since(c.leftAt) >= time.Duration(c.expiry)*time.Second
 	l.r.Reset(0)
 	if c.link != nil {
 		c.link.endedLocked(!c.link.closing)

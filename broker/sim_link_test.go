@@ -166,7 +166,7 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 		c.forgetLocked()
 	}
 	c.w.trace("%s (version %d, durable %v, QoS %d) is connected, present %v", c.id, c.version, c.durable, c.qos, ack.SessionPresent)
-	c.known, c.mustClean = c.durable, false
+	c.known, c.mustClean, c.unsure = c.durable, false, false
 	if l.will != nil {
 		l.will.armed = true
 	}

@@ -29,6 +29,8 @@ type deliverState struct {
 	// doubtful is how many of the next paged entries may have been sent
 	// before a crash, so that they must carry DUP.
 	doubtful int
+	// doubted says that entries in memory may be doubtful too.
+	doubted bool
 
 	// The connection attached now.
 	attached       bool
@@ -71,10 +73,35 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 	}
 	s.queueLen = len(s.released) + int(s.onDisk())
 	s.queueBytes = int64(l.QueuedBytes)
+	s.doubtful = int(st.Doubtful)
 	if l.Record.Connected { // the broker died: what was on the wire is not known
-		s.doubtful = s.limits.Inflight
+		s.doubtful = max(s.doubtful, s.limits.Inflight)
 	}
+	s.doubted = s.doubtful > 0
 	s.advanceFloor()
+}
+
+// stillDoubtful counts the entries, from the first that is not done, among
+// which some may have been sent before a crash and are not known to: another
+// crash must not make them certain.
+func (s *Session) stillDoubtful() uint64 {
+	if !s.doubted {
+		return 0
+	}
+	undone, last := 0, 0
+	for i := range s.queue {
+		if s.queue[i].Message == nil {
+			continue
+		}
+		if undone++; s.queue[i].sentBefore && s.queue[i].Seq >= s.sent {
+			last = undone
+		}
+	}
+	if s.doubtful > 0 {
+		last = undone + s.doubtful
+	}
+	s.doubted = last > 0
+	return uint64(min(last, packetIDs))
 }
 
 // onDisk counts the entries not done that are on disk only, as far as known.

@@ -103,7 +103,7 @@ func (s *Session) SetSubscription(sub *Subscription) (replaced bool) {
 // AppendState appends the encoded State to dst.
 func (s *Session) AppendState(dst []byte) []byte {
 	st := State{
-		Floor: s.floor, Sent: max(s.sent, s.floor), Next: s.next,
+		Floor: s.floor, Sent: max(s.sent, s.floor), Next: s.next, Doubtful: s.stillDoubtful(),
 		Done: s.done, Released: s.released, Received: s.received,
 	}
 	return st.Append(dst)

@@ -15,6 +15,9 @@ type State struct {
 	Sent uint64
 	// Next is the Seq of the next new entry, as far as it was known.
 	Next uint64
+	// Doubtful is how many of the first entries that are not done may have
+	// been sent before a crash although Sent does not say so.
+	Doubtful uint64
 	// Done are the entries above Floor that are done.
 	Done ranges
 	// Released are the entries whose PUBREC was received and PUBCOMP was
@@ -27,11 +30,20 @@ type State struct {
 
 var errState = errors.New("session: stored state is damaged")
 
-const stateFormat = 1
+// The formats of an encoded State: without and with Doubtful, which is not 0.
+const (
+	stateFormat         = 1
+	stateFormatDoubtful = 2
+)
 
 // Append appends the encoding of s to dst.
 func (s *State) Append(dst []byte) []byte {
-	dst = append(dst, stateFormat)
+	if s.Doubtful == 0 {
+		dst = append(dst, stateFormat)
+	} else {
+		dst = append(dst, stateFormatDoubtful)
+		dst = binary.AppendUvarint(dst, s.Doubtful)
+	}
 	dst = binary.AppendUvarint(dst, s.Floor)
 	dst = binary.AppendUvarint(dst, s.Sent)
 	dst = binary.AppendUvarint(dst, s.Next)
@@ -61,10 +73,16 @@ func (s *State) Decode(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if b[0] != stateFormat {
+	r := stateReader{b: b[1:]}
+	switch b[0] {
+	case stateFormat:
+	case stateFormatDoubtful:
+		if s.Doubtful = r.uvarint(); s.Doubtful == 0 || s.Doubtful > packetIDs {
+			return errState
+		}
+	default:
 		return errState
 	}
-	r := stateReader{b: b[1:]}
 	s.Floor, s.Sent, s.Next = r.uvarint(), r.uvarint(), r.uvarint()
 	s.Done = r.ranges(s.Floor)
 	s.Released = r.seqs(s.Floor)
