@@ -3,6 +3,7 @@ package session
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -40,5 +41,42 @@ func TestOrphans(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("QoS %d, connected %v: %v, expected %v", c.qos, c.connected, got, c.want)
 		}
+	}
+}
+
+// What may have been sent before a crash stays doubtful over a second crash
+// before the Client came back, also while it is in memory and not sent again.
+func TestDoubtOutlivesAnotherCrash(t *testing.T) {
+	limits := Limits{WindowMessages: 10, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 2}
+	var entries []Entry
+	for seq := uint64(1); seq <= 5; seq++ {
+		entries = append(entries, Entry{Seq: seq, QoS: 1, Message: &Message{Topic: "t"}})
+	}
+	loaded := Loaded{Record: Record{ID: 1, Connected: true}, FirstSeq: 1, NextSeq: 6}
+	for crash := range 3 {
+		s, err := Restore(&loaded, limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fx Effects
+		if crash == 1 { // a connection with room for one
+			s.Attach(1, 0, time.Time{}, &fx)
+			s.Paged(entries, 6, time.Time{}, &fx)
+			s.Detach()
+		}
+		if crash == 2 {
+			s.Attach(5, 0, time.Time{}, &fx)
+			fx.Reset()
+			s.Paged(entries, 6, time.Time{}, &fx)
+			for i, send := range fx.Sends {
+				if dup := i < 2; send.Dup != dup {
+					t.Errorf("message %d has DUP %v", i+1, send.Dup)
+				}
+			}
+			if len(fx.Sends) != 2 {
+				t.Errorf("%d messages are sent", len(fx.Sends))
+			}
+		}
+		loaded.Record.Connected, loaded.State = false, s.AppendState(nil)
 	}
 }
