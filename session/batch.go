@@ -1,10 +1,15 @@
 package session
 
 import (
+	"errors"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
+
+// ErrNoSpace is the error of a store that took nothing of a Batch because there
+// is no space: the same Batch can be stored when there is some again.
+var ErrNoSpace = errors.New("session: no space to store")
 
 // An ID is the incarnation number of a Session. A store never gives one out
 // twice, so a late write for an ended Session can never touch its successor.

@@ -97,7 +97,8 @@ func bind(s *sqlite3.Stmt, args []any) error {
 
 // Apply writes b in one transaction. When it returns nil, b is on disk as far
 // as the synchronous setting promises. After an error nothing of b is written
-// and b may be applied again. It keeps nothing of b.
+// and b may be applied again; the error is session.ErrNoSpace if the disk is
+// full. It keeps nothing of b.
 func (db *DB) Apply(b *session.Batch) error {
 	if len(b.Sessions) == 0 && len(b.Retained) == 0 {
 		return nil
@@ -109,6 +110,23 @@ func (db *DB) Apply(b *session.Batch) error {
 		db.readMu.Lock()
 		defer db.readMu.Unlock()
 	}
+	err := db.applyOnce(b)
+	if isFull(err) && db.limit.pages > 0 {
+		err = db.applyBeyond(b)
+	}
+	if isFull(err) {
+		return noSpace{err}
+	}
+	if err != nil {
+		return err
+	}
+	db.commits.Add(1)
+	_ = db.measureRoom() // b is written; the last figure stands until the next commit
+	return nil
+}
+
+// applyOnce is one try of Apply.
+func (db *DB) applyOnce(b *session.Batch) error {
 	err := db.stmts.begin.Exec()
 	reserved := db.reserved
 	if err == nil {
@@ -120,10 +138,8 @@ func (db *DB) Apply(b *session.Batch) error {
 	if err != nil {
 		rollback(db.w)
 		db.reserved = reserved
-		return err
 	}
-	db.commits.Add(1)
-	return nil
+	return err
 }
 
 func (db *DB) applyAll(b *session.Batch) error {

@@ -50,6 +50,9 @@ type Options struct {
 	Synchronous string // OFF, NORMAL, FULL or EXTRA
 	JournalMode string // WAL, DELETE, TRUNCATE, PERSIST or MEMORY
 	ForeignKeys bool
+	// MaxSize is how large the database file may grow, in bytes, apart from its
+	// WAL; 0: as large as the disk allows.
+	MaxSize int64
 	// VFS is the name of a registered go-sqlite3 VFS over the operating
 	// system's files, which tests inject faults by; empty: none.
 	VFS string
@@ -81,6 +84,7 @@ type DB struct {
 	stmts    statements
 	packer   packer
 	reserved int64 // Session IDs below it are noted as used
+	limit    sizeLimit
 
 	// Static after Open.
 	nextID session.ID
@@ -93,6 +97,7 @@ type DB struct {
 	body   *sqlite3.Stmt
 
 	commits, rows atomic.Uint64
+	room          atomic.Int64
 	closed        atomic.Bool
 }
 
@@ -134,6 +139,9 @@ func (db *DB) open() error {
 		return err
 	}
 	if err := db.reserveIDs(); err != nil {
+		return err
+	}
+	if err := db.limitSize(); err != nil {
 		return err
 	}
 	return db.secureFiles()
@@ -454,6 +462,3 @@ func (db *DB) release() error {
 }
 
 var errClosed = errors.New("the store is closed")
-
-// IsFull reports whether an error of Apply means that there is no space.
-func IsFull(err error) bool { return errors.Is(err, sqlite3.FULL) }

@@ -127,8 +127,8 @@ func TestApplyAgainAfterFault(t *testing.T) {
 					if try > 10 {
 						t.Fatalf("batch %d: %v", i, err)
 					}
-					if i%3 == 0 && !IsFull(err) {
-						t.Fatalf("IsFull(%v) is false", err)
+					if i%3 == 0 && !errors.Is(err, session.ErrNoSpace) {
+						t.Fatalf("%v is not ErrNoSpace", err)
 					}
 				}
 				v.fail(fault, -1, -1, 0)
@@ -157,7 +157,7 @@ func TestFailedApplyWritesNothing(t *testing.T) {
 	db := openTest(t, o)
 	apply(t, db, oneSession(1, "m"))
 	v.fail(sqlite3.FULL, 0, -1, 1<<30)
-	if err := db.Apply(oneMessage(1, 2, "n")); !IsFull(err) {
+	if err := db.Apply(oneMessage(1, 2, "n")); !errors.Is(err, session.ErrNoSpace) {
 		t.Fatalf("Apply on a full disk: %v", err)
 	}
 	if page, err := db.Page(1, 1, 10, 1<<20); err != nil || len(page) != 1 {
