@@ -105,6 +105,12 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.Len()) }))
 	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retainedBytes }))
 	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
+	b.m.Gauge("promptmq_store_full", func() float64 {
+		if b.commits.full() {
+			return 1
+		}
+		return 0
+	})
 }
 
 // queuedMessages is the number of messages in all queues.
@@ -164,6 +170,7 @@ func (b *Broker) Failed() <-chan error { return b.commits.failed }
 // connections, commits what is left, and stops. It gives up when ctx is done.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
+	b.commits.end()
 	b.closeListeners()
 	b.expirer.shutdown()
 	b.mu.Lock()

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -12,12 +13,15 @@ import (
 
 // Store keeps what acknowledgements promise. Apply makes a batch durable before
 // it returns, all of it or nothing; after an error the same batch may be
-// applied again. Apply is called by one goroutine, Page by any.
+// applied again, and that is sure to succeed some time if the error is
+// session.ErrNoSpace. Room is about how many bytes more may be stored; math.MaxInt64:
+// there is no limit. Apply is called by one goroutine, Page and Room by any.
 type Store interface {
 	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
 	NextID() session.ID
 	Apply(*session.Batch) error
 	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)
+	Room() int64
 }
 
 const (
@@ -42,9 +46,12 @@ type committer struct {
 
 	committed atomic.Uint64 // number of the last committed group
 	wake      chan struct{}
+	ending    chan struct{} // closed when shutdown begins: a full disk is no longer waited for
+	endOnce   sync.Once
 	stop      chan struct{}
 	stopped   chan struct{}
 	failed    chan error
+	space     space
 
 	mu      sync.Mutex
 	running *group // sealed, its commit not finished; guarded by mu
@@ -52,7 +59,8 @@ type committer struct {
 
 // A group is what one transaction will write, and who waits for it.
 type group struct {
-	number uint64
+	number   uint64
+	reserved atomic.Int64 // see space
 
 	mu      sync.Mutex
 	batch   *session.Batch
@@ -64,10 +72,12 @@ type group struct {
 func newCommitter(s Store, log *slog.Logger, m *metrics.Broker) *committer {
 	c := &committer{
 		store: s, log: log, m: m,
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 		failed: make(chan error, 1),
 	}
 	c.open = &group{number: 1, batch: session.NewBatch()}
+	c.space.reported = s.Room()
+	c.space.room.Store(c.space.reported)
 	return c
 }
 
@@ -176,6 +186,7 @@ func (c *committer) run() {
 			c.failed <- err
 			return
 		}
+		c.settle(g)
 		c.release(g)
 	}
 }
@@ -221,6 +232,10 @@ func (c *committer) commit(g *group) error {
 			break
 		}
 		c.m.CommitFailures.Inc()
+		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(err) {
+			try--
+			continue
+		}
 		c.log.Error("commit failed", "try", try, "of", commitTries, "error", err)
 		if try == commitTries {
 			return err
@@ -256,8 +271,12 @@ func (c *committer) release(g *group) {
 	}
 }
 
+// end makes the committer give up soon if the disk is full.
+func (c *committer) end() { c.endOnce.Do(func() { close(c.ending) }) }
+
 // shutdown commits what is left and ends run.
 func (c *committer) shutdown() error {
+	c.end()
 	err := c.flush()
 	close(c.stop)
 	<-c.stopped

@@ -226,11 +226,14 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
 		return aftermath{}, refuse(codec.QuotaExceeded, "too many sessions")
 	}
+	expiry := sessionExpiry(p)
+	if expiry > 0 && !b.commits.admit(sessionCost(p), codec.TypeConnect) {
+		return aftermath{}, refuse(codec.QuotaExceeded, "the store has no room for a session")
+	}
 	if cl.sess != nil {
 		ended.will = cl.sess.Will // its Session ends before the Will Delay Interval
 		ended.ended, ended.group = cl.endLocked()
 	}
-	expiry := sessionExpiry(p)
 	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), expiry > 0, b.limits)
 	b.sessions.Add(1)
 	return ended, nil

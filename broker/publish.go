@@ -23,6 +23,7 @@ type publication struct {
 	now       time.Time
 	expiresAt time.Time
 	m         *session.Message
+	cost      int64 // about what is stored for it beside the message
 }
 
 // message returns the Message, made from the packet at the first call.
@@ -149,7 +150,9 @@ func (c *conn) publishStored(pub *publication) error {
 		if again || err != nil {
 			return err
 		}
-		durable = state
+		if durable = state; durable {
+			pub.cost = rowCost
+		}
 	}
 	stored, reason := b.publishLocked(pub, &c.route, &c.touched)
 	if reason != codec.Success {
@@ -219,7 +222,7 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 		}
 	} else {
 		b.find(pub, s)
-		if s.anyFull(p.QoS) {
+		if s.anyFull(p.QoS) || !b.admitMessage(pub, storeCost(pub, s)) {
 			return false, codec.QuotaExceeded
 		}
 	}
@@ -255,11 +258,22 @@ func (b *Broker) findAndRetain(pub *publication, s *routing) bool {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
-	if !b.mayRetainLocked(pub.p) || s.anyFull(pub.p.QoS) {
+	if !b.mayRetainLocked(pub.p) || s.anyFull(pub.p.QoS) || !b.admitMessage(pub, storeCost(pub, s)+b.retainCostLocked(pub.p)) {
 		return false
 	}
 	b.retainLocked(pub.message())
 	return true
+}
+
+// admitMessage reports whether there is room in the store for a message that takes
+// about cost. A Will Message was accepted with its CONNECT. The caller holds the
+// gate and has changed nothing.
+func (b *Broker) admitMessage(pub *publication, cost int64) bool {
+	if pub.from == nil {
+		b.commits.reserve(cost)
+		return true
+	}
+	return b.commits.admit(cost+pub.cost, codec.TypePublish)
 }
 
 // anyFull reports whether a queue that the message must enter is at its limits.

@@ -39,7 +39,7 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	}
 	unlockRouter()
 	group := uint64(0)
-	if cl.sess.Durable() {
+	if cl.sess.Durable() && slices.ContainsFunc(reasons, func(r codec.ReasonCode) bool { return r < 0x80 }) {
 		group = cl.lastGroup
 	}
 	c.queueSuback(group, p.PacketID, reasons)
@@ -106,12 +106,16 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 }
 
 // subscribeLocked makes one subscription and collects the retained messages it
-// is owed. It reports false if the Session has too many. [MQTT-3.8.4-3]
+// is owed. It reports false, and has changed nothing, if the Session has too
+// many or the store has no room. [MQTT-3.8.4-3]
 // The caller holds router.mu for writing, client.mu and the gate.
 func (c *conn) subscribeLocked(sub *session.Subscription) bool {
 	b, cl := c.b, c.client
 	_, known := cl.sess.Subscriptions[sub.Filter]
 	if !known && len(cl.sess.Subscriptions) >= b.o.MaxSubscriptions {
+		return false
+	}
+	if !known && cl.sess.Durable() && !b.commits.admit(subscriptionCost(sub), codec.TypeSubscribe) {
 		return false
 	}
 	cl.sess.SetSubscription(sub)

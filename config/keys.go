@@ -92,6 +92,8 @@ var keys = []key{
 
 	{"storage.data-dir", "Directory of the database; created when missing.",
 		directory{}, func(c *Config) any { return &c.Store.DataDir }},
+	{"storage.max-size", "Largest size of the database file in bytes, its write-ahead log not counted. At this size what would be stored is refused, and what removes goes on. 0: off, the disk is the limit.",
+		orOff{integer{1 << 20, 1 << 50}}, func(c *Config) any { return &c.Store.MaxSize }},
 	{"storage.sqlite.cache-size", "PRAGMA cache_size: a positive number counts pages, a negative one KiB.",
 		integer{-1 << 26, 1 << 26}, func(c *Config) any { return &c.Store.CacheSize }},
 	{"storage.sqlite.temp-store", "PRAGMA temp_store.",

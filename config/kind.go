@@ -88,6 +88,21 @@ func (i integer) format(field any) string {
 func (i integer) allowed() string { return fmt.Sprintf("an integer from %d to %d", i.min, i.max) }
 func (i integer) scalar() scalar  { return integerScalar }
 
+// orOff is an integer, or 0 for off where the key's text says so.
+type orOff struct{ integer }
+
+func (o orOff) parse(field any, text string) error {
+	if text == "0" {
+		return integer{0, 0}.parse(field, text)
+	}
+	if err := o.integer.parse(field, text); err != nil {
+		return refuse(o, text)
+	}
+	return nil
+}
+
+func (o orOff) allowed() string { return "0, or " + o.integer.allowed() }
+
 // milliseconds is an integer that fills a time.Duration.
 type milliseconds struct{ integer }
 

@@ -34,6 +34,8 @@ var help = map[string]string{
 	"promptmq_store_commit_seconds":          "Seconds that one commit took.",
 	"promptmq_store_commits_total":           "Transactions committed.",
 	"promptmq_store_elided_total":            "Queue entries acknowledged before their commit, which were never written.",
+	"promptmq_store_full":                    "1 while what would be stored is refused, because of storage.max-size or a full disk.",
+	"promptmq_store_refused_total":           "Packets refused because the store had no room, by packet.",
 	"promptmq_subscriptions":                 "Subscriptions of all sessions.",
 	"promptmq_system_goroutines":             "Goroutines of the process.",
 	"promptmq_system_memory_usage":           "Resident memory of the process in bytes.",

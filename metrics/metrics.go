@@ -125,6 +125,12 @@ func (b *Broker) RefusedMessages(reason string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_messages_refused_total", "reason", reason))
 }
 
+// StoreRefused counts packets refused because the store had no room. It looks
+// the counter up.
+func (b *Broker) StoreRefused(packet string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_store_refused_total", "packet", packet))
+}
+
 // ProtocolErrors counts connections closed because of what the Client sent. It
 // looks the counter up.
 func (b *Broker) ProtocolErrors(reason string) *Counter {

@@ -81,11 +81,12 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.Refused("r").Inc()
 	b.RefusedMessages("r").Inc()
 	b.ProtocolErrors("r").Inc()
+	b.StoreRefused("PUBLISH").Inc()
 	b.BuildInfo("v")
 	used := make(map[string]bool)
 	for _, name := range []string{
 		"promptmq_sessions", "promptmq_sessions_connected", "promptmq_subscriptions", "promptmq_retained_messages",
-		"promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_storage_size_bytes",
+		"promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_storage_size_bytes", "promptmq_store_full",
 	} {
 		b.Gauge(name, func() float64 { return 1 })
 	}

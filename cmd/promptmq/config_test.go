@@ -23,7 +23,7 @@ var settable = map[string]string{
 	"mqtt.max-sessions": "13", "mqtt.max-queued-messages": "14", "mqtt.max-queued-bytes": "1125899906842624",
 	"mqtt.max-retained-messages": "16", "mqtt.max-retained-bytes": "17000",
 	"auth.allow-anonymous": "true",
-	"storage.data-dir":     `"/var/lib/prompt mq"`, "storage.sqlite.cache-size": "-2000", "storage.sqlite.temp-store": `"FILE"`,
+	"storage.data-dir":     `"/var/lib/prompt mq"`, "storage.max-size": "2000000", "storage.sqlite.cache-size": "-2000", "storage.sqlite.temp-store": `"FILE"`,
 	"storage.sqlite.mmap-size": "0", "storage.sqlite.busy-timeout": "250", "storage.sqlite.synchronous": `"EXTRA"`,
 	"storage.sqlite.journal-mode": `"DELETE"`, "storage.sqlite.foreign-keys": "false",
 	"metrics.enabled": "false", "metrics.bind": `"127.0.0.1:2"`, "metrics.path": `"/prom"`,
