@@ -117,6 +117,10 @@ func Open(o Options) (*DB, error) {
 		return nil, fmt.Errorf("%s: %w", o.DataDir, err)
 	}
 	o.DataDir = dir
+	if o.VFS == "" {
+		registerVFS()
+		o.VFS = spaceVFS
+	}
 	db := &DB{o: o, path: filepath.Join(dir, fileName)}
 	if err := db.open(); err != nil {
 		_ = db.release() // the first error is the one that tells
@@ -275,10 +279,7 @@ func (db *DB) secureFiles() error {
 // uri names the database. Files that SQLite makes beside it get its mode.
 func (db *DB) uri() string {
 	uri := fileURI(db.path) + "?modeof=" + escape.Replace(filepath.ToSlash(db.path))
-	if db.o.VFS != "" {
-		uri += "&vfs=" + escape.Replace(db.o.VFS)
-	}
-	return uri
+	return uri + "&vfs=" + escape.Replace(db.o.VFS)
 }
 
 var escape = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23", "&", "%26", "=", "%3d", "+", "%2b")

@@ -96,7 +96,7 @@ func (db *DB) applyBeyond(b *session.Batch) error {
 // isFull reports whether an error means that there is no space, in the file or
 // on the disk.
 func isFull(err error) bool {
-	return errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.IOERR_SHMSIZE)
+	return errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.IOERR_SHMSIZE) || isNoSpace(err)
 }
 
 // A noSpace is an error that is session.ErrNoSpace too.
