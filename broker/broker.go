@@ -83,7 +83,7 @@ func New(o Options, s Store) (*Broker, error) {
 		limits: session.Limits{
 			WindowMessages: max(windowMessages, 2*int(o.MaxInflight)), WindowBytes: windowBytes,
 			QueueMessages: o.MaxQueuedMessages, QueueBytes: o.MaxQueuedBytes,
-			Inflight: int(o.MaxInflight),
+			Policy: session.QueuePolicy(o.QueuePolicy), Inflight: int(o.MaxInflight),
 		},
 	}
 	b.expirer = newExpirer(b)

@@ -121,6 +121,8 @@ func (cl *Client) applyLocked(now time.Time, l *flushList) {
 	}
 	cl.b.m.Dropped[metrics.DropExpired].Add(fx.Expired)
 	cl.b.m.Dropped[metrics.DropTooLarge].Add(fx.TooLarge)
+	cl.b.m.Dropped[metrics.DropQueueNewest].Add(fx.DroppedNewest)
+	cl.b.m.Dropped[metrics.DropQueueOldest].Add(fx.DroppedOldest)
 	cl.full.Store(cl.sess.Full())
 	if fx.Page {
 		go cl.page(cl.sess, cl.conn, cl.lastGroup)
@@ -171,8 +173,9 @@ func appendPublish(dst []byte, p *codec.Publish, v codec.Version) []byte {
 	return dst
 }
 
-// page reads the next stored entries and hands them to the Session. It runs in
-// its own goroutine and holds no lock while it reads.
+// page reads the next stored entries and hands them to the Session, which wants
+// them for the Client, or without a connection (c is nil) to make room. It runs
+// in its own goroutine and holds no lock while it reads.
 func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	defer cl.b.recoverPanic("paging a queue")
 	if cl.b.commits.wait(group) != nil {
@@ -189,17 +192,20 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	entries, err := cl.b.store.Page(sess.ID, from, windowMessages, windowBytes)
 	if err != nil {
 		cl.b.log.Error("reading a queue failed", "client", cl.id, "error", err)
-		c.out.abort() // the Session is kept; the Client may come back
+		if c != nil {
+			c.out.abort() // the Session is kept; the Client may come back
+		}
 		return
 	}
 	var l flushList
 	cl.b.commits.gate.RLock()
 	cl.mu.Lock()
-	if cl.sess == sess && cl.conn == c && sess.Attached() {
+	if cl.sess == sess && cl.conn == c {
 		now := time.Now()
 		cl.fx.Reset()
 		sess.Paged(entries, upTo, now, &cl.fx)
 		cl.applyLocked(now, &l)
+		cl.startFeedLocked() // no acknowledgement follows if all of them were dropped
 	}
 	cl.mu.Unlock()
 	cl.b.commits.gate.RUnlock()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
 )
 
 // Options are the settings of a Broker. DefaultOptions has a value for each;
@@ -52,10 +53,12 @@ type Options struct {
 	// MaxSessions is the most Sessions, connected or not.
 	MaxSessions int
 	// MaxQueuedMessages and MaxQueuedBytes bound the queue of one Session.
-	// While a matching Session's queue is full, a PUBLISH with QoS 1 or 2 is
-	// refused with 0x97 (Quota exceeded).
 	MaxQueuedMessages int
 	MaxQueuedBytes    int64
+	// QueuePolicy says what becomes of a PUBLISH with QoS 1 or 2 while the queue
+	// of a matching Session is full: a session.QueuePolicy. With Reject it is
+	// refused with 0x97 (Quota exceeded).
+	QueuePolicy string
 	// MaxRetainedMessages and MaxRetainedBytes bound the retained messages.
 	MaxRetainedMessages int
 	MaxRetainedBytes    int64
@@ -92,6 +95,7 @@ func DefaultOptions() Options {
 		MaxSessions:         100000,
 		MaxQueuedMessages:   100000,
 		MaxQueuedBytes:      64 << 20,
+		QueuePolicy:         string(session.Reject),
 		MaxRetainedMessages: 1000000,
 		MaxRetainedBytes:    1 << 30,
 	}

@@ -222,7 +222,7 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 		}
 	} else {
 		b.find(pub, s)
-		if s.anyFull(p.QoS) || !b.admitMessage(pub, storeCost(pub, s)) {
+		if b.refuses(s, p.QoS) || !b.admitMessage(pub, storeCost(pub, s)) {
 			return false, codec.QuotaExceeded
 		}
 	}
@@ -258,7 +258,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing) bool {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
-	if !b.mayRetainLocked(pub.p) || s.anyFull(pub.p.QoS) || !b.admitMessage(pub, storeCost(pub, s)+b.retainCostLocked(pub.p)) {
+	if !b.mayRetainLocked(pub.p) || b.refuses(s, pub.p.QoS) || !b.admitMessage(pub, storeCost(pub, s)+b.retainCostLocked(pub.p)) {
 		return false
 	}
 	b.retainLocked(pub.message())
@@ -274,6 +274,11 @@ func (b *Broker) admitMessage(pub *publication, cost int64) bool {
 		return true
 	}
 	return b.commits.admit(cost+pub.cost, codec.TypePublish)
+}
+
+// refuses reports whether a full queue makes the Server refuse the message.
+func (b *Broker) refuses(s *routing, qos codec.QoS) bool {
+	return b.limits.Policy == session.Reject && s.anyFull(qos)
 }
 
 // anyFull reports whether a queue that the message must enter is at its limits.

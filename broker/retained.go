@@ -186,7 +186,7 @@ func (cl *Client) feedLocked(check bool, now time.Time, l *flushList) bool {
 			cl.backlog = nil
 			return false
 		}
-		if cl.conn == nil || !cl.sess.Attached() || cl.sess.QueueLen() >= feedQueueMax {
+		if cl.conn == nil || !cl.sess.Attached() || cl.sess.QueueLen() >= feedQueueMax || cl.sess.Full() {
 			return false
 		}
 		d := cl.backlog[0]
@@ -232,7 +232,7 @@ func (cl *Client) owedLocked() bool { return len(cl.backlog) > 0 || len(cl.curso
 // startFeedLocked makes a goroutine deliver the backlog if there is one and the
 // Client can take it.
 func (cl *Client) startFeedLocked() {
-	if cl.owedLocked() && !cl.feeding && cl.conn != nil && cl.sess.QueueLen() < feedQueueMax/2 {
+	if cl.owedLocked() && !cl.feeding && cl.conn != nil && cl.sess.QueueLen() < feedQueueMax/2 && !cl.sess.Full() {
 		cl.feeding = true
 		go cl.feed(cl.conn)
 	}

@@ -9,6 +9,8 @@ const (
 	DropSlowConsumer                   // QoS 0 and the connection's out buffer full
 	DropOfflineQoS0                    // QoS 0 and the Client not connected
 	DropNoMember                       // a Shared Subscription without a member to take it
+	DropQueueNewest                    // the queue full, and the policy drop-newest; or drop-oldest and nothing older may go
+	DropQueueOldest                    // it left a full queue to make room, by the policy drop-oldest
 	NumDropReasons
 )
 
@@ -25,6 +27,10 @@ func (r DropReason) String() string {
 		return "offline_qos0"
 	case DropNoMember:
 		return "no_member"
+	case DropQueueNewest:
+		return "queue_full_newest"
+	case DropQueueOldest:
+		return "queue_full_oldest"
 	}
 	return "unknown"
 }

@@ -26,11 +26,15 @@ type deliverState struct {
 	queueLen    int   // entries not done, wherever they are
 	queueBytes  int64 // their bytes; of those on disk as far as known
 	windowBytes int   // bytes of queue
-	// doubtful is how many of the next paged entries may have been sent
-	// before a crash, so that they must carry DUP.
+	// doubtful is how many of the next paged entries below restored may have
+	// been sent before a crash, so that they must carry DUP.
 	doubtful int
 	// doubted says that entries in memory may be doubtful too.
 	doubted bool
+	restored uint64
+	// beyond and beyondBytes are how far the limits were exceeded by
+	// DropOldest, and lastBytes the bytes of the last entry that did.
+	beyond, beyondBytes, lastBytes int
 
 	// The connection attached now.
 	attached       bool
@@ -77,7 +81,7 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 	if l.Record.Connected { // the broker died: what was on the wire is not known
 		s.doubtful = max(s.doubtful, s.limits.Inflight)
 	}
-	s.doubted = s.doubtful > 0
+	s.doubted, s.restored = s.doubtful > 0, s.next
 	s.advanceFloor()
 }
 
@@ -149,12 +153,16 @@ func (s *Session) Detach() {
 	s.attached, s.inflight, s.cursor, s.paging = false, 0, 0, false
 }
 
-// Deliver queues an entry (its Seq is assigned here) and sends what may be sent.
+// Deliver queues an entry (its Seq is assigned here) unless the queue is full
+// and its policy against it, and sends what may be sent.
 func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
+	bytes := e.Bytes()
+	if !s.mayQueue(bytes, fx) {
+		return
+	}
 	e.Seq = s.next
 	s.next++
 	s.queueLen++
-	bytes := e.Bytes()
 	s.queueBytes += int64(bytes)
 	if s.Durable() {
 		fx.Entries = append(fx.Entries, e)
@@ -243,7 +251,7 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 			continue
 		}
 		q := queued{Entry: *e, sentBefore: e.Seq < s.sent}
-		if s.doubtful > 0 {
+		if s.doubtful > 0 && e.Seq < s.restored {
 			s.doubtful--
 			q.sentBefore = true
 		}
@@ -255,6 +263,7 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 		s.diskFrom = max(s.diskFrom, upTo)
 	}
 	s.advanceFloor()
+	s.trim(fx)
 	s.pump(now, fx)
 }
 

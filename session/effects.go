@@ -22,6 +22,9 @@ type Effects struct {
 
 	// Expired and TooLarge count messages dropped for this reason.
 	Expired, TooLarge int
+	// DroppedNewest and DroppedOldest count messages that a full queue did
+	// not take, and those that left it to make room.
+	DroppedNewest, DroppedOldest int
 }
 
 // Reset empties fx for the next event.

@@ -16,9 +16,10 @@ var seed = flag.Uint64("seed", 0, "seed of the randomised tests; 0: a new one")
 // A simStore is what a store would hold of one Session. Writes are committed at
 // once or wait for a commit that a crash can prevent.
 type simStore struct {
-	entries map[uint64]Entry
-	state   []byte
-	pending []func()
+	entries   map[uint64]Entry
+	state     []byte
+	connected bool
+	pending   []func()
 }
 
 func (st *simStore) commit() {
@@ -49,6 +50,13 @@ type simClient struct {
 	last      [3]int          // last new message by QoS
 	receiving map[uint16]bool // QoS 2 identifiers at the Client
 	crashes   int
+
+	limits  Limits
+	ids     map[uint64]int // the message of each Seq
+	sent    map[int]bool   // messages that were sent, or are to be after a commit
+	dropped map[int]bool
+	drops   [2]int // DroppedNewest and DroppedOldest
+	oldest  uint64 // the last Seq dropped as the oldest
 }
 
 var simLimits = Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 << 30, QueueBytes: 1 << 60, Inflight: 3}
@@ -57,6 +65,13 @@ var simLimits = Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1
 // deliveries, acknowledgements in any order, disconnections and crashes that
 // lose what was not committed.
 func TestRandomOperations(t *testing.T) {
+	for _, policy := range []QueuePolicy{Reject, DropNewest, DropOldest} {
+		t.Run(string(policy), func(t *testing.T) { randomOperations(t, policy) })
+	}
+}
+
+func randomOperations(t *testing.T, policy QueuePolicy) {
+	var drops [2]int
 	base := *seed
 	if base == 0 {
 		base = rand.Uint64()
@@ -66,23 +81,33 @@ func TestRandomOperations(t *testing.T) {
 			return
 		}
 		t.Run(fmt.Sprintf("seed=%d", base+i), func(t *testing.T) {
-			c := newSimClient(t, rand.New(rand.NewPCG(base+i, 0)))
+			c := newSimClient(t, rand.New(rand.NewPCG(base+i, 0)), policy)
 			for range 400 {
 				c.step()
 			}
 			c.drain()
 			c.check()
+			drops[0] += c.drops[0]
+			drops[1] += c.drops[1]
 		})
+	}
+	// With DropOldest the newest goes when all others were sent, which happens here.
+	if drops[0] > 0 && policy == Reject || drops[0] == 0 && policy == DropNewest || (drops[1] > 0) != (policy == DropOldest) {
+		t.Errorf("%d dropped as the newest and %d as the oldest", drops[0], drops[1])
 	}
 }
 
-func newSimClient(t *testing.T, rng *rand.Rand) *simClient {
+func newSimClient(t *testing.T, rng *rand.Rand, policy QueuePolicy) *simClient {
 	c := &simClient{
 		t: t, rng: rng, now: time.Unix(1e9, 0), max: 1 + rng.IntN(4),
 		got: make(map[int]int), qosOf: make(map[int]codec.QoS), receiving: make(map[uint16]bool),
+		ids: make(map[uint64]int), sent: make(map[int]bool), dropped: make(map[int]bool), limits: simLimits,
+	}
+	if c.limits.Policy = policy; policy != Reject { // from less than two windows to several, and more than may be in flight
+		c.limits.QueueMessages = 6 + rng.IntN(20)
 	}
 	c.store.entries = make(map[uint64]Entry)
-	c.s = New(1, "c", "", true, simLimits)
+	c.s = New(1, "c", "", true, c.limits)
 	c.s.Version, c.s.ExpirySeconds = codec.Version5, 60
 	return c
 }
@@ -111,7 +136,47 @@ func (c *simClient) deliver() {
 	c.qosOf[id] = qos
 	c.fx.Reset()
 	c.s.Deliver(Entry{Message: &Message{Topic: "t", Payload: []byte{byte(id >> 8), byte(id)}, QoS: qos}, QoS: qos}, c.now, &c.fx)
+	for _, e := range c.fx.Entries {
+		c.ids[e.Seq] = id
+	}
+	if len(c.fx.Entries)+c.fx.DroppedNewest != 1 {
+		c.t.Errorf("message %d: %d entries, and dropped %d times", id, len(c.fx.Entries), c.fx.DroppedNewest)
+	}
+	if c.fx.DroppedNewest > 0 {
+		c.drops[0]++
+		c.dropped[id] = true
+		if c.s.QueueLen() < c.limits.QueueMessages {
+			c.t.Errorf("message %d is dropped with %d in the queue", id, c.s.QueueLen())
+		}
+		older := func(q queued) bool { return q.Message != nil && !q.sentBefore }
+		if c.limits.Policy == DropOldest && (slices.ContainsFunc(c.s.queue, older) || c.s.Spilled()) {
+			c.t.Errorf("message %d is dropped in place of an older one", id)
+		}
+	}
+	c.noteDropped()
 	c.apply()
+	if n := c.s.QueueLen(); n > c.limits.QueueMessages {
+		c.t.Errorf("%d messages in a queue of at most %d", n, c.limits.QueueMessages)
+	}
+}
+
+// noteDropped looks at what Deliver or Paged removed: nothing expires here.
+func (c *simClient) noteDropped() {
+	if len(c.fx.Removed) != c.fx.DroppedOldest {
+		c.t.Errorf("%d removed, %d of them counted", len(c.fx.Removed), c.fx.DroppedOldest)
+	}
+	for _, seq := range c.fx.Removed {
+		id := c.ids[seq]
+		c.drops[1]++
+		c.dropped[id] = true
+		if seq <= c.oldest {
+			c.t.Errorf("entry %d is dropped after %d", seq, c.oldest)
+		}
+		c.oldest = seq
+		if c.sent[id] && c.crashes == 0 { // what was sent just before a crash is not known after it
+			c.t.Errorf("message %d is dropped although it was sent", id)
+		}
+	}
 }
 
 // apply does with the Effects what a broker does.
@@ -127,6 +192,7 @@ func (c *simClient) apply() {
 		}
 		c.fx.Reset()
 		c.s.Paged(page, upTo, c.now, &c.fx)
+		c.noteDropped()
 	}
 }
 
@@ -151,6 +217,9 @@ func (c *simClient) carryOut() bool {
 		})
 	}
 	for _, send := range c.fx.Sends {
+		if send.Message != nil {
+			c.sent[int(send.Message.Payload[0])<<8|int(send.Message.Payload[1])] = true
+		}
 		if send.AfterCommit && len(c.store.pending) > 0 {
 			c.held = append(c.held, send)
 			continue
@@ -245,6 +314,7 @@ func (c *simClient) take(send Send) {
 
 func (c *simClient) attach() {
 	c.online, c.out, c.wire, c.held = true, make(map[uint16]uint64), nil, nil
+	c.store.pending = append(c.store.pending, func() { c.store.connected = true })
 	c.commit() // CONNACK waits for it
 	c.fx.Reset()
 	c.s.Attach(uint16(c.max), 0, c.now, &c.fx)
@@ -254,16 +324,18 @@ func (c *simClient) attach() {
 func (c *simClient) detach() {
 	c.online, c.out, c.wire, c.held = false, nil, nil, nil
 	c.s.Detach()
+	state := c.s.AppendState(nil)
+	c.store.pending = append(c.store.pending, func() { c.store.connected, c.store.state = false, state })
 }
 
 // crash loses what was not committed: to the publishers, such messages were
 // never acknowledged.
 func (c *simClient) crash() {
-	wasOnline := c.online
 	c.detach()
 	c.crashes++
+	c.oldest = 0 // what was dropped may be there again
 	c.store.pending = nil
-	l := Loaded{State: c.store.state, Record: Record{ID: 1, ClientID: "c", Version: codec.Version5, ExpirySeconds: 60, Connected: wasOnline}}
+	l := Loaded{State: c.store.state, Record: Record{ID: 1, ClientID: "c", Version: codec.Version5, ExpirySeconds: 60, Connected: c.store.connected}}
 	for seq, e := range c.store.entries {
 		if l.FirstSeq == 0 || seq < l.FirstSeq {
 			l.FirstSeq = seq
@@ -271,11 +343,12 @@ func (c *simClient) crash() {
 		l.NextSeq = max(l.NextSeq, seq+1)
 		l.QueuedBytes += uint64(e.Bytes())
 	}
-	s, err := Restore(&l, simLimits)
+	s, err := Restore(&l, c.limits)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.s = s
+	c.store.connected = false // the broker notes it at the start
 	stored := make(map[int]bool)
 	for _, e := range c.store.entries {
 		stored[int(e.Message.Payload[0])<<8|int(e.Message.Payload[1])] = true
@@ -305,7 +378,10 @@ func (c *simClient) drain() {
 
 func (c *simClient) check() {
 	for id := range c.published {
-		if c.got[id] == 0 {
+		if c.dropped[id] && c.got[id] > 0 && c.crashes == 0 {
+			c.t.Errorf("message %d was dropped and delivered", id)
+		}
+		if c.got[id] == 0 && !c.dropped[id] {
 			c.t.Errorf("message %d (QoS %d) is lost", id, c.qosOf[id])
 		}
 	}

@@ -15,6 +15,8 @@ type Limits struct {
 	// QueueMessages and QueueBytes bound the whole queue; Full reports it.
 	QueueMessages int
 	QueueBytes    int64
+	// Policy says what becomes of a message for a full queue.
+	Policy QueuePolicy
 	// Inflight is the most QoS 1 and 2 messages on their way to the Client.
 	Inflight int
 }

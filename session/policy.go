@@ -1,0 +1,111 @@
+package session
+
+// A QueuePolicy says what becomes of a QoS 1 or 2 message for a Session whose
+// queue is Full.
+type QueuePolicy string
+
+const (
+	// Reject queues it all the same: the broker asks Full before it routes,
+	// and refuses the message to its publisher.
+	Reject QueuePolicy = "reject"
+	// DropNewest does not queue it.
+	DropNewest QueuePolicy = "drop-newest"
+	// DropOldest removes the oldest entries that were never sent.
+	DropOldest QueuePolicy = "drop-oldest"
+)
+
+// overshootWindows bounds, in windows, what DropOldest queues beyond the limits
+// while the oldest entries, which are on disk only, are being read.
+const overshootWindows = 16
+
+// mayQueue makes room for an entry where the policy asks for it, and reports
+// whether the entry is to be queued.
+func (s *Session) mayQueue(bytes int, fx *Effects) bool {
+	switch {
+	case s.limits.Policy != DropNewest && s.limits.Policy != DropOldest, !s.Full():
+		return true
+	case s.limits.Policy == DropOldest && s.makeRoom(bytes, fx):
+		return true
+	}
+	fx.DroppedNewest++
+	return false
+}
+
+// makeRoom drops the oldest entries of a full queue. Those on disk only cannot
+// be dropped before they were read, for nothing else tells which are there and
+// how large they are; until then the queue may exceed its limits.
+func (s *Session) makeRoom(bytes int, fx *Effects) bool {
+	for s.Full() && s.dropOldest(fx) {
+	}
+	full := s.Full()
+	if s.Spilled() && !s.paging && (full || len(s.queue)-s.cursor <= s.limits.WindowMessages/2) {
+		s.paging, fx.Page = true, true
+	}
+	if !full {
+		return true
+	}
+	if !s.Spilled() || s.beyond >= overshootWindows*s.limits.WindowMessages ||
+		s.beyondBytes >= overshootWindows*s.limits.WindowBytes {
+		return false
+	}
+	s.beyond++
+	s.beyondBytes += bytes
+	s.lastBytes = bytes
+	return true
+}
+
+// trim drops what makeRoom let in beyond the limits, when older entries have
+// been read. As in makeRoom, the last entry may exceed the limit of bytes.
+func (s *Session) trim(fx *Effects) {
+	if s.beyond == 0 {
+		return
+	}
+	over := func() bool {
+		return s.queueLen > s.limits.QueueMessages || s.queueBytes-int64(s.lastBytes) >= s.limits.QueueBytes
+	}
+	for over() && s.dropOldest(fx) {
+	}
+	if over() && s.Spilled() {
+		s.paging, fx.Page = true, true
+		return
+	}
+	s.beyond, s.beyondBytes = 0, 0
+}
+
+// dropOldest ends the delivery of the oldest entry in memory that was never
+// sent, and reports whether there was one. What was sent stays: the Client may
+// have it and acknowledge it. [MQTT-4.4.0-1]
+//
+// Unlike forget it leaves no gap behind: entries in flight that stay in front
+// for long must not let the queue in memory grow with each entry dropped.
+func (s *Session) dropOldest(fx *Effects) bool {
+	i := s.cursor
+	for i < len(s.queue) && (s.queue[i].Message == nil || s.queue[i].sentBefore) {
+		i++
+	}
+	if i == len(s.queue) {
+		return false
+	}
+	seq, bytes := s.queue[i].Seq, s.queue[i].Bytes()
+	s.queueLen--
+	s.queueBytes -= int64(bytes)
+	s.windowBytes -= bytes
+	to, sent := i+1, 0
+	for from := i - 1; from >= 0; from-- { // those in front move up, without the finished ones
+		if s.queue[from].Message == nil {
+			continue
+		}
+		if to--; from < s.cursor {
+			sent++
+		}
+		s.queue[to] = s.queue[from]
+	}
+	clear(s.queue[:to])
+	s.queue, s.cursor = s.queue[to:], sent
+	if len(s.queue) == 0 {
+		s.queue = s.ring[:0]
+	}
+	fx.DroppedOldest++
+	s.markDone(seq, fx)
+	return true
+}
