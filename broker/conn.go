@@ -66,6 +66,10 @@ type connectParams struct {
 	receiveMaximum uint16
 	packetBytesMax uint32 // 0: no limit
 	aliasMaximum   uint16
+	// sessionExpirySeconds is the Session Expiry Interval that holds;
+	// endsWithConnection says that a v5 Client asked for none.
+	sessionExpirySeconds uint32
+	endsWithConnection   bool
 }
 
 func (b *Broker) newConn(t transport, listener string) *conn {

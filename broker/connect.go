@@ -43,6 +43,12 @@ func (c *conn) handleConnect(f codec.Frame) error {
 		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
 	}
 	c.params.keepAlive = time.Duration(keepAlive) * time.Second * 3 / 2
+	c.params.sessionExpirySeconds = sessionExpiry(&p)
+	if limit := c.b.o.MaxSessionExpirySeconds; c.params.sessionExpirySeconds > limit {
+		c.params.sessionExpirySeconds = limit
+		ack.SessionExpirySeconds, ack.HasSessionExpiry = limit, c.version == codec.Version5 // section 3.2.2.3.2
+	}
+	c.params.endsWithConnection = p.Version == codec.Version5 && p.SessionExpirySeconds == 0
 	c.breakParams()
 	c.fillConnack(&ack)
 	if !c.fits(&ack) { // before anything is done: the Client could not be told
@@ -226,21 +232,21 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
 		return aftermath{}, refuse(codec.QuotaExceeded, "too many sessions")
 	}
-	expiry := sessionExpiry(p)
-	if expiry > 0 && !b.commits.admit(sessionCost(p), codec.TypeConnect) {
+	durable := c.params.sessionExpirySeconds > 0
+	if durable && !b.commits.admit(sessionCost(p), codec.TypeConnect) {
 		return aftermath{}, refuse(codec.QuotaExceeded, "the store has no room for a session")
 	}
 	if cl.sess != nil {
 		ended.will = cl.sess.Will // its Session ends before the Will Delay Interval
 		ended.ended, ended.group = cl.endLocked()
 	}
-	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), expiry > 0, b.limits)
+	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), durable, b.limits)
 	b.sessions.Add(1)
 	return ended, nil
 }
 
-// sessionExpiry is the Session Expiry Interval; that of a 3.x Session without
-// the clean session flag has no limit.
+// sessionExpiry is the Session Expiry Interval that the Client asks for; that of
+// a 3.x Session without the clean session flag has no limit.
 func sessionExpiry(p *codec.Connect) uint32 {
 	if broken("session-expiry-ignored") && p.SessionExpirySeconds > 0 {
 		return session.NeverExpires
@@ -257,7 +263,7 @@ func sessionExpiry(p *codec.Connect) uint32 {
 // openSessionLocked notes what CONNECT says in the Session. [MQTT-3.1.2-7]
 func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 	s := cl.sess
-	s.Version, s.ExpirySeconds = c.version, sessionExpiry(p)
+	s.Version, s.ExpirySeconds = c.version, c.params.sessionExpirySeconds
 	cl.durable.Store(s.Durable())
 	cl.full.Store(s.Full())
 	cl.setWillLocked(nil) // a Will that was waiting is void [MQTT-3.1.3-9]

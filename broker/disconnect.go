@@ -22,10 +22,10 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 		return errTakenOver
 	}
 	if p.HasSessionExpiry {
-		if cl.sess.ExpirySeconds == 0 && p.SessionExpirySeconds != 0 {
+		if c.params.endsWithConnection && p.SessionExpirySeconds != 0 { // section 3.14.2.2.2
 			return refuse(codec.ProtocolError, "a Session that was to end with the connection cannot be prolonged")
 		}
-		cl.sess.ExpirySeconds = p.SessionExpirySeconds
+		cl.sess.ExpirySeconds = min(p.SessionExpirySeconds, c.b.o.MaxSessionExpirySeconds)
 	}
 	c.clean = p.Reason == codec.NormalDisconnection && !broken("will-after-disconnect") // [MQTT-3.14.4-3]
 	return errDisconnect

@@ -83,6 +83,15 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 	}
 	b.router.mu.Unlock()
 	cl.expiresAt = l.Record.ExpiresAt
+	limit := b.o.MaxSessionExpirySeconds
+	end := now.Add(time.Duration(limit) * time.Second)
+	lowered := s.ExpirySeconds > limit || (limit != session.NeverExpires && cl.expiresAt.After(end))
+	s.ExpirySeconds = min(s.ExpirySeconds, limit)
+	if lowered && !l.Record.Connected { // when its connection ended is not known: it counts from now on
+		r := s.Record(false, now)
+		cl.expiresAt = r.ExpiresAt
+		cl.writesLocked().Record = r
+	}
 	if l.Record.Connected { // the process died: the connection ended with it
 		r := s.Record(false, now)
 		cl.expiresAt = r.ExpiresAt

@@ -59,6 +59,10 @@ type Options struct {
 	// of a matching Session is full: a session.QueuePolicy. With Reject it is
 	// refused with 0x97 (Quota exceeded).
 	QueuePolicy string
+	// MaxSessionExpirySeconds is the longest Session Expiry Interval: a v5
+	// Client that asks for more is told so in CONNACK, and a 3.x Session without
+	// the clean session flag is given it. session.NeverExpires: no limit.
+	MaxSessionExpirySeconds uint32
 	// MaxRetainedMessages and MaxRetainedBytes bound the retained messages.
 	MaxRetainedMessages int
 	MaxRetainedBytes    int64
@@ -74,29 +78,30 @@ type Options struct {
 // DefaultOptions returns the settings a Broker has when nothing is said.
 func DefaultOptions() Options {
 	return Options{
-		Bind:                "0.0.0.0:1883",
-		WSBind:              "0.0.0.0:8080",
-		ReadTimeout:         30 * time.Second,
-		WriteTimeout:        30 * time.Second,
-		ReadBuffer:          4096,
-		WriteBuffer:         4096,
-		MaxQoS:              2,
-		MaxConnections:      10000,
-		MaxInflight:         20,
-		ReceiveMaximum:      64,
-		KeepAliveSeconds:    60,
-		RetainAvailable:     true,
-		WildcardAvailable:   true,
-		SharedSubAvailable:  true,
-		MaxPacketSize:       1 << 20,
-		TopicAliasMaximum:   16,
-		MaxTopicLevels:      128,
-		MaxSubscriptions:    10000,
-		MaxSessions:         100000,
-		MaxQueuedMessages:   100000,
-		MaxQueuedBytes:      64 << 20,
-		QueuePolicy:         string(session.Reject),
-		MaxRetainedMessages: 1000000,
-		MaxRetainedBytes:    1 << 30,
+		Bind:                    "0.0.0.0:1883",
+		WSBind:                  "0.0.0.0:8080",
+		ReadTimeout:             30 * time.Second,
+		WriteTimeout:            30 * time.Second,
+		ReadBuffer:              4096,
+		WriteBuffer:             4096,
+		MaxQoS:                  2,
+		MaxConnections:          10000,
+		MaxInflight:             20,
+		ReceiveMaximum:          64,
+		KeepAliveSeconds:        60,
+		RetainAvailable:         true,
+		WildcardAvailable:       true,
+		SharedSubAvailable:      true,
+		MaxPacketSize:           1 << 20,
+		TopicAliasMaximum:       16,
+		MaxTopicLevels:          128,
+		MaxSubscriptions:        10000,
+		MaxSessions:             100000,
+		MaxQueuedMessages:       100000,
+		MaxQueuedBytes:          64 << 20,
+		QueuePolicy:             string(session.Reject),
+		MaxSessionExpirySeconds: session.NeverExpires,
+		MaxRetainedMessages:     1000000,
+		MaxRetainedBytes:        1 << 30,
 	}
 }

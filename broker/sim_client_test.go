@@ -26,13 +26,13 @@ type simClient struct {
 	mustClean bool // Clean Start was sent and not answered
 	// unsure: the Session may have ended when the last CONNECT was sent, which
 	// was not answered; a Session that is present may be the one it made.
-	unsure bool
-	inflight  []*simMessage
-	received  map[uint16]bool // QoS 2 identifiers for which no PUBREL came
-	subs      []*simSub
-	seen      map[*simMessage]int
-	seenQoS2  map[*simMessage]int
-	last      map[string]int // by stream, the newest message received
+	unsure   bool
+	inflight []*simMessage
+	received map[uint16]bool // QoS 2 identifiers for which no PUBREL came
+	subs     []*simSub
+	seen     map[*simMessage]int
+	seenQoS2 map[*simMessage]int
+	last     map[string]int // by stream, the newest message received
 }
 
 // A simSub is a subscription from its SUBSCRIBE until it is gone. Times are

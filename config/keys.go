@@ -84,6 +84,8 @@ var keys = []key{
 		integer{1024, 1 << 50}, func(c *Config) any { return &c.Broker.MaxQueuedBytes }},
 	{"mqtt.queue-policy", "What becomes of a QoS 1 or 2 PUBLISH while the queue of a matching session is full. reject: it is refused, and no session gets it. drop-newest: that session does not get it. drop-oldest: it takes the place of the oldest messages in that queue that were never sent; messages in flight stay.",
 		oneOf("reject", "drop-newest", "drop-oldest"), func(c *Config) any { return &c.Broker.QueuePolicy }},
+	{"mqtt.max-session-expiry", "Longest time in seconds that a session outlives its connection. An MQTT 5 client that asks for more is told so; sessions of older clients without clean session get this. 0: every session ends with its connection. 4294967295: no limit.",
+		integer{0, math.MaxUint32}, func(c *Config) any { return &c.Broker.MaxSessionExpirySeconds }},
 	{"mqtt.max-retained-messages", "Most retained messages.",
 		integer{1, 1_000_000_000}, func(c *Config) any { return &c.Broker.MaxRetainedMessages }},
 	{"mqtt.max-retained-bytes", "Most bytes of retained messages.",

@@ -30,7 +30,7 @@ type deliverState struct {
 	// been sent before a crash, so that they must carry DUP.
 	doubtful int
 	// doubted says that entries in memory may be doubtful too.
-	doubted bool
+	doubted  bool
 	restored uint64
 	// beyond and beyondBytes are how far the limits were exceeded by
 	// DropOldest, and lastBytes the bytes of the last entry that did.
