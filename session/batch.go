@@ -47,6 +47,8 @@ type Writes struct {
 	State []byte
 	// Floor removes the queue entries with a lower Seq.
 	Floor uint64
+	// Discarded are queue entries to remove wherever they stand in the queue.
+	Discarded []uint64
 	// Entries are appended to the queue, in growing Seq. An entry whose
 	// Message is nil was delivered and acknowledged before the commit: it is
 	// not written.

@@ -64,6 +64,8 @@ type Entry struct {
 	Retain bool
 	// SubscriptionIDs are those of all matching subscriptions. Read-only.
 	SubscriptionIDs []uint32
+	// QueuedAt is when it was queued; zero: not known.
+	QueuedAt time.Time
 	// Share is the Shared Subscription's whole filter ("$share/name/filter")
 	// if the entry came by one, else empty.
 	Share string

@@ -20,7 +20,8 @@ type statements struct {
 	putMeta, putSession, putSub, delSub                *sqlite3.Stmt
 	putState, putWill, delWill, putRetained, delRetain *sqlite3.Stmt
 	putRun, putBody, putRefs, delRuns, unref, delRefs  *sqlite3.Stmt
-	delBody, lastTotal                                 *sqlite3.Stmt
+	delBody, lastTotal, shiftTotals                    *sqlite3.Stmt
+	runAt, bodyAt, delRun, setRun                      *sqlite3.Stmt
 	end                                                [4]*sqlite3.Stmt
 }
 
@@ -46,6 +47,8 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 			version = excluded.version, data = excluded.data WHERE excluded.version > version`},
 		{&s.delRetain, "DELETE FROM retained WHERE topic = ?1 AND version < ?2"},
 		{&s.putRun, "INSERT INTO run (session, first, last, bytes, total, body, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+		{&s.shiftTotals, `UPDATE run SET total = total - ?3 WHERE session = ?1 AND first >= ?2
+			AND EXISTS (SELECT 1 FROM run WHERE session = ?1 AND first < ?2)`},
 		{&s.lastTotal, "SELECT total FROM run WHERE session = ?1 ORDER BY first DESC LIMIT 1"},
 		{&s.putBody, "INSERT INTO body (data) VALUES (?1)"},
 		{&s.putRefs, "INSERT INTO body_ref VALUES (?1, ?2)"},
@@ -53,6 +56,12 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 		{&s.unref, "UPDATE body_ref SET refs = refs - 1 WHERE id = ?1 RETURNING refs"},
 		{&s.delRefs, "DELETE FROM body_ref WHERE id = ?1"},
 		{&s.delBody, "DELETE FROM body WHERE id = ?1"},
+		// As in Page: the run that contains ?2 is the last that begins before.
+		{&s.runAt, `SELECT id, body, first, last, data FROM run WHERE session = ?1 AND last >= ?2 AND first >=
+			coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2), 0) ORDER BY first LIMIT 1`},
+		{&s.bodyAt, "SELECT data FROM body WHERE id = ?1"},
+		{&s.delRun, "DELETE FROM run WHERE id = ?1"},
+		{&s.setRun, "UPDATE run SET first = ?2, last = ?3, bytes = ?4, data = ?5 WHERE id = ?1"},
 		{&s.end[0], "DELETE FROM subscription WHERE session = ?1"},
 		{&s.end[1], "DELETE FROM state WHERE session = ?1"},
 		{&s.end[2], "DELETE FROM will WHERE session = ?1"},
@@ -222,9 +231,11 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		}
 	}
 	if w.Floor > 0 {
-		return db.deleteRuns(id, int64(w.Floor))
+		if err := db.deleteRuns(id, int64(w.Floor)); err != nil {
+			return err
+		}
 	}
-	return nil
+	return db.discard(id, w.Discarded)
 }
 
 func (db *DB) putNextSession(next int64) error {

@@ -179,7 +179,28 @@ func (m *model) change(id session.ID, s *stored) *session.Writes {
 		s.floor += uint64(m.r.IntN(int(s.next-s.floor) + 1))
 		w.Floor = s.floor
 	}
+	if m.r.IntN(3) == 0 {
+		m.discard(w, s)
+	}
 	return w
+}
+
+// discard removes stored entries, single ones or many that follow each other,
+// and some that are not there.
+func (m *model) discard(w *session.Writes, s *stored) {
+	from, share := m.r.IntN(len(s.entries)+1), m.r.IntN(3)
+	s.entries = slices.DeleteFunc(s.entries, func(e session.Entry) bool {
+		from--
+		if from >= 0 || m.r.IntN(3) < share {
+			return false
+		}
+		w.Discarded = append(w.Discarded, e.Seq)
+		return true
+	})
+	w.Discarded = append(w.Discarded, s.next, 1<<40)
+	m.r.Shuffle(len(w.Discarded), func(i, j int) {
+		w.Discarded[i], w.Discarded[j] = w.Discarded[j], w.Discarded[i]
+	})
 }
 
 func (m *model) subscribe(w *session.Writes, s *stored) {
@@ -211,7 +232,7 @@ func (m *model) queue(b *session.Batch) {
 				w = &session.Writes{}
 				b.Sessions[id] = w
 			}
-			e := session.Entry{Seq: s.next, Message: msg, QoS: codec.QoS(1 + m.r.IntN(2)), Retain: m.r.IntN(2) == 0}
+			e := session.Entry{Seq: s.next, Message: msg, QoS: codec.QoS(1 + m.r.IntN(2)), Retain: m.r.IntN(2) == 0, QueuedAt: m.time()}
 			s.next++
 			for range m.r.IntN(3) {
 				e.SubscriptionIDs = append(e.SubscriptionIDs, m.r.Uint32())
@@ -262,7 +283,7 @@ func sameMessage(a, b *session.Message) bool {
 }
 
 func sameEntry(a, b *session.Entry) bool {
-	return a.Seq == b.Seq && a.QoS == b.QoS && a.Retain == b.Retain && a.Share == b.Share &&
+	return a.Seq == b.Seq && a.QoS == b.QoS && a.Retain == b.Retain && a.Share == b.Share && a.QueuedAt.Equal(b.QueuedAt) &&
 		slices.Equal(a.SubscriptionIDs, b.SubscriptionIDs) && sameMessage(a.Message, b.Message)
 }
 

@@ -99,6 +99,7 @@ const (
 	flagQoS    = 0x03
 	flagRetain = 0x04
 	flagShared = 0x08 // of an entry: its message is in the body row
+	flagQueued = 0x10 // of an entry: it has the time when it was queued
 )
 
 func appendBytes[T string | []byte](dst []byte, s T) []byte {
@@ -128,8 +129,14 @@ func appendEntry(dst []byte, e *session.Entry, before uint64, at int) []byte {
 	if at >= 0 {
 		flags |= flagShared
 	}
+	if !e.QueuedAt.IsZero() {
+		flags |= flagQueued
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, e.Seq-before)
+	if !e.QueuedAt.IsZero() {
+		dst = binary.AppendUvarint(dst, uint64(unixMilli(e.QueuedAt)))
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.SubscriptionIDs)))
 	for _, id := range e.SubscriptionIDs {
 		dst = binary.AppendUvarint(dst, uint64(id))
@@ -197,14 +204,18 @@ func (u *unpacker) message() *session.Message {
 	}
 }
 
-// entry unpacks one entry; body is the unpacked body row or nil.
-func (u *unpacker) entry(before uint64, body []byte) session.Entry {
+// entry unpacks one entry; body is the unpacked body row or nil. at is the place
+// of its message in there, or -1.
+func (u *unpacker) entry(before uint64, body []byte) (e session.Entry, at int) {
 	flags := u.byte()
-	e := session.Entry{Seq: before + u.uvarint(), QoS: codec.QoS(flags & flagQoS), Retain: flags&flagRetain != 0}
+	e = session.Entry{Seq: before + u.uvarint(), QoS: codec.QoS(flags & flagQoS), Retain: flags&flagRetain != 0}
+	if flags&flagQueued != 0 {
+		e.QueuedAt = timeOf(int64(u.uvarint()))
+	}
 	n := u.uvarint()
 	if n > uint64(len(u.b)) {
 		u.fail()
-		return e
+		return e, -1
 	}
 	for range n {
 		e.SubscriptionIDs = append(e.SubscriptionIDs, uint32(u.uvarint()))
@@ -212,46 +223,52 @@ func (u *unpacker) entry(before uint64, body []byte) session.Entry {
 	e.Share = string(u.bytes())
 	if flags&flagShared == 0 {
 		e.Message = u.message()
-		return e
+		return e, -1
 	}
-	at := u.uvarint()
-	if at >= uint64(len(body)) {
+	place := u.uvarint()
+	if place >= uint64(len(body)) {
 		u.fail()
-		return e
+		return e, -1
 	}
-	m := unpacker{b: body[at:]}
+	m := unpacker{b: body[place:]}
 	e.Message = m.message()
 	u.failed = u.failed || m.failed
-	return e
+	return e, int(place)
 }
 
 // unpackRun appends the entries of a run with Seq >= from. body is the stored
 // body row that it refers to, or nil.
 func unpackRun(dst []session.Entry, key runKey, run, body []byte, from uint64) ([]session.Entry, error) {
+	err := eachEntry(key, run, body, func(e session.Entry, _ int) {
+		if e.Seq >= from {
+			dst = append(dst, e)
+		}
+	})
+	return dst, err
+}
+
+// eachEntry calls fn for the entries of a run, with their places in the body row.
+func eachEntry(key runKey, run, body []byte, fn func(e session.Entry, at int)) error {
 	b, err := openPacked(run, kindRun, key.session, key.first, key.last, bodyKey(body))
 	if err != nil {
-		return dst, err
+		return err
 	}
 	if body != nil {
 		if body, err = openPacked(body, kindBody); err != nil {
-			return dst, err
+			return err
 		}
 	}
 	u := unpacker{b: b}
 	before := uint64(0)
 	for len(u.b) > 0 {
-		e := u.entry(before, body)
-		if u.failed {
-			return dst, ErrDamaged
+		e, at := u.entry(before, body)
+		if u.failed || e.Seq <= before {
+			return ErrDamaged
 		}
-		if e.Seq <= before {
-			return dst, ErrDamaged
-		}
-		if before = e.Seq; e.Seq >= from {
-			dst = append(dst, e)
-		}
+		before = e.Seq
+		fn(e, at)
 	}
-	return dst, nil
+	return nil
 }
 
 func unpackRetained(b []byte, topic string, version uint64) (*session.Message, error) {

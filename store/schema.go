@@ -90,7 +90,11 @@ UPDATE run SET total = sums.total
 	WHERE sums.id = run.id;
 DROP INDEX run_of_session;
 CREATE INDEX run_of_session ON run (session, first, last, bytes, total);
-`}
+`,
+	// The tables are the same; entries of a run may have the time when they were
+	// queued, which programs before this version cannot read.
+	"",
+}
 
 // rowSum gives migrations the SQL function row_sum(kind, column...).
 func rowSum(ctx sqlite3.Context, args ...sqlite3.Value) {

@@ -243,7 +243,7 @@ var settingTests = map[string]struct {
 	"mqtt.max-queued-bytes": {"mqtt: {max-queued-bytes: 20000}", func(t *testing.T, s *server) {
 		fillQueue(t, s, strings.Repeat("x", 6000), 4)
 	}},
-	"mqtt.queue-policy": {"", testQueuePolicy},
+	"mqtt.queue-policy":       {"", testQueuePolicy},
 	"mqtt.max-session-expiry": {"mqtt: {max-session-expiry: 2}", testMaxSessionExpiry},
 	"mqtt.max-retained-messages": {"mqtt: {max-retained-messages: 2}", func(t *testing.T, s *server) {
 		fillRetained(t, s, 10, 2)
