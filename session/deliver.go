@@ -12,12 +12,13 @@ import (
 //
 // Every entry below floor is done. From floor on, an entry is in memory (in
 // queue), awaits PUBCOMP (in released), is done (in done), or is on disk only
-// (from diskFrom to next). A Session that is not Durable has all in memory.
+// (from diskFrom to next, without those in gaps). A Session that is not Durable has all in memory.
 type deliverState struct {
 	queue    []queued // ascending Seq; a nil Message is done. queue[0] is not.
 	ring     []queued // the memory that queue moves through
 	released []uint64 // ascending
 	done     ranges   // only kept while Durable
+	gaps     ranges   // not stored any more, or never; only from diskFrom on
 	floor    uint64
 	sent     uint64
 	diskFrom uint64
@@ -32,6 +33,8 @@ type deliverState struct {
 	// doubted says that entries in memory may be doubtful too.
 	doubted  bool
 	restored uint64
+	// sweepDoubtful is what is left of doubtful on a walk through the queue.
+	sweepDoubtful int
 	// beyond and beyondBytes are how far the limits were exceeded by
 	// DropOldest, and lastBytes the bytes of the last entry that did.
 	beyond, beyondBytes, lastBytes int
@@ -110,7 +113,7 @@ func (s *Session) stillDoubtful() uint64 {
 
 // onDisk counts the entries not done that are on disk only, as far as known.
 func (s *Session) onDisk() uint64 {
-	n := s.next - s.diskFrom - s.done.within(s.diskFrom, s.next)
+	n := s.next - s.diskFrom - s.done.within(s.diskFrom, s.next) - s.gaps.within(s.diskFrom, s.next)
 	for _, seq := range s.released {
 		if seq >= s.diskFrom {
 			n--
@@ -160,7 +163,7 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 	if !s.mayQueue(bytes, fx) {
 		return
 	}
-	e.Seq = s.next
+	e.Seq, e.QueuedAt = s.next, now
 	s.next++
 	s.queueLen++
 	s.queueBytes += int64(bytes)
@@ -247,7 +250,7 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 		}
 		s.skipTo(e.Seq)
 		s.diskFrom = e.Seq + 1
-		if s.done.has(e.Seq) || slices.Contains(s.released, e.Seq) {
+		if s.settled(e.Seq) {
 			continue
 		}
 		q := queued{Entry: *e, sentBefore: e.Seq < s.sent}
@@ -293,7 +296,7 @@ func (s *Session) skipTo(seq uint64) {
 	if seq <= s.diskFrom {
 		return
 	}
-	missing := int(seq - s.diskFrom - s.done.within(s.diskFrom, seq))
+	missing := int(seq - s.diskFrom - s.done.within(s.diskFrom, seq) - s.gaps.within(s.diskFrom, seq))
 	for _, r := range s.released {
 		if r >= s.diskFrom && r < seq {
 			missing--
@@ -433,13 +436,23 @@ func (s *Session) advanceFloor() {
 	}
 	s.floor = floor
 	s.done.trim(floor)
-	for len(s.done) > 0 && s.done[0].first == s.floor { // on disk only, done, and the first
-		s.floor = s.done[0].last + 1
+	s.gaps.trim(s.diskFrom)
+	for { // on disk only, done or not there, and the first
+		switch {
+		case len(s.done) > 0 && s.done[0].first == s.floor:
+			s.floor = s.done[0].last + 1
+		case len(s.gaps) > 0 && s.gaps[0].first == s.floor:
+			s.floor = s.gaps[0].last + 1
+		default:
+			s.diskFrom = max(s.diskFrom, s.floor)
+			s.gaps.trim(s.diskFrom)
+			if s.queueLen == 0 {
+				s.queueBytes = 0
+			}
+			return
+		}
 		s.done.trim(s.floor)
-	}
-	s.diskFrom = max(s.diskFrom, s.floor)
-	if s.queueLen == 0 {
-		s.queueBytes = 0
+		s.gaps.trim(s.floor)
 	}
 }
 

@@ -13,6 +13,9 @@ type Effects struct {
 	// Removed are the Seqs of durable entries that are done. One that still
 	// waits for its commit is never written at all.
 	Removed []uint64
+	// Discarded are the Seqs of entries to remove from disk, wherever they
+	// stand in the queue.
+	Discarded []uint64
 	// State says that the State changed in a way that must be written.
 	State bool
 
@@ -20,8 +23,8 @@ type Effects struct {
 	// Page asks for the next stored entries: see Session.Paged.
 	Page bool
 
-	// Expired and TooLarge count messages dropped for this reason.
-	Expired, TooLarge int
+	// Expired, TooLarge and TooOld count messages dropped for this reason.
+	Expired, TooLarge, TooOld int
 	// DroppedNewest and DroppedOldest count messages that a full queue did
 	// not take, and those that left it to make room.
 	DroppedNewest, DroppedOldest int
@@ -31,7 +34,7 @@ type Effects struct {
 func (fx *Effects) Reset() {
 	clear(fx.Entries)
 	clear(fx.Sends)
-	*fx = Effects{Entries: fx.Entries[:0], Removed: fx.Removed[:0], Sends: fx.Sends[:0]}
+	*fx = Effects{Entries: fx.Entries[:0], Removed: fx.Removed[:0], Discarded: fx.Discarded[:0], Sends: fx.Sends[:0]}
 }
 
 // A Send is one packet for the attached Client: a PUBLISH, or, if Message is

@@ -57,6 +57,10 @@ type simClient struct {
 	dropped map[int]bool
 	drops   [2]int // DroppedNewest and DroppedOldest
 	oldest  uint64 // the last Seq dropped as the oldest
+
+	expiring bool // messages expire, and the queue is swept
+	expires  map[int]time.Time
+	swept    int
 }
 
 var simLimits = Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 << 30, QueueBytes: 1 << 60, Inflight: 3}
@@ -66,11 +70,13 @@ var simLimits = Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1
 // lose what was not committed.
 func TestRandomOperations(t *testing.T) {
 	for _, policy := range []QueuePolicy{Reject, DropNewest, DropOldest} {
-		t.Run(string(policy), func(t *testing.T) { randomOperations(t, policy) })
+		t.Run(string(policy), func(t *testing.T) { randomOperations(t, policy, false) })
 	}
+	t.Run("expiring", func(t *testing.T) { randomOperations(t, Reject, true) })
 }
 
-func randomOperations(t *testing.T, policy QueuePolicy) {
+func randomOperations(t *testing.T, policy QueuePolicy, expiring bool) {
+	swept := 0
 	var drops [2]int
 	base := *seed
 	if base == 0 {
@@ -82,6 +88,7 @@ func randomOperations(t *testing.T, policy QueuePolicy) {
 		}
 		t.Run(fmt.Sprintf("seed=%d", base+i), func(t *testing.T) {
 			c := newSimClient(t, rand.New(rand.NewPCG(base+i, 0)), policy)
+			c.expiring = expiring
 			for range 400 {
 				c.step()
 			}
@@ -89,7 +96,11 @@ func randomOperations(t *testing.T, policy QueuePolicy) {
 			c.check()
 			drops[0] += c.drops[0]
 			drops[1] += c.drops[1]
+			swept += c.swept
 		})
+	}
+	if (swept > 0) != expiring {
+		t.Errorf("%d entries were swept", swept)
 	}
 	// With DropOldest the newest goes when all others were sent, which happens here.
 	if drops[0] > 0 && policy == Reject || drops[0] == 0 && policy == DropNewest || (drops[1] > 0) != (policy == DropOldest) {
@@ -101,7 +112,7 @@ func newSimClient(t *testing.T, rng *rand.Rand, policy QueuePolicy) *simClient {
 	c := &simClient{
 		t: t, rng: rng, now: time.Unix(1e9, 0), max: 1 + rng.IntN(4),
 		got: make(map[int]int), qosOf: make(map[int]codec.QoS), receiving: make(map[uint16]bool),
-		ids: make(map[uint64]int), sent: make(map[int]bool), dropped: make(map[int]bool), limits: simLimits,
+		ids: make(map[uint64]int), sent: make(map[int]bool), dropped: make(map[int]bool), expires: make(map[int]time.Time), limits: simLimits,
 	}
 	if c.limits.Policy = policy; policy != Reject { // from less than two windows to several, and more than may be in flight
 		c.limits.QueueMessages = 6 + rng.IntN(20)
@@ -126,6 +137,9 @@ func (c *simClient) step() {
 		c.detach()
 	case c.rng.IntN(4) == 0:
 		c.crash()
+	case c.expiring:
+		c.now = c.now.Add(time.Duration(c.rng.IntN(4)) * time.Second)
+		c.sweep()
 	}
 }
 
@@ -135,7 +149,12 @@ func (c *simClient) deliver() {
 	c.published++
 	c.qosOf[id] = qos
 	c.fx.Reset()
-	c.s.Deliver(Entry{Message: &Message{Topic: "t", Payload: []byte{byte(id >> 8), byte(id)}, QoS: qos}, QoS: qos}, c.now, &c.fx)
+	m := &Message{Topic: "t", Payload: []byte{byte(id >> 8), byte(id)}, QoS: qos}
+	if c.expiring && c.rng.IntN(2) == 0 {
+		m.ExpiresAt = c.now.Add(time.Duration(1+c.rng.IntN(8)) * time.Second)
+		c.expires[id] = m.ExpiresAt
+	}
+	c.s.Deliver(Entry{Message: m, QoS: qos}, c.now, &c.fx)
 	for _, e := range c.fx.Entries {
 		c.ids[e.Seq] = id
 	}
@@ -162,6 +181,9 @@ func (c *simClient) deliver() {
 
 // noteDropped looks at what Deliver or Paged removed: nothing expires here.
 func (c *simClient) noteDropped() {
+	if c.expiring {
+		return
+	}
 	if len(c.fx.Removed) != c.fx.DroppedOldest {
 		c.t.Errorf("%d removed, %d of them counted", len(c.fx.Removed), c.fx.DroppedOldest)
 	}
@@ -196,15 +218,61 @@ func (c *simClient) apply() {
 	}
 }
 
+// sweep walks through the queue as a broker's cleanup does, with a commit now and
+// then between two pages.
+func (c *simClient) sweep() {
+	c.fx.Reset()
+	c.s.SweepWindow(c.now, 0, &c.fx)
+	c.swept += c.fx.Expired
+	c.apply()
+	whole := c.rng.IntN(2) == 0
+	if whole {
+		c.commit()
+	}
+	for from := c.s.SweepFrom(); ; {
+		var page []Entry
+		for seq := from; seq < c.s.next && len(page) < 3; seq++ {
+			if e, ok := c.store.entries[seq]; ok {
+				page = append(page, e)
+			}
+		}
+		if len(page) == 0 {
+			break
+		}
+		c.fx.Reset()
+		c.s.SweepPage(from, page, c.now, 0, &c.fx)
+		c.swept += c.fx.Expired
+		c.apply()
+		from = page[len(page)-1].Seq + 1
+		if c.rng.IntN(2) == 0 {
+			c.commit()
+		}
+	}
+	if !whole {
+		return
+	}
+	c.commit()
+	for _, e := range c.store.entries {
+		id := int(e.Message.Payload[0])<<8 | int(e.Message.Payload[1])
+		if e.Message.Expired(c.now) && !c.online && !c.sent[id] && c.crashes == 0 {
+			c.t.Errorf("message %d has expired and is still stored", id)
+		}
+	}
+}
+
 // carryOut notes the writes and the packets, and reports whether a page is wanted.
 func (c *simClient) carryOut() bool {
 	entries, removed := slices.Clone(c.fx.Entries), slices.Clone(c.fx.Removed)
+	discarded := slices.Clone(c.fx.Discarded)
 	if len(entries) > 0 || len(removed) > 0 || c.fx.State {
 		state, floor := c.s.AppendState(nil), c.s.Floor()
 		real := c.fx.State || len(removed) > 0
 		c.store.pending = append(c.store.pending, func() {
 			for _, e := range entries {
 				c.store.entries[e.Seq] = e
+			}
+			for _, seq := range discarded {
+				delete(c.store.entries, seq)
 			}
 			if real {
 				c.store.state = state
@@ -380,6 +448,9 @@ func (c *simClient) check() {
 	for id := range c.published {
 		if c.dropped[id] && c.got[id] > 0 && c.crashes == 0 {
 			c.t.Errorf("message %d was dropped and delivered", id)
+		}
+		if at, ok := c.expires[id]; ok && !at.After(c.now) && (!c.sent[id] || c.crashes > 0) { // a crash forgets what was just sent
+			continue
 		}
 		if c.got[id] == 0 && !c.dropped[id] {
 			c.t.Errorf("message %d (QoS %d) is lost", id, c.qosOf[id])

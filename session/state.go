@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"errors"
+	"sort"
 )
 
 // A State is the part of a Session's delivery state that must survive a
@@ -185,6 +186,9 @@ func (s *ranges) add(seq uint64) {
 // trim forgets what is below floor.
 func (s *ranges) trim(floor uint64) {
 	r := *s
+	if len(r) == 0 || r[0].first >= floor {
+		return
+	}
 	n := 0
 	for n < len(r) && r[n].last < floor {
 		n++
@@ -197,18 +201,32 @@ func (s *ranges) trim(floor uint64) {
 }
 
 func (s ranges) has(seq uint64) bool {
-	for i := len(s) - 1; i >= 0 && s[i].last >= seq; i-- {
-		if s[i].first <= seq {
-			return true
-		}
+	_, ok := s.rangeOf(seq)
+	return ok
+}
+
+// rangeOf returns the last of the members that follow each other from seq on; ok
+// is false if seq is not a member.
+func (s ranges) rangeOf(seq uint64) (last uint64, ok bool) {
+	i := s.from(seq)
+	if i == len(s) || s[i].first > seq {
+		return 0, false
 	}
-	return false
+	return s[i].last, true
+}
+
+// from returns the index of the first range that does not end below seq.
+func (s ranges) from(seq uint64) int {
+	return sort.Search(len(s), func(i int) bool { return s[i].last >= seq })
 }
 
 // within counts the members in [from, to).
 func (s ranges) within(from, to uint64) uint64 {
 	var n uint64
-	for _, r := range s {
+	for _, r := range s[s.from(from):] {
+		if r.first >= to {
+			break
+		}
 		first, end := max(r.first, from), min(r.last+1, to)
 		if first < end {
 			n += end - first
