@@ -56,6 +56,7 @@ type Broker struct {
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64
+	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool
 	background       sync.WaitGroup // goroutines that Shutdown waits for
@@ -80,6 +81,8 @@ func New(o Options, s Store) (*Broker, error) {
 		router:   newRouter(),
 		ctx:      context.Background(),
 		conns:    make(map[*conn]struct{}),
+
+		cleanupStop: make(chan struct{}),
 		limits: session.Limits{
 			WindowMessages: max(windowMessages, 2*int(o.MaxInflight)), WindowBytes: windowBytes,
 			QueueMessages: o.MaxQueuedMessages, QueueBytes: o.MaxQueuedBytes,
@@ -115,14 +118,8 @@ func (b *Broker) registerGauges() {
 
 // queuedMessages is the number of messages in all queues.
 func (b *Broker) queuedMessages() float64 {
-	b.registry.mu.Lock()
-	clients := make([]*Client, 0, len(b.registry.clients))
-	for _, cl := range b.registry.clients {
-		clients = append(clients, cl)
-	}
-	b.registry.mu.Unlock()
 	n := 0
-	for _, cl := range clients {
+	for _, cl := range b.registry.all() {
 		cl.mu.Lock()
 		if cl.sess != nil {
 			n += cl.sess.QueueLen()
@@ -147,6 +144,8 @@ func (b *Broker) Start() error {
 		b.expirer.shutdown()
 		return errors.Join(err, b.commits.shutdown())
 	}
+	b.background.Add(1)
+	go b.cleanup()
 	b.ready.Store(true)
 	return nil
 }
@@ -173,6 +172,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	b.commits.end()
 	b.closeListeners()
 	b.expirer.shutdown()
+	close(b.cleanupStop)
 	b.mu.Lock()
 	conns := make([]*conn, 0, len(b.conns))
 	for c := range b.conns {

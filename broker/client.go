@@ -65,6 +65,10 @@ func (cl *Client) storeLocked() {
 		w := cl.writesLocked()
 		w.Entries = append(w.Entries, fx.Entries...)
 	}
+	if len(fx.Discarded) > 0 {
+		w := cl.writesLocked()
+		w.Discarded = append(w.Discarded, fx.Discarded...)
+	}
 	real := fx.State
 	for _, seq := range fx.Removed {
 		if !cl.strikeLocked(seq) {
@@ -121,6 +125,7 @@ func (cl *Client) applyLocked(now time.Time, l *flushList) {
 	}
 	cl.b.m.Dropped[metrics.DropExpired].Add(fx.Expired)
 	cl.b.m.Dropped[metrics.DropTooLarge].Add(fx.TooLarge)
+	cl.b.m.Dropped[metrics.DropTooOld].Add(fx.TooOld)
 	cl.b.m.Dropped[metrics.DropQueueNewest].Add(fx.DroppedNewest)
 	cl.b.m.Dropped[metrics.DropQueueOldest].Add(fx.DroppedOldest)
 	cl.full.Store(cl.sess.Full())

@@ -67,6 +67,15 @@ type Options struct {
 	MaxRetainedMessages int
 	MaxRetainedBytes    int64
 
+	// CleanupInterval is how long it takes from the end of one cleanup of the
+	// queues to the next. CleanupBatch is about how many messages it looks at
+	// before it commits what it removed.
+	CleanupInterval time.Duration
+	CleanupBatch    int
+	// MaxMessageAge is how long a QoS 1 or 2 message may be queued for a Session
+	// before a cleanup removes it. 0: no limit.
+	MaxMessageAge time.Duration
+
 	// AllowAnonymous admits Clients from other machines without credentials;
 	// Clients from loopback are always admitted.
 	AllowAnonymous bool
@@ -100,6 +109,8 @@ func DefaultOptions() Options {
 		MaxQueuedMessages:       100000,
 		MaxQueuedBytes:          64 << 20,
 		QueuePolicy:             string(session.Reject),
+		CleanupInterval:         time.Hour,
+		CleanupBatch:            1000,
 		MaxSessionExpirySeconds: session.NeverExpires,
 		MaxRetainedMessages:     1000000,
 		MaxRetainedBytes:        1 << 30,

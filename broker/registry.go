@@ -41,6 +41,17 @@ func (r *registry) remove(cl *Client) {
 	}
 }
 
+// all returns every Client.
+func (r *registry) all() []*Client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clients := make([]*Client, 0, len(r.clients))
+	for _, cl := range r.clients {
+		clients = append(clients, cl)
+	}
+	return clients
+}
+
 // has reports whether the Client Identifier is in use.
 func (r *registry) has(id string) bool {
 	r.mu.Lock()

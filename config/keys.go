@@ -98,6 +98,12 @@ var keys = []key{
 		directory{}, func(c *Config) any { return &c.Store.DataDir }},
 	{"storage.max-size", "Largest size of the database file in bytes, its write-ahead log not counted. At this size what would be stored is refused, and what removes goes on. 0: off, the disk is the limit.",
 		orOff{integer{1 << 20, 1 << 50}}, func(c *Config) any { return &c.Store.MaxSize }},
+	{"storage.cleanup.check-interval", "Time from one cleanup of the queues to the next; the first is at the start. A cleanup removes messages from memory and disk whose Message Expiry Interval has passed, even if their session never returns. Expired sessions and retained messages need none: they go when their time is over.",
+		duration{100 * time.Millisecond, 365 * 24 * time.Hour}, func(c *Config) any { return &c.Broker.CleanupInterval }},
+	{"storage.cleanup.max-message-age", "Longest time that a QoS 1 or 2 message may be queued for a session before a cleanup removes it, unless it was sent and awaits its acknowledgement. Retained messages stay. 0: no limit, nothing is removed because of its age.",
+		duration{0, 10 * 365 * 24 * time.Hour}, func(c *Config) any { return &c.Broker.MaxMessageAge }},
+	{"storage.cleanup.batch-size", "How many messages a cleanup looks at before it commits what it removed.",
+		integer{1, 1_000_000}, func(c *Config) any { return &c.Broker.CleanupBatch }},
 	{"storage.sqlite.cache-size", "PRAGMA cache_size: a positive number counts pages, a negative one KiB.",
 		integer{-1 << 26, 1 << 26}, func(c *Config) any { return &c.Store.CacheSize }},
 	{"storage.sqlite.temp-store", "PRAGMA temp_store.",
@@ -122,4 +128,4 @@ var keys = []key{
 }
 
 // withoutEffect are sections that this version does not act upon.
-var withoutEffect = []string{"storage.cleanup", "cluster"}
+var withoutEffect = []string{"cluster"}

@@ -11,6 +11,7 @@ const (
 	DropNoMember                       // a Shared Subscription without a member to take it
 	DropQueueNewest                    // the queue full, and the policy drop-newest; or drop-oldest and nothing older may go
 	DropQueueOldest                    // it left a full queue to make room, by the policy drop-oldest
+	DropTooOld                         // queued for the longest time that a message may be
 	NumDropReasons
 )
 
@@ -31,6 +32,8 @@ func (r DropReason) String() string {
 		return "queue_full_newest"
 	case DropQueueOldest:
 		return "queue_full_oldest"
+	case DropTooOld:
+		return "too_old"
 	}
 	return "unknown"
 }

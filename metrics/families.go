@@ -5,6 +5,7 @@ var help = map[string]string{
 	"promptmq_build_info":                    "Always 1; the labels are the version of PromptMQ and of Go.",
 	"promptmq_bytes_received_total":          "Bytes read from the sockets of clients.",
 	"promptmq_bytes_sent_total":              "Bytes written to the sockets of clients.",
+	"promptmq_cleanup_runs_total":            "Times that all queues were looked through for expired and old messages.",
 	"promptmq_connections_current":           "Network connections that are open.",
 	"promptmq_connections_refused_total":     "Network connections closed without a CONNACK of success, by reason.",
 	"promptmq_connections_total":             "Network connections that clients have opened.",

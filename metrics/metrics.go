@@ -51,6 +51,7 @@ type Broker struct {
 	CommitSeconds     *Histogram
 	CommitMessages    *Histogram
 	StorageOperations *Counter
+	CleanupRuns       *Counter
 
 	// ProcessingSeconds is sampled: from the read of a PUBLISH to the end of
 	// its fan-out.
@@ -86,6 +87,7 @@ func NewBroker() *Broker {
 		CommitElided:      set.NewCounter("promptmq_store_elided_total"),
 		CommitSeconds:     set.NewPrometheusHistogramExt("promptmq_store_commit_seconds", commitSecondsBounds),
 		CommitMessages:    set.NewPrometheusHistogramExt("promptmq_store_commit_messages", commitMessagesBounds),
+		CleanupRuns:       set.NewCounter("promptmq_cleanup_runs_total"),
 		StorageOperations: set.NewCounter("promptmq_storage_operations_total"),
 		ProcessingSeconds: set.NewPrometheusHistogramExt("promptmq_message_processing_duration", processingSecondsBounds),
 
