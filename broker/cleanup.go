@@ -41,7 +41,7 @@ func (b *Broker) sweepClient(cl *Client) {
 		s.SweepWindow(now, b.o.MaxMessageAge, &cl.fx)
 		from = s.SweepFrom()
 	})
-	for ok && !b.stopping.Load() && b.commits.wait(group) == nil {
+	for b.commits.wait(group) == nil && ok && !b.stopping.Load() {
 		entries, err := b.store.Page(id, from, b.o.CleanupBatch, windowBytes)
 		if err != nil {
 			b.log.Error("reading a queue for its cleanup failed", "client", cl.id, "error", err)

@@ -196,6 +196,7 @@ func (w *world) startOnce() (err error) {
 	w.db = &simStore{DB: db, turn: make(chan struct{}, 1)}
 	opts := broker.DefaultOptions()
 	opts.Bind, opts.WSBind, opts.KeepAliveSeconds, opts.Metrics = "", "", 0, metrics.NewBroker()
+	opts.CleanupInterval, opts.CleanupBatch = 100*time.Millisecond, 20 // messages expire in seconds
 	b, err := broker.New(opts, w.db)
 	if err != nil {
 		return err

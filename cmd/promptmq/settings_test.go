@@ -251,6 +251,11 @@ var settingTests = map[string]struct {
 	"mqtt.max-retained-bytes": {"mqtt: {max-retained-bytes: 10000}", func(t *testing.T, s *server) {
 		fillRetained(t, s, 3000, 3)
 	}},
+	"storage.cleanup.check-interval": {"storage: {cleanup: {check-interval: 100ms}}", testCleanupInterval},
+	"storage.cleanup.max-message-age": {
+		"mqtt: {max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 1s, check-interval: 100ms}}", testMaxMessageAge,
+	},
+	"storage.cleanup.batch-size": {"", testCleanupBatch},
 	"auth.allow-anonymous": {"auth: {allow-anonymous: true}\nserver: {bind: '0.0.0.0:0'}", func(t *testing.T, s *server) {
 		for allow, want := range map[bool]codec.ReasonCode{true: codec.Success, false: codec.NotAuthorized} {
 			open := start(t, fmt.Sprintf("auth: {allow-anonymous: %v}", allow), "--server-bind", "0.0.0.0:0")
@@ -380,7 +385,7 @@ func TestSettings(t *testing.T) {
 func TestEverySettingIsShown(t *testing.T) {
 	for key := range printed(t, nil) {
 		section, _, _ := strings.Cut(key, ".")
-		if section != "mqtt" && section != "server" && section != "auth" {
+		if section != "mqtt" && section != "server" && section != "auth" && !strings.HasPrefix(key, "storage.cleanup.") {
 			continue
 		}
 		if _, ok := settingTests[key]; !ok {
