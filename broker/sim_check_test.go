@@ -78,6 +78,9 @@ func (c *simClient) takeLocked(p *codec.Publish) error {
 	if p.Retain || !c.durable {
 		return nil // a retained message, or a Session that a cut may end
 	}
+	if m.refused && m.sends == 1 { // what was sent again may have been taken the first time
+		return fmt.Errorf("message %d was refused and came", no)
+	}
 	m.anywhere++
 	c.seen[m]++
 	if p.QoS == 2 {

@@ -56,6 +56,8 @@ type simMessage struct {
 	expiry  uint32
 
 	id       uint16
+	refused  bool // with 0x97
+	sends    int  // how often
 	sentAt   int
 	lastSent time.Time
 	ackedAt  int // PUBACK or PUBREC came

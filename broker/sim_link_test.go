@@ -101,7 +101,7 @@ func (l *simLink) closed() {
 	if i := slices.Index(w.links, l); i >= 0 {
 		w.links = slices.Delete(w.links, i, i+1)
 	}
-	if !l.closing && !w.dying {
+	if !l.closing && !w.dying && !w.cfg.failWrites { // a full disk disconnects whom an acknowledgement cannot tell
 		w.faultLocked("%s: the broker closed the connection", c.id)
 	}
 	if c.link != l {
@@ -155,6 +155,9 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 		return err
 	}
 	switch {
+	case c.w.cfg.failWrites && (ack.Reason == codec.QuotaExceeded || ack.Reason == codec.ServerUnavailable): // the latter before v5
+		l.closing = true // it comes back later
+		return nil
 	case ack.Reason != codec.Success:
 		return fmt.Errorf("CONNACK %v", ack.Reason)
 	case l.clean && ack.SessionPresent:
@@ -194,6 +197,7 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 
 func (l *simLink) sendPublishLocked(m *simMessage, dup bool) {
 	m.lastSent = time.Now()
+	m.sends++
 	l.c.w.trace("%s sends message %d on %s QoS %d id %d dup %v retain %v bytes %d", l.c.id, m.no, m.topic, m.qos, m.id, dup, m.retain, len(m.payload))
 	l.send(codec.AppendPublish(nil, &codec.Publish{
 		Dup: dup && m.qos > 0, QoS: m.qos, Retain: m.retain, PacketID: m.id,
@@ -230,6 +234,10 @@ func (l *simLink) subackLocked(f codec.Frame) error {
 		return err
 	}
 	i := slices.IndexFunc(c.subs, func(s *simSub) bool { return s.id == ack.PacketID })
+	if i >= 0 && string(ack.Reasons) == "\x97" && c.w.cfg.failWrites {
+		l.sendSubscribe(c.subs[i])
+		return nil
+	}
 	if i < 0 || len(ack.Reasons) != 1 || ack.Reasons[0] != byte(c.qos) {
 		return fmt.Errorf("SUBACK %d %v", ack.PacketID, ack.Reasons)
 	}
@@ -268,6 +276,12 @@ func (l *simLink) ackLocked(f codec.Frame) error {
 		return fmt.Errorf("%v %d out of order", ack.Type, ack.PacketID)
 	}
 	m := c.inflight[i]
+	if ack.Reason == codec.QuotaExceeded && c.w.cfg.failWrites {
+		m.refused = true
+		c.w.refusals++
+		c.inflight = slices.Delete(c.inflight, i, i+1)
+		return nil
+	}
 	if ack.Reason >= 0x80 {
 		return fmt.Errorf("%v %v for message %d", ack.Type, ack.Reason, m.no)
 	}

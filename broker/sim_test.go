@@ -84,15 +84,15 @@ func TestSimStartCut(t *testing.T) {
 // TestSimDiskFull: one to three writes find no space, and later the power goes.
 func TestSimDiskFull(t *testing.T) {
 	root := simRoot(t)
-	faults, acked := 0, 0
+	faults, acked, refused := 0, 0, 0
 	seeds(t, 20, func(seed uint64) error {
 		w, err := simulate(t, root, seed, simConfig{failWrites: true})
 		if w != nil {
-			faults, acked = faults+w.disk.faults, acked+w.acked
+			faults, acked, refused = faults+w.disk.faults, acked+w.acked, refused+w.refusals
 		}
 		return err
 	})
-	t.Logf("%d writes failed, %d messages acknowledged", faults, acked)
+	t.Logf("%d writes failed, %d messages acknowledged, %d refused", faults, acked, refused)
 }
 
 // TestSimBitFlip: bits of the files turn over. What is lost then is lost, and

@@ -59,6 +59,7 @@ type world struct {
 	off      chan struct{}
 	events   int
 	acked    int
+	refusals int // PUBLISH packets refused for want of room
 	clients  []*simClient
 	links    []*simLink
 	messages []*simMessage

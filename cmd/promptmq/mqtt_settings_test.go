@@ -385,6 +385,7 @@ var limitTests = map[string]struct {
 			c.HasWill, c.Will = true, codec.Will{Topic: codec.View("t"), Payload: codec.View("w"), QoS: 1}
 		})
 		_ = dying.Close()
+		s.waitLog("a Will Message was refused") // from here on there is the metric
 		eventually(t, "the Will is refused", func() bool { return s.metric(`promptmq_messages_refused_total{reason="Quota exceeded"}`) == 1 })
 	}},
 	"max-retained-bytes with properties": {"mqtt: {max-retained-bytes: 10000}", func(t *testing.T, s *server) {

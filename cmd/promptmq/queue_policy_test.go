@@ -138,6 +138,7 @@ func TestDropOldestKeepsWhatIsInFlight(t *testing.T) {
 				return
 			}
 			_ = sub.Close()
+			eventually(t, "the connection is gone", func() bool { return s.metric("promptmq_connections_current") == 1 })
 			publishRange(pub, "t", 1000, 1010, 10)
 			sub = v5Of(t, s, "sub", resumed)
 			if n, dup := sub.takeNumber(); n != 0 || !dup {
