@@ -234,7 +234,7 @@ func (l *simLink) subackLocked(f codec.Frame) error {
 		return err
 	}
 	i := slices.IndexFunc(c.subs, func(s *simSub) bool { return s.id == ack.PacketID })
-	if i >= 0 && string(ack.Reasons) == "\x97" && c.w.cfg.failWrites {
+	if refused := string(ack.Reasons); i >= 0 && c.w.cfg.failWrites && (refused == "\x97" || refused == "\x80") { // the latter before v5
 		l.sendSubscribe(c.subs[i])
 		return nil
 	}
