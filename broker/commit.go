@@ -15,13 +15,16 @@ import (
 // it returns, all of it or nothing; after an error the same batch may be
 // applied again, and that is sure to succeed some time if the error is
 // session.ErrNoSpace. Room is about how many bytes more may be stored; math.MaxInt64:
-// there is no limit. Apply is called by one goroutine, Page and Room by any.
+// there is no limit. Tidy does a little of what can wait until there is nothing
+// else to do, and reports whether there is more. Apply and Tidy are called by one
+// goroutine, Page and Room by any.
 type Store interface {
 	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
 	NextID() session.ID
 	Apply(*session.Batch) error
 	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)
 	Room() int64
+	Tidy() (more bool, err error)
 }
 
 const (
@@ -29,6 +32,10 @@ const (
 	lazyCommitAfter = 50 * time.Millisecond
 	commitTries     = 6
 	commitRetryWait = 100 * time.Millisecond // doubles with each try
+	// tidyAfter is how long nothing is to be committed before the store tidies up,
+	// tidyPause the pause between two steps of it.
+	tidyAfter = 50 * time.Millisecond
+	tidyPause = 5 * time.Millisecond
 )
 
 // A committer gathers writes into groups and commits one group at a time.
@@ -172,9 +179,16 @@ func (c *committer) flush() error {
 // run commits groups until stop is closed or a commit stays failed.
 func (c *committer) run() {
 	defer close(c.stopped)
+	idle := time.NewTimer(tidyAfter)
+	defer idle.Stop()
 	for {
 		select {
 		case <-c.wake:
+		case <-idle.C:
+			if c.tidy() {
+				idle.Reset(tidyPause)
+			}
+			continue
 		case <-c.stop:
 			return
 		}
@@ -188,7 +202,18 @@ func (c *committer) run() {
 		}
 		c.settle(g)
 		c.release(g)
+		idle.Reset(tidyAfter)
 	}
+}
+
+// tidy lets the store do one step and reports whether to go on.
+func (c *committer) tidy() bool {
+	more, err := c.store.Tidy()
+	if err != nil {
+		c.log.Warn("tidying the store failed", "error", err)
+		return false
+	}
+	return more
 }
 
 // seal replaces the open group by an empty one and returns it.

@@ -20,7 +20,7 @@ type statements struct {
 	putMeta, putSession, putSub, delSub                *sqlite3.Stmt
 	putState, putWill, delWill, putRetained, delRetain *sqlite3.Stmt
 	putRun, putBody, putRefs, delRuns, unref, delRefs  *sqlite3.Stmt
-	delBody, lastTotal, shiftTotals                    *sqlite3.Stmt
+	delBody, lastTotal, shiftTotals, count, free       *sqlite3.Stmt
 	runAt, bodyAt, delRun, setRun                      *sqlite3.Stmt
 	end                                                [4]*sqlite3.Stmt
 }
@@ -130,6 +130,7 @@ func (db *DB) Apply(b *session.Batch) error {
 		return err
 	}
 	db.commits.Add(1)
+	db.boundWAL()
 	_ = db.measureRoom() // b is written; the last figure stands until the next commit
 	return nil
 }

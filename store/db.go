@@ -27,9 +27,14 @@ const lockName = "promptmq.lock"
 // figures that chose it.
 const pageSize = 8192
 
-// fullCheckMax is the largest file, in bytes, of which every page is checked at
-// start; of a larger one the header, the size and the schema are.
-const fullCheckMax = 256 << 20
+// indexCheckMax is the largest file, in bytes, that is checked whole at start,
+// its indexes against their tables; up to fullCheckMax every page is. Of a larger
+// file the header, the size and the schema are checked. Of the smallest rows, 1 GB
+// takes 26 seconds and 7 seconds.
+const (
+	indexCheckMax = 128 << 20
+	fullCheckMax  = 512 << 20
+)
 
 // walBytesKept is what a WAL, or a journal, that grew larger is cut to when it
 // begins anew.
@@ -85,6 +90,7 @@ type DB struct {
 	packer   packer
 	reserved int64 // Session IDs below it are noted as used
 	limit    sizeLimit
+	tidy     tidying
 
 	// Static after Open.
 	nextID session.ID
@@ -146,6 +152,9 @@ func (db *DB) open() error {
 		return err
 	}
 	if err := db.limitSize(); err != nil {
+		return err
+	}
+	if err := db.prepareTidy(); err != nil {
 		return err
 	}
 	return db.secureFiles()
@@ -243,7 +252,7 @@ func createDatabase(path string) error {
 	if err != nil {
 		return err
 	}
-	err = c.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA synchronous = FULL", pageSize))
+	err = c.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL", pageSize))
 	if err == nil {
 		err = migrate(c)
 	}
@@ -369,16 +378,21 @@ func (db *DB) check() error {
 			return err
 		}
 	}
-	if db.Stats().FileBytes > fullCheckMax {
+	bytes := db.Stats().FileBytes
+	if bytes > fullCheckMax {
 		_, err := queryInt(db.w, "SELECT count(*) FROM sqlite_schema")
 		return err
 	}
-	result, err := queryText(db.w, "PRAGMA integrity_check(1)")
+	pragma := "integrity_check"
+	if bytes > indexCheckMax {
+		pragma = "quick_check"
+	}
+	result, err := queryText(db.w, "PRAGMA "+pragma+"(1)")
 	if err != nil {
-		return fmt.Errorf("integrity_check: %w", err)
+		return fmt.Errorf("%s: %w", pragma, err)
 	}
 	if result != "ok" {
-		return damaged(fmt.Errorf("integrity_check: %s", result))
+		return damaged(fmt.Errorf("%s: %s", pragma, result))
 	}
 	return nil
 }

@@ -23,8 +23,8 @@
 // Packed values carry a CRC-32C of themselves and of the columns that say whose
 // they are, and rows without a packed value one of their columns, so a damaged
 // or misplaced one is [ErrDamaged] and never a wrong message. [Open] checks files
-// up to 256 MiB whole (PRAGMA integrity_check), and only the size and the schema
-// of larger ones. It refuses a file that is damaged, newer than this program or
+// up to 128 MiB whole (PRAGMA integrity_check), up to 512 MiB without the contents
+// of indexes (quick_check), and only the size and the schema of larger ones. It refuses a file that is damaged, newer than this program or
 // not a store, and leaves it as it is; it never starts empty in place of one. The
 // one damage that nothing can tell from a power cut is that of the end of a WAL.
 package store

@@ -25,13 +25,18 @@ const pagesUnlimited = 4294967294
 // A sizeLimit is MaxSize in pages.
 type sizeLimit struct {
 	pageBytes, pages, reserve int64 // pages is 0 without a limit
-	count, free               *sqlite3.Stmt
 }
 
 // limitSize makes SQLite refuse to let the file grow beyond MaxSize. Pages that
 // are free may be used again, so that removing makes room.
 func (db *DB) limitSize() (err error) {
 	db.room.Store(math.MaxInt64)
+	if db.stmts.count, _, err = db.w.Prepare("PRAGMA page_count"); err != nil {
+		return err
+	}
+	if db.stmts.free, _, err = db.w.Prepare("PRAGMA freelist_count"); err != nil {
+		return err
+	}
 	if db.o.MaxSize == 0 {
 		return nil
 	}
@@ -41,12 +46,6 @@ func (db *DB) limitSize() (err error) {
 	}
 	l.pages = max(1, db.o.MaxSize/l.pageBytes)
 	l.reserve = min(max(l.pages/reserveShare, reservePagesMin), reservePagesMax)
-	if l.count, _, err = db.w.Prepare("PRAGMA page_count"); err != nil {
-		return err
-	}
-	if l.free, _, err = db.w.Prepare("PRAGMA freelist_count"); err != nil {
-		return err
-	}
 	if err := db.capPages(l.pages); err != nil {
 		return err
 	}
@@ -65,16 +64,21 @@ func (db *DB) measureRoom() error {
 	if l.pages == 0 {
 		return nil
 	}
-	count, err := stepInt(l.count)
-	if err != nil {
-		return err
-	}
-	free, err := stepInt(l.free)
+	count, free, err := db.pages()
 	if err != nil {
 		return err
 	}
 	db.room.Store((l.pages - count + free - l.reserve) * l.pageBytes)
 	return nil
+}
+
+// pages returns how many pages the file has, and how many of them are free.
+func (db *DB) pages() (count, free int64, err error) {
+	if count, err = stepInt(db.stmts.count); err != nil {
+		return 0, 0, err
+	}
+	free, err = stepInt(db.stmts.free)
+	return count, free, err
 }
 
 // Room is about how many bytes more may be stored before MaxSize is near; below

@@ -106,3 +106,27 @@ func wantFull(t *testing.T, s *server, pub, live *raw) {
 		t.Errorf("/ready: %d %s", code, body)
 	}
 }
+
+// What a queue took on disk is given back when it is drained, without a restart.
+func TestFileShrinks(t *testing.T) {
+	s := start(t, "")
+	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)
+	sub.subscribeOne("q", 1)
+	_ = sub.Close()
+	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
+	const messages = 200
+	for range messages {
+		if r := pub.publish1(1, "q", strings.Repeat("x", 100_000)); r != codec.Success {
+			t.Fatal(r)
+		}
+	}
+	full := s.metric("promptmq_storage_size_bytes")
+	sub, _ = connectRaw(t, s.mqtt, codec.Version5, "sub", func(c *codec.Connect) { lasting(c); c.CleanStart = false })
+	for range messages {
+		sub.sendAck(codec.TypePuback, sub.receive().PacketID)
+	}
+	eventually(t, "the file is smaller", func() bool { return s.metric("promptmq_storage_size_bytes") < full/2 })
+	if full < messages*100_000 {
+		t.Errorf("%v bytes when it was full", full)
+	}
+}
