@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	_ "github.com/x0a1b/promptmq/config" // go test runs again when the broker has changed
 )
 
 // This file starts PromptMQ, the real binary with a real configuration file,
