@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -9,13 +10,23 @@ import (
 // Sections 3.14 (DISCONNECT), 3.15 (AUTH) and 4.13 (errors).
 var disconnectTests = []test{
 	{"disconnect/flags", "3.14.1-1 2.1.3-1", "3.14.1-1 2.2.2-2", func(t *T) {
-		t.badFlags([]byte{0xE0, 0})
+		// A server that takes it for a DISCONNECT closes too, but throws the Will
+		// away.
+		watch, topic := t.watch(0)
+		for flags := byte(1); flags < 16; flags++ {
+			p := t.connect(will(topic, fmt.Sprint(flags)))
+			p.send(0xE0|flags, 0)
+			p.closed(codec.MalformedPacket, codec.ProtocolError)
+			watch.expect(fmt.Sprint(flags))
+		}
 	}},
 	{"disconnect/malformed-reason", "3.14.2-1 4.13.1-1", "", func(t *T) {
-		for _, b := range [][]byte{{0xE0, 1, 0x01}, {0xE0, 1, 0x10}, {0xE0, 3, 0, 9, 0x11}} {
-			p := t.connect()
+		watch, topic := t.watch(0)
+		for i, b := range [][]byte{{0xE0, 1, 0x01}, {0xE0, 1, 0x10}, {0xE0, 3, 0, 9, 0x11}} {
+			p := t.connect(will(topic, fmt.Sprint(i)))
 			p.send(b...)
 			p.closed(codec.MalformedPacket, codec.ProtocolError)
+			watch.expect(fmt.Sprint(i)) // it was no DISCONNECT
 		}
 	}},
 	{"disconnect/reason-of-the-server", "3.14.2-1 3.14.4-1 3.14.4-2 4.13.2-1 3.14.2-2", "", func(t *T) {
@@ -93,7 +104,7 @@ var disconnectTests = []test{
 		id, topic := t.clientID(), t.topic()
 		full := t.connect(t.durable(id))
 		full.subscribe(sub(topic, 1))
-		full.drop()
+		full.disconnect()
 		p := t.connect()
 		p.publish(topic, "fits", 1)
 		p.publishOnly(topic, "too many", 1)

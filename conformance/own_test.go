@@ -226,8 +226,10 @@ func (t *T) restartable() (restart, crash func()) {
 	t.restarting = &restarting
 	restart = func() {
 		t.Helper()
-		if out, err := exec.Command("sh", "-c", *restartFlag).CombinedOutput(); err != nil {
-			t.Fatalf("-restart-command: %v: %s", err, out)
+		cmd := exec.Command("sh", "-c", *restartFlag)
+		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr // no pipe: a broker in the background would keep it open
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("-restart-command: %v", err)
 		}
 		if !poll(func() bool { _, err := greet(t.version); return err == nil }) {
 			t.Fatalf("after -restart-command the broker does not answer")

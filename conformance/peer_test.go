@@ -92,6 +92,26 @@ func (t *T) tryConnect(changes ...func(*codec.Connect)) *peer {
 	return p
 }
 
+// refused is tryConnect where the broker may also close without CONNACK.
+func (t *T) refused(changes ...func(*codec.Connect)) (p *peer, said bool) {
+	t.Helper()
+	p = t.dial()
+	p.connect = t.newConnect()
+	for _, change := range changes {
+		change(&p.connect)
+	}
+	p.append(codec.AppendConnect(nil, &p.connect, p.version))
+	got, err := p.read(soon())
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("CONNECT is neither answered nor refused")
+	}
+	if err != nil {
+		return p, false
+	}
+	p.connack = got.connack
+	return p, true
+}
+
 func (p *peer) handshake(changes ...func(*codec.Connect)) {
 	p.t.Helper()
 	p.connect = p.t.newConnect()

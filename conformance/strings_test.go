@@ -118,7 +118,11 @@ var stringTests = []test{
 		}
 	}},
 	{"packet/auth-flags", "3.15.1-1 2.1.3-1", "", func(t *T) {
-		t.badFlags([]byte{0xF0, 0})
+		for flags := byte(1); flags < 16; flags++ { // malformed, and no error of the protocol as AUTH itself would be
+			p := t.connect()
+			p.send(0xF0|flags, 0)
+			p.closed(codec.MalformedPacket)
+		}
 	}},
 	{"packet/auth-before-v5", "", "2.2.2-2 4.8.0-1", func(t *T) {
 		p := t.connect()

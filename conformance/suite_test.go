@@ -18,7 +18,7 @@ var (
 	brokerFlag   = flag.String("broker", "", "`URL` of the broker under test, tcp://host:port or ws://host:port/path; empty: a PromptMQ started for it")
 	brokerWSFlag = flag.String("broker-ws", "", "`URL` of the WebSocket listener of the same broker; empty: the statements about WebSocket are not run")
 	versionFlag  = flag.String("version", "", "protocol version to test: 5 or 311; empty: both")
-	reportFlag   = flag.String("report", "", "`FILE` to write the results to as JSON")
+	reportFlag   = flag.String("report", "", "`FILE` to write the results to as JSON, with its full path under go test, which changes the directory")
 	restartFlag  = flag.String("restart-command", "", "shell `COMMAND` that ends the broker at -broker and starts it again with its state; empty: tests that restart a foreign broker are not run")
 	promptmqFlag = flag.String("promptmq", "", "promptmq `BINARY` for the tests that start their own; empty: built from this source")
 	updateFlag   = flag.Bool("update", false, "rewrite the tests column of statements.tsv and docs/conformance.md from this run")

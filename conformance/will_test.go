@@ -78,11 +78,13 @@ var willTests = []test{
 		watch.quiet()
 	}},
 	{"will/none", "3.1.2-8", "3.1.2-12", func(t *T) {
-		watch := t.connect()
+		// The Will of an earlier connection, which was thrown away, is not that of
+		// a later one without.
+		watch, topic := t.watch(0)
 		id := t.clientID()
-		watch.subscribe(sub("conformance/"+id, 0))
-		t.connect(func(c *codec.Connect) { c.ClientID = codec.View(id) }).drop()
-		t.connect(func(c *codec.Connect) { c.ClientID = codec.View(id) }).isOpen() // the drop is processed
+		t.connect(t.durable(id), will(topic, "of the first")).disconnect()
+		t.connect(t.durable(id)).drop()
+		t.connect(t.durable(id)).isOpen() // the drop is processed
 		watch.quiet()
 	}},
 	{"will/not-retained", "3.1.2-14", "3.1.2-16", func(t *T) {
