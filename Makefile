@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: build run test race fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
+.PHONY: build run test race prove fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.linkedVersion=$(VERSION)" -o promptmq ./cmd/promptmq
@@ -17,6 +17,28 @@ test:
 
 race:
 	CGO_ENABLED=1 go test -race ./...
+
+# The proof of docs/durability.md: a line for each figure; their logs stay in $(PROOF).
+PROOF ?= /tmp/promptmq-prove
+
+# figure NAME,what is shown,arguments of go test
+define figure
+@printf '%-4s %-58s ' '$(1)' '$(2)'; start=$$(date +%s); \
+if go test -count=1 -timeout 20m -v $(3) >'$(PROOF)/$(1).log' 2>&1; then \
+	printf 'met in %d s: %s\n' $$(($$(date +%s) - start)) "$$(sed -n 's/^ *[a-z0-9_]*_test.go:[0-9]*: \([0-9].*\)/\1/p' '$(PROOF)/$(1).log' | paste -sd ';')"; \
+else printf 'NOT MET, see %s\n' '$(PROOF)/$(1).log'; exit 1; fi
+endef
+
+prove:
+	@mkdir -p '$(PROOF)'
+	$(call figure,G1,power cuts: nothing acknowledged is lost or doubled,./broker -run '^TestSimPowerCut$$' -sim.seeds=2000)
+	$(call figure,G1c,controls: each broken promise is caught in 200 seeds,./broker -run '^TestSimControl')
+	$(call figure,G2,kill -9 and stops of the real binary,./cmd/promptmq -run '^TestKill9' -kills=1000)
+	$(call figure,G3,failed syncs; cuts during the next start,./broker -run '^TestSim(FsyncFail|StartCut)$$' -sim.seeds=1000)
+	$(call figure,G4,full disks: refusals without a trace; recovery,./broker -run '^Test(SimDiskFull|DiskFull)$$' -sim.seeds=500)
+	$(call figure,G5,stalled disks: nothing is acknowledged early,./broker -run '^TestSimDiskStall$$' -sim.seeds=1000)
+	$(call figure,G6,damaged files: an error or what was stored; salvage,./store -run '^Test(CorruptStart|Salvage)' -mutations=2000)
+	$(call figure,G6b,bits that turn over while the broker runs,./broker -run '^TestSimBitFlip$$' -sim.seeds=500)
 
 # Every fuzz target of every package, one after the other.
 fuzz:
