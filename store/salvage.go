@@ -157,7 +157,10 @@ func rebuild(path, next string) (tables []SalvagedTable, err error) {
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	s := salvager{to: to}
-	if from, err := openDamaged(path); err == nil {
+	spare := next + "-spare"
+	removeSpare(spare) // left over too
+	defer removeSpare(spare)
+	if from, err := openForSalvage(path, spare); err == nil {
 		s.from = from
 		defer func() { _ = from.Close() }() // nothing was written
 	}

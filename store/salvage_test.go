@@ -56,11 +56,17 @@ func TestSalvage(t *testing.T) {
 			continue
 		}
 		damagedStores++
+		if spare, _ := filepath.Glob(filepath.Join(dir, "*spare*")); len(spare) > 0 {
+			t.Errorf("mutation %d of %s (%s): left behind: %v", i, m.victim, m.what, spare)
+		}
 		aside, err := os.ReadFile(report.Aside)
 		if before != nil && (err != nil || len(aside) < len(before)) {
 			t.Errorf("mutation %d of %s (%s): only %d bytes are set aside of %d, %v", i, m.victim, m.what, len(aside), len(before), err)
 		}
 		had, has := facts(f.now), facts(text)
+		if m.what == "first page NUL" && len(f.files()) == 1 && len(has) != len(had) {
+			t.Errorf("without the first page, which has no rows, %d of %d are recovered", len(has), len(had))
+		}
 		for state := range f.before {
 			for line := range facts(state) {
 				had[line] = true
