@@ -297,3 +297,40 @@ func difference(want, got string) string {
 	}
 	return out.String()
 }
+
+// An index that says something else than its table would lose messages without a
+// word: a queue is found by it.
+func TestDamagedIndexIsRefused(t *testing.T) {
+	o := testOptions(t.TempDir())
+	db := openTest(t, o)
+	apply(t, db, oneSession(1, "m"))
+	for seq := uint64(2); seq < 20; seq++ {
+		apply(t, db, oneMessage(1, seq, "m"))
+	}
+	root, err := queryInt(db.w, "SELECT rootpage FROM sqlite_schema WHERE name = 'run_of_session'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(db.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := b[(root-1)*pageSize : root*pageSize]
+	if page[0] != 0x0a {
+		t.Fatalf("page %d has type %#x, expected a leaf of an index", root, page[0])
+	}
+	page[pageSize-2]++ // in the first row of the index: the low byte of its total
+	if err := os.WriteFile(db.path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := refused(t, o.DataDir, o); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "run_of_session") {
+		t.Errorf("the error is %v", err)
+	}
+	report, err := Salvage(o, salvageTime)
+	if err != nil || !slices.Contains(report.Tables, SalvagedTable{"run", 19, 0, 0}) {
+		t.Errorf("salvaged %+v, %v", report, err)
+	}
+}

@@ -17,6 +17,11 @@ type salvager struct {
 	tables []SalvagedTable
 	put    map[string]*sqlite3.Stmt
 
+	// lastBody is the body row read last: the runs of one commit share it and
+	// stand together.
+	lastBody   []byte
+	lastBodyID int64
+
 	sessions map[int64]bool // those recovered
 	filters  map[int64]map[string]bool
 	totals   map[int64]int64         // of each Session's queue
@@ -255,6 +260,9 @@ func (s *salvager) body(id int64) (data []byte) {
 	if b := s.bodies[id]; b != nil && b.bad {
 		return nil
 	}
+	if id == s.lastBodyID {
+		return s.lastBody
+	}
 	stmt, _, err := s.from.Prepare("SELECT data FROM body WHERE id = ?1")
 	if err == nil {
 		defer func() { _ = stmt.Close() }()
@@ -266,6 +274,7 @@ func (s *salvager) body(id int64) (data []byte) {
 		s.bodies[id] = &salvagedBody{bad: true}
 		return nil
 	}
+	s.lastBody, s.lastBodyID = data, id
 	return data
 }
 
