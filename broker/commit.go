@@ -257,7 +257,7 @@ func (c *committer) commit(g *group) error {
 			break
 		}
 		c.m.CommitFailures.Inc()
-		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(err) {
+		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(start, err) {
 			try--
 			continue
 		}

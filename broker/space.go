@@ -12,6 +12,9 @@ const (
 	// noSpaceRetry is how long the committer waits on a full disk before it tries
 	// again.
 	noSpaceRetry = 250 * time.Millisecond
+	// fullAfter is how long a disk must have been full for new work to be refused:
+	// a refusal is final, so trouble that passes only delays.
+	fullAfter = time.Second
 	// spaceLogEvery bounds how often a store at its limit is logged.
 	spaceLogEvery = 10 * time.Second
 
@@ -78,11 +81,13 @@ func (c *committer) settle(g *group) {
 // full reports whether the store refuses.
 func (c *committer) full() bool { return c.space.diskFull.Load() || c.space.wanted.Load() > 0 }
 
-// waitForSpace waits before the next try on a full disk. It reports false if the
-// committer has no time for that: it is being shut down.
-func (c *committer) waitForSpace(err error) bool {
-	c.space.diskFull.Store(true)
-	c.logFull("the disk is full: acknowledgements wait, what would be stored is refused", "error", err)
+// waitForSpace waits before the next try on a disk that is full since began. It
+// reports false if the committer has no time for that: it is being shut down.
+func (c *committer) waitForSpace(began time.Time, err error) bool {
+	if time.Since(began) >= fullAfter {
+		c.space.diskFull.Store(true)
+	}
+	c.logFull("the disk is full: acknowledgements wait, and soon what would be stored is refused", "error", err)
 	select {
 	case <-time.After(noSpaceRetry):
 		return true

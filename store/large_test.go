@@ -54,6 +54,9 @@ func TestLargeQueues(t *testing.T) {
 	var kept []*session.Loaded
 	err = db.Load(func(l *session.Loaded) error {
 		queued += l.NextSeq - l.FirstSeq
+		if want := (l.NextSeq - l.FirstSeq - 1) * uint64(len(payload)); l.QueuedBytes < want {
+			t.Errorf("session %d: %d bytes queued, expected %d or more", l.Record.ID, l.QueuedBytes, want)
+		}
 		kept = append(kept, l)
 		return nil
 	}, func(string, uint64, *session.Message) error { return nil })
@@ -66,6 +69,9 @@ func TestLargeQueues(t *testing.T) {
 		queued, sessions, info.Size()>>20, opened.Round(time.Millisecond), loaded.Round(time.Millisecond), grown>>10)
 	if want := uint64(each * sessions); queued < want {
 		t.Errorf("%d messages are queued, expected %d", queued, want)
+	}
+	if loaded > 5*time.Second {
+		t.Errorf("the start took %v", loaded)
 	}
 	if limit := int64(sessions)*4096 + 8<<20; grown > limit {
 		t.Errorf("the heap grew by %d bytes for %d sessions, expected %d at most", grown, sessions, limit)
