@@ -1,0 +1,107 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// prepareFiles makes the directory, takes the lock, and makes a new database
+// beside its place if there is none: a file at that place is never half made.
+func (db *DB) prepareFiles() error {
+	if err := os.MkdirAll(db.o.DataDir, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockFile(filepath.Join(db.o.DataDir, lockName))
+	if err != nil {
+		return err
+	}
+	db.lock = lock
+	if err := finishSalvage(db.path); err != nil {
+		return err
+	}
+	info, err := os.Stat(db.path)
+	switch {
+	case err == nil && info.Size() == 0:
+		return damaged(errors.New("the file is empty"))
+	case err == nil:
+		return db.secureFiles()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	for _, suffix := range []string{"-wal", "-journal"} {
+		if info, err := os.Stat(db.path + suffix); err == nil && info.Size() > 0 {
+			return damaged(fmt.Errorf("the file is missing, but %s has %d bytes, which belong to it", db.path+suffix, info.Size()))
+		}
+	}
+	return createDatabase(db.path)
+}
+
+func createDatabase(path string) error {
+	next := path + ".new"
+	for _, leftover := range []string{next, next + "-journal"} {
+		if err := os.Remove(leftover); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.OpenFile(next, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	c, err := sqlite3.OpenFlags(fileURI(next), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
+	if err != nil {
+		return err
+	}
+	err = c.Exec(fmt.Sprintf("PRAGMA page_size = %d; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL", pageSize))
+	if err == nil {
+		err = migrate(c)
+	}
+	if err := errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// secureFiles keeps others from reading what SQLite made, and makes the names
+// of those files durable.
+func (db *DB) secureFiles() error {
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := os.Chmod(db.path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return syncDir(db.o.DataDir)
+}
+
+// uri names the database. Files that SQLite makes beside it get its mode.
+func (db *DB) uri() string {
+	uri := fileURI(db.path) + "?modeof=" + escape.Replace(filepath.ToSlash(db.path))
+	return uri + "&vfs=" + escape.Replace(db.o.VFS)
+}
+
+var escape = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23", "&", "%26", "=", "%3d", "+", "%2b")
+
+// fileURI escapes what means something in a URI.
+func fileURI(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
+}
