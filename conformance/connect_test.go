@@ -257,7 +257,7 @@ func (p *peer) closedAnyhow() {
 		}
 		if _, err := p.net.Read(buf); err != nil {
 			if time.Now().After(deadline) {
-				p.t.Fatalf("the broker leaves the connection open after % x", clip(string(p.sent)))
+				p.t.Fatalf("the broker leaves the connection open after %s", hex(p.sent))
 			}
 			return
 		}

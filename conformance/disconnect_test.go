@@ -104,7 +104,7 @@ var disconnectTests = []test{
 		id, topic := t.clientID(), t.topic()
 		full := t.connect(t.durable(id))
 		full.subscribe(sub(topic, 1))
-		full.disconnect()
+		full.disconnect() // and not drop: the queue counts once the connection has ended
 		p := t.connect()
 		p.publish(topic, "fits", 1)
 		p.publishOnly(topic, "too many", 1)

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -226,16 +227,43 @@ func (t *T) restartable() (restart, crash func()) {
 	t.restarting = &restarting
 	restart = func() {
 		t.Helper()
-		cmd := exec.Command("sh", "-c", *restartFlag)
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr // no pipe: a broker in the background would keep it open
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("-restart-command: %v", err)
+		before := t.connect()
+		if out, err := runRestartCommand(); err != nil {
+			t.Fatalf("-restart-command: %v: %s", err, out)
+		}
+		if err := before.net.SetReadDeadline(soon()); err != nil {
+			t.Fatalf("%v", err)
+		}
+		if _, err := before.net.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("-restart-command has not ended the broker: a connection from before is still open")
 		}
 		if !poll(func() bool { _, err := greet(t.version); return err == nil }) {
 			t.Fatalf("after -restart-command the broker does not answer")
 		}
 	}
 	return restart, restart
+}
+
+// runRestartCommand runs -restart-command and returns what it wrote. A broker
+// that it leaves in the background may keep its output open: that goes to a file,
+// for the end of a pipe would never come.
+func runRestartCommand() ([]byte, error) {
+	out, err := os.CreateTemp("", "promptmq-conformance-restart-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), startSeconds*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", *restartFlag)
+	cmd.Stdout, cmd.Stderr = out, out
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("still runs after %d seconds", startSeconds)
+	}
+	text, _ := os.ReadFile(out.Name()) // it is for the message alone
+	return text, err
 }
 
 // poll asks until the answer is yes, or too late.

@@ -58,6 +58,14 @@ func clip(s string) string {
 	return s
 }
 
+// hex is the beginning of b in hexadecimal.
+func hex(b []byte) string {
+	if len(b) > 40 {
+		return fmt.Sprintf("% x …", b[:40])
+	}
+	return fmt.Sprintf("% x", b)
+}
+
 // A packet is any packet from the broker. Only the field of its type counts. It
 // owns its memory.
 type packet struct {

@@ -186,7 +186,7 @@ func (p *peer) read(deadline time.Time) (*packet, error) {
 		if err == nil {
 			packet, err := decodePacket(f, p.version)
 			if err != nil {
-				p.t.Fatalf("the broker sends what breaks the format, %02x % x: %v", f.First, clip(string(f.Body)), err)
+				p.t.Fatalf("the broker sends what breaks the format, %02x %s: %v", f.First, hex(f.Body), err)
 			}
 			p.inspect(packet, f.Size())
 			return packet, nil
@@ -285,7 +285,7 @@ func (p *peer) end() (reason codec.ReasonCode, said bool) {
 		} else {
 			var err error
 			if got, err = p.read(deadline); errors.Is(err, os.ErrDeadlineExceeded) {
-				p.t.Fatalf("the broker leaves the connection open after % x", clip(string(p.sent)))
+				p.t.Fatalf("the broker leaves the connection open after %s", hex(p.sent))
 			} else if err != nil {
 				if p.ended != nil {
 					return p.ended.disconnect.Reason, true

@@ -114,7 +114,7 @@ var receiverTests = []test{
 		id, topic := t.clientID(), t.topic()
 		full := t.connect(t.durable(id))
 		full.subscribe(sub(topic, 2))
-		full.disconnect()
+		full.disconnect() // and not drop: the queue counts once the connection has ended
 		p := t.connect()
 		p.publish(topic, "fits", 2)
 		p.publishOnly(topic, "too many", 2, withID(9))

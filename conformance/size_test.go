@@ -21,6 +21,9 @@ func (t *T) eachSmallSize(do func(p *peer)) {
 		c.MaximumPacketSize = limit
 		p.append(codec.AppendConnect(nil, &c, p.version))
 		got, err := p.read(soon()) // the size of CONNACK is for size/connack
+		if err != nil && p.why(err).Error() == "no answer" {
+			t.Fatalf("Maximum Packet Size %d: neither CONNACK nor the end", limit)
+		}
 		if err != nil || got.connack.Reason != 0 {
 			continue
 		}
@@ -97,7 +100,7 @@ var sizeTests = []test{
 			p.connect.MaximumPacketSize = limit
 			p.append(codec.AppendConnect(nil, &p.connect, p.version))
 			if got, err := p.read(soon()); err != nil && p.why(err).Error() == "no answer" {
-				t.Errorf("Maximum Packet Size %d: neither CONNACK nor the end: %v", limit, got)
+				t.Fatalf("Maximum Packet Size %d: neither CONNACK nor the end: %v", limit, got)
 			}
 		}
 	}},

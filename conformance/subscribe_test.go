@@ -115,7 +115,7 @@ func (t *T) refusesFilter(filter string) {
 	got, err := p.read(soon())
 	switch {
 	case err != nil && p.why(err).Error() == "no answer":
-		t.Errorf("%q is neither refused nor granted", clip(filter))
+		t.Fatalf("%q is neither refused nor granted", clip(filter))
 	case err == nil && got.typ == codec.TypeSuback && got.reasons[0] < 0x80:
 		t.Errorf("%q is granted", clip(filter))
 	}

@@ -730,7 +730,7 @@ var orderTests = []test{
 		full, free, id := t.topic(), t.topic(), t.clientID()
 		away := t.connect(t.durable(id))
 		away.subscribe(sub(full, 2))
-		away.drop()
+		away.disconnect() // and not drop: the queue counts once the connection has ended
 		p := t.connect()
 		p.publish(full, "fills the queue", 1)
 		for range 5 {
