@@ -29,16 +29,20 @@ var connackTests = []test{
 		}
 		p.closedAnyhow()
 	}},
-	{"connack/return-codes", "", "3.2.2-4 3.2.2-5 3.2.2-6", func(t *T) {
+	{"connack/return-codes", "", "3.2.2-4 3.2.2-5", func(t *T) {
+		// A refused CONNECT of a client that has a session: no Session Present.
 		id := t.clientID()
 		t.connect(t.durable(id)).drop()
 		p := t.dial()
-		p.send(t.rawConnect(0, field(""))...)
+		p.send(t.rawConnectAs("MQTT", 77, 0, field(id))...)
 		got := p.next()
-		if got.typ != codec.TypeConnack || got.body[0] != 0 || got.body[1] < 1 || got.body[1] > 5 {
+		if got.typ != codec.TypeConnack || got.body[0] != 0 || got.body[1] != 1 {
 			t.Fatalf("%v % x", got.typ, got.body)
 		}
 		p.end()
+		if again := t.connect(t.durable(id)); !again.connack.SessionPresent {
+			t.Errorf("the refusal has cost the session")
+		}
 	}},
 	{"connack/one-only", "3.2.0-2", "", func(t *T) {
 		p := t.connect()

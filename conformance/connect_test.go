@@ -53,7 +53,7 @@ var connectFormatTests = []test{
 			p.closedAnyhow()
 		}
 	}},
-	{"connect/reserved-flag", "3.1.2-3 3.1.4-1", "3.1.2-3 3.1.4-1", func(t *T) {
+	{"connect/reserved-flag", "3.1.2-3 3.1.4-1", "3.1.2-3 3.1.4-1 3.2.2-6", func(t *T) {
 		t.refuses(t.rawConnect(flagClean|flagReserved, field(t.clientID())), codec.MalformedPacket, codec.ProtocolError)
 	}},
 	{"connect/fixed-header-flags", "2.1.3-1 3.1.4-1", "2.2.2-1 2.2.2-2", func(t *T) {

@@ -200,7 +200,16 @@ var publishPropertyTests = []test{
 			t.Errorf("Message Expiry Interval %v %d, was 4,000,000,000", m.hasExpiry, m.expiry)
 		}
 	}},
-	{"publish/expired-in-queue", "3.3.2-5 4.3.3-13", "", func(t *T) {
+	{"publish/exchange-outlives-expiry", "4.3.3-13", "", func(t *T) {
+		t.needQoS(2)
+		p, topic := t.connect(), t.topic()
+		id := p.publishOnly(topic, "expires meanwhile", 2, expires(1))
+		p.acked(codec.TypePubrec, id)
+		t.afterSeconds(2)
+		p.sendAck(codec.TypePubrel, id)
+		p.acked(codec.TypePubcomp, id)
+	}},
+	{"publish/expired-in-queue", "3.3.2-5", "", func(t *T) {
 		t.needQoS(2)
 		id, topic := t.clientID(), t.topic()
 		p := t.connect(t.durable(id))
@@ -249,6 +258,11 @@ func expires(seconds uint32) func(*codec.Publish) {
 // is due comes.
 func (t *T) afterSeconds(n uint32) {
 	t.Helper()
+	if !offered.v5 {
+		t.NotRun("needs a Will Delay Interval, of MQTT 5, as a clock")
+	}
+	defer func(v codec.Version) { t.version = v }(t.version)
+	t.version = codec.Version5
 	watch, topic := t.watch(0)
 	id := t.clientID()
 	t.connect(keepsSession(id, 60), will(topic, "tick", func(w *codec.Will) { w.DelaySeconds = n })).drop()

@@ -142,18 +142,6 @@ var sizeTests = []test{
 			p.closed()
 		})
 	}},
-	{"size/auth", "3.15.2-2 3.15.2-3", "", func(t *T) {
-		for _, limit := range []uint32{12, 30, 60} {
-			p := t.dial()
-			p.connect = t.newConnect()
-			p.connect.MaximumPacketSize = limit
-			p.connect.HasAuthenticationMethod, p.connect.AuthenticationMethod = true, codec.View("SCRAM-SHA-1")
-			p.append(codec.AppendConnect(nil, &p.connect, t.version))
-			if got, err := p.read(soon()); err != nil && p.why(err).Error() == "no answer" {
-				t.Errorf("neither AUTH nor a refusal: %v", got)
-			}
-		}
-	}},
 	{"size/of-the-server", "3.2.2-15", "", func(t *T) {
 		t.own("mqtt: {max-packet-size: 1000}")
 		p := t.connect()

@@ -74,6 +74,9 @@ var stringTests = []test{
 		if q.connack.Reason == 0 && q.connack.SessionPresent {
 			t.Errorf("%q and %q have the same session", id, "\uFEFF"+id)
 		}
+		if again := t.connect(t.durable(id)); !again.connack.SessionPresent {
+			t.Errorf("the session of %q is gone", id)
+		}
 	}},
 	{"integer/not-the-shortest-form", "1.5.5-1", "", func(t *T) {
 		p := t.connect()
