@@ -244,7 +244,9 @@ func TestEveryCut(t *testing.T) {
 		p.send(b, nil)
 		_ = p.Close()
 	}
-	eventually(t, "the cut ones are gone", func() bool { return s.metric("promptmq_connections_current") == 0 })
+	eventually(t, "the cut ones have come and are gone", func() bool {
+		return s.metric("promptmq_connections_total") == float64(len(connect)+len(all)-1) && s.metric("promptmq_connections_current") == 0
+	})
 	p := dialRaw(t, s.mqtt, codec.Version5)
 	bye := len(all) - len(packets[len(packets)-1])
 	for _, b := range append(bytes.Clone(connect), all[:bye]...) {
