@@ -66,13 +66,6 @@ func hex(b []byte) string {
 	return fmt.Sprintf("% x", b)
 }
 
-func clipBytes(b []byte) string {
-	if len(b) > 40 {
-		return fmt.Sprintf("% x …", b[:40])
-	}
-	return fmt.Sprintf("% x", b)
-}
-
 // A packet is any packet from the broker. Only the field of its type counts. It
 // owns its memory.
 type packet struct {

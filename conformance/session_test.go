@@ -200,6 +200,7 @@ var sessionTests = []test{
 	{"session/will-over-restart", "3.1.2-7 3.1.2-8", "", func(t *T) {
 		// The Will of a client that the restart disconnects is published, late or
 		// in time.
+		t.needQoS(1)
 		_, crash := t.restartable()
 		id, topic := t.clientID(), t.topic()
 		watch := t.connect(t.durable(id))
@@ -222,6 +223,7 @@ var sessionTests = []test{
 		}
 	}},
 	{"session/unsubscribed-over-restart", "3.10.4-1", "3.10.4-1", func(t *T) {
+		t.needQoS(1)
 		_, crash := t.restartable()
 		id, topic := t.clientID(), t.topic()
 		p := t.connect(t.durable(id))

@@ -73,7 +73,7 @@ func TestMain(m *testing.M) {
 	code, err := runSuite(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
-		code = 1
+		code = max(code, 1)
 	}
 	os.Exit(code)
 }
@@ -81,6 +81,21 @@ func TestMain(m *testing.M) {
 func runSuite(m *testing.M) (code int, err error) {
 	if !slices.Contains([]string{"", "5", "311"}, *versionFlag) {
 		return 2, fmt.Errorf("-version %s: 5 or 311", *versionFlag)
+	}
+	if *brokerFlag == "" && (*brokerWSFlag != "" || *restartFlag != "") {
+		return 2, errors.New("-broker-ws and -restart-command are about the broker at -broker, which is missing")
+	}
+	if flag.NArg() > 0 {
+		return 2, fmt.Errorf("%q: no flag", flag.Arg(0))
+	}
+	if *reportFlag != "" { // said now, and not after the run
+		f, err := os.OpenFile(*reportFlag, os.O_WRONLY|os.O_CREATE, 0o644)
+		if err != nil {
+			return 2, fmt.Errorf("-report: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return 2, fmt.Errorf("-report: %w", err)
+		}
 	}
 	if !slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.parallel") }) {
 		if err := flag.Set("test.parallel", parallelTests); err != nil {

@@ -43,7 +43,7 @@ var connectToolTests = []test{
 			t.NotOffered("MQTT 3.1")
 		}
 		topic := t.topic()
-		p.subscribe(sub(topic, 2))
+		p.subscribe(sub(topic, offered.qos))
 		for qos := range offered.qos + 1 {
 			p.publish(topic, fmt.Sprint(qos), qos)
 			if m := p.expect(fmt.Sprint(qos)); m.qos != qos {

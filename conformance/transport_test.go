@@ -102,7 +102,7 @@ var transportTests = []test{
 		p := t.peerOn(webSocketConn(t.webSocket("mqtt")))
 		p.handshake()
 		topic := t.topic()
-		p.subscribe(sub(topic, 2))
+		p.subscribe(sub(topic, offered.qos))
 		for qos := range offered.qos + 1 {
 			p.publish(topic, "text", qos)
 			p.expect("text")
