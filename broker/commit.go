@@ -179,7 +179,10 @@ func (c *committer) flush() error {
 // run commits groups until stop is closed or a commit stays failed.
 func (c *committer) run() {
 	defer close(c.stopped)
+	// Not before the first group: the store is still being loaded, on the
+	// connection that tidying uses, by who holds the gate.
 	idle := time.NewTimer(tidyAfter)
+	idle.Stop()
 	defer idle.Stop()
 	for {
 		select {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/x0a1b/promptmq/session"
@@ -33,6 +34,11 @@ func (l *loader) add(s *session.Loaded) error {
 func (b *Broker) load() error {
 	start := time.Now()
 	l := loader{byClient: make(map[string]*session.Loaded)}
+	// Held all the time: nothing may be committed on the connection that Load
+	// reads from.
+	b.commits.gate.RLock()
+	unlock := sync.OnceFunc(b.commits.gate.RUnlock)
+	defer unlock()
 	err := b.store.Load(l.add, func(topic string, version uint64, m *session.Message) error {
 		b.restoreRetained(topic, version, m)
 		return nil
@@ -40,17 +46,15 @@ func (b *Broker) load() error {
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
-	b.commits.gate.RLock()
 	for _, id := range l.stale {
 		b.commits.open.add(id, &session.Writes{Ended: true})
 	}
 	for _, s := range l.byClient {
 		if err := b.restoreSession(s, start); err != nil {
-			b.commits.gate.RUnlock()
 			return fmt.Errorf("loading the session of client %q: %w", s.Record.ClientID, err)
 		}
 	}
-	b.commits.gate.RUnlock()
+	unlock()
 	b.log.Info("store loaded", "sessions", len(l.byClient), "retained", b.router.retained.Len(), "took", time.Since(start))
 	return b.commits.flush()
 }

@@ -151,7 +151,7 @@ func (t *T) forget(id string) {
 	if err != nil {
 		return
 	}
-	_ = nc.SetDeadline(time.Now().Add(answerSeconds * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(cleanupSeconds * time.Second))
 	_, _ = nc.Write(b)
 	_, _ = nc.Read(make([]byte, 256)) // CONNACK: the old session is gone
 }

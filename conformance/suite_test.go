@@ -27,6 +27,10 @@ var (
 // answerSeconds bounds how long a broker may take to answer.
 const answerSeconds = 10
 
+// cleanupSeconds bounds how long a test waits for the broker to forget what it
+// has left behind.
+const cleanupSeconds = 2
+
 // parallelTests is how many tests run at a time: most of them wait.
 const parallelTests = "24"
 

@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -78,7 +79,7 @@ func (t *T) unretain(topic string) {
 		return
 	}
 	b = codec.AppendPingreq(b)
-	_ = nc.SetDeadline(soon())
+	_ = nc.SetDeadline(time.Now().Add(cleanupSeconds * time.Second))
 	_, _ = nc.Write(b)
 	for buf := make([]byte, 256); ; { // until PINGRESP, or the end
 		n, err := nc.Read(buf)
