@@ -175,7 +175,7 @@ func testWillDelay(t *testing.T, s *server, id string) {
 func testMessageExpiry(t *testing.T, s *server, id string) {
 	sub := v5Of(t, s, id, lasting)
 	sub.subscribeOne(id, 1)
-	_ = sub.Close()
+	sub.drop()
 	pub := v5Of(t, s, id+"-pub", nil)
 	for i, seconds := range []uint32{1, 100} {
 		pub.publish(codec.Publish{QoS: 1, PacketID: uint16(i + 1), Topic: codec.View(id), Payload: codec.View(fmt.Sprint(seconds)),

@@ -164,7 +164,7 @@ func testTakeoverStorm(t *testing.T, _ *server, id string) {
 func testCleanStart(t *testing.T, s *server, id string) {
 	p := v5Of(t, s, id, lasting)
 	p.subscribeOne(id, 1)
-	_ = p.Close()
+	p.drop()
 	pub := v5Of(t, s, id+"-pub", nil)
 	pub.publish1(1, id, "queued")
 	p, ack := connectRaw(t, s.mqtt, codec.Version5, id, lasting) // with Clean Start
@@ -573,7 +573,7 @@ func testDollarWildcards(t *testing.T, s *server, id string) {
 func testWindowOrder(t *testing.T, s *server, id string) {
 	sub := v5Of(t, s, id, lasting)
 	sub.subscribeOne(id, 2)
-	_ = sub.Close()
+	sub.drop()
 	pub := v5Of(t, s, id+"-pub", nil)
 	const many, away = 1500, 1000
 	publish := func(from, to int) {

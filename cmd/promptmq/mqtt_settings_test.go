@@ -333,7 +333,7 @@ var limitTests = map[string]struct {
 	"max-queued-messages at QoS 2": {"mqtt: {max-queued-messages: 2}", func(t *testing.T, s *server) {
 		sub := v5Of(t, s, "sub", lasting)
 		sub.subscribeOne("t", 2)
-		_ = sub.Close()
+		sub.drop()
 		other := v5Of(t, s, "other", nil)
 		other.subscribeOne("t", 1)
 		pub := v5Of(t, s, "pub", lasting)
@@ -376,7 +376,7 @@ var limitTests = map[string]struct {
 	"max-queued-bytes of a will": {"mqtt: {max-queued-bytes: 1024}", func(t *testing.T, s *server) {
 		sub := v5Of(t, s, "sub", lasting)
 		sub.subscribeOne("t", 1)
-		_ = sub.Close()
+		sub.drop()
 		pub := v5Of(t, s, "pub", nil)
 		if r := pub.publish1(1, "t", strings.Repeat("x", 5000)); r != codec.Success { // it was not full before
 			t.Errorf("PUBACK %v", r)

@@ -122,6 +122,17 @@ func (p *raw) closed(want codec.ReasonCode) {
 	}
 }
 
+// drop ends the connection without a DISCONNECT, and returns when the server
+// has let go of it: what is published then is queued, and was never sent.
+func (p *raw) drop() {
+	p.t.Helper()
+	if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.closed(codec.Success)
+	_ = p.Close()
+}
+
 func (p *raw) subscribe(subs ...codec.Subscription) []codec.ReasonCode {
 	p.t.Helper()
 	p.send(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: 1}, subs, p.v))

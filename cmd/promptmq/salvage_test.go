@@ -19,7 +19,7 @@ func damagedServer(t *testing.T, change func(db []byte) []byte) *server {
 	s := start(t, "")
 	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)
 	sub.subscribeOne("t/+", 1)
-	_ = sub.Close()
+	sub.drop()
 	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
 	for i := range uint16(40) {
 		if r := pub.publish1(1+i, fmt.Sprint("t/", i), strings.Repeat(fmt.Sprintf("message %03d,", i), 200)); r != codec.Success {

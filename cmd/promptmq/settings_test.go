@@ -293,7 +293,7 @@ func fillQueue(t *testing.T, s *server, payload string, room int) {
 	t.Helper()
 	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)
 	sub.subscribeOne("t", 1)
-	_ = sub.Close()
+	sub.drop()
 	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
 	for i := range room {
 		if r := pub.publish1(1, "t", payload); r != codec.Success {

@@ -19,7 +19,7 @@ func TestMaxSize(t *testing.T) {
 	s := start(t, fmt.Sprintf("storage: {max-size: %d}", limit))
 	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)
 	sub.subscribeOne("q/#", 2)
-	_ = sub.Close()
+	sub.drop()
 	live, _ := connectRaw(t, s.mqtt, codec.Version5, "live", nil)
 	live.subscribeOne("live", 0)
 	live.subscribeOne("q/refused", 1)
@@ -112,7 +112,7 @@ func TestFileShrinks(t *testing.T) {
 	s := start(t, "")
 	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)
 	sub.subscribeOne("q", 1)
-	_ = sub.Close()
+	sub.drop()
 	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
 	const messages = 200
 	for range messages {
