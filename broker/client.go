@@ -32,20 +32,29 @@ type Client struct {
 	// expiresAt is when the Session ends if no connection resumes it; zero: never.
 	expiresAt time.Time
 	fx        session.Effects
-	// The open group's writes for sess: valid while group is the open one.
-	writes    *session.Writes
-	group     uint64
-	lastGroup uint64 // number of the last group that has something of sess
-	backlog   []retainedDelivery
-	cursors   []retainedCursor // for what is not yet in backlog
-	feeding   bool             // a goroutine delivers backlog
+	// The open group's writes for sess: valid while group is the open one. sealed
+	// are those of the group before: see committer.strikable.
+	writes, sealed     *session.Writes
+	group, sealedGroup uint64
+	lastGroup          uint64 // number of the last group that has something of sess
+	backlog            []retainedDelivery
+	cursors            []retainedCursor // for what is not yet in backlog
+	feeding            bool             // a goroutine delivers backlog
 }
 
-// writesLocked returns the open group's writes for the Session. The caller
-// holds the committer's gate for reading.
+// writesLocked returns the open group's writes for the Session, for something
+// that must be written. The caller holds the committer's gate for reading.
 func (cl *Client) writesLocked() *session.Writes {
+	cl.b.commits.open.firm.Store(true)
+	return cl.softWritesLocked()
+}
+
+// softWritesLocked is writesLocked for entries that may be acknowledged before
+// they are written, and for what nobody waits for.
+func (cl *Client) softWritesLocked() *session.Writes {
 	g := cl.b.commits.open
 	if cl.group != g.number || cl.writes == nil {
+		cl.sealed, cl.sealedGroup = cl.writes, cl.group
 		cl.writes, cl.group = new(session.Writes), g.number
 		g.add(cl.sess.ID, cl.writes)
 	}
@@ -62,11 +71,16 @@ func (cl *Client) storeLocked() {
 		return
 	}
 	if len(fx.Entries) > 0 {
-		w := cl.writesLocked()
+		w := cl.softWritesLocked()
 		w.Entries = append(w.Entries, fx.Entries...)
+		if fx.Awaited {
+			cl.b.commits.open.awaited.Add(int64(len(fx.Entries)))
+		} else {
+			cl.b.commits.open.firm.Store(true)
+		}
 	}
 	if len(fx.Discarded) > 0 {
-		w := cl.writesLocked()
+		w := cl.softWritesLocked()
 		w.Discarded = append(w.Discarded, fx.Discarded...)
 	}
 	real := fx.State
@@ -78,7 +92,10 @@ func (cl *Client) storeLocked() {
 	if !real {
 		return
 	}
-	w := cl.writesLocked()
+	w := cl.softWritesLocked()
+	if fx.State {
+		cl.b.commits.open.firm.Store(true)
+	}
 	w.State = cl.sess.AppendState(w.State[:0])
 	w.Floor = cl.sess.Floor()
 	if broken("identifier-not-durable") {
@@ -92,27 +109,25 @@ func (cl *Client) storeLocked() {
 	}
 }
 
-// strikeLocked removes an entry that is in the open group, and reports whether
-// it was there.
+// strikeLocked removes an entry that is not written yet, and reports whether
+// there was one. What was acknowledged may also be struck out of the sealed
+// group, if that still waits. What moves to another Session may not: the two
+// groups are two transactions.
 func (cl *Client) strikeLocked(seq uint64) bool {
-	if cl.writes == nil || cl.group != cl.b.commits.open.number {
+	c := cl.b.commits
+	if cl.group == c.open.number && cl.writes.Strike(seq) {
+		c.open.noteStruck()
+		return true
+	}
+	g := c.strikable
+	if g == nil || !cl.fx.Acknowledged {
 		return false
 	}
-	entries := cl.writes.Entries
-	lo, hi := 0, len(entries)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if entries[mid].Seq < seq {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+	if (cl.group == g.number && cl.writes.Strike(seq)) || (cl.sealedGroup == g.number && cl.sealed.Strike(seq)) {
+		g.noteStruck()
+		return true
 	}
-	if lo == len(entries) || entries[lo].Seq != seq {
-		return false
-	}
-	entries[lo].Message = nil
-	return true
+	return false
 }
 
 // applyLocked carries out cl.fx: writes first, then what may be sent. The

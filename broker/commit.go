@@ -50,6 +50,9 @@ type committer struct {
 
 	gate sync.RWMutex
 	open *group // replaced only with gate held for writing
+	// strikable is the sealed group that still waits for acknowledgements, or nil;
+	// set with gate held for writing.
+	strikable *group
 
 	committed atomic.Uint64 // number of the last committed group
 	wake      chan struct{}
@@ -59,6 +62,8 @@ type committer struct {
 	stopped   chan struct{}
 	failed    chan error
 	space     space
+	hurry     chan struct{} // ends the wait for acknowledgements
+	patience  patience      // of run
 
 	mu      sync.Mutex
 	running *group // sealed, its commit not finished; guarded by mu
@@ -68,6 +73,12 @@ type committer struct {
 type group struct {
 	number   uint64
 	reserved atomic.Int64 // see space
+	// awaited counts the entries that were sent and may be acknowledged before
+	// they are written; firm says that there is something else to write, which
+	// somebody may wait for.
+	awaited      atomic.Int64
+	firm         atomic.Bool
+	acknowledged chan struct{} // has something when awaited has come to 0
 
 	mu      sync.Mutex
 	batch   *session.Batch
@@ -76,13 +87,17 @@ type group struct {
 	lazy    bool          // a timer will commit it
 }
 
+func newGroup(number uint64) *group {
+	return &group{number: number, batch: session.NewBatch(), acknowledged: make(chan struct{}, 1)}
+}
+
 func newCommitter(s Store, log *slog.Logger, m *metrics.Broker) *committer {
 	c := &committer{
 		store: s, log: log, m: m,
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
-		failed: make(chan error, 1),
+		failed: make(chan error, 1), hurry: make(chan struct{}, 1),
 	}
-	c.open = &group{number: 1, batch: session.NewBatch()}
+	c.open = newGroup(1)
 	c.space.reported = s.Room()
 	c.space.room.Store(c.space.reported)
 	return c
@@ -136,6 +151,9 @@ func (c *committer) await(number uint64, o *outbox) bool {
 	if number <= c.committed.Load() {
 		return false
 	}
+	if g.firm.Load() {
+		c.hurryUp()
+	}
 	c.urge()
 	return true
 }
@@ -156,6 +174,7 @@ func (c *committer) wait(number uint64) error {
 	if number <= c.committed.Load() {
 		return nil
 	}
+	c.hurryUp()
 	c.urge()
 	select {
 	case <-done:
@@ -195,7 +214,14 @@ func (c *committer) run() {
 		case <-c.stop:
 			return
 		}
-		g := c.seal()
+		select {
+		case <-c.hurry: // was meant for an earlier group
+		default:
+		}
+		g, wait := c.seal()
+		if wait > 0 {
+			c.awaitAcks(g, wait)
+		}
 		if broken("commit-late") {
 			time.Sleep(200 * time.Millisecond)
 		}
@@ -217,18 +243,6 @@ func (c *committer) tidy() bool {
 		return false
 	}
 	return more
-}
-
-// seal replaces the open group by an empty one and returns it.
-func (c *committer) seal() *group {
-	c.gate.Lock()
-	g := c.open
-	c.mu.Lock()
-	c.running = g
-	c.open = &group{number: g.number + 1, batch: session.NewBatch()}
-	c.mu.Unlock()
-	c.gate.Unlock()
-	return g
 }
 
 // commit writes g in one transaction. What was delivered and acknowledged while
@@ -277,7 +291,9 @@ func (c *committer) commit(g *group) error {
 	c.m.Commits.Inc()
 	c.m.StorageOperations.Add(entries + len(g.batch.Sessions) + len(g.batch.Retained))
 	c.m.CommitMessages.Update(float64(entries))
-	c.m.CommitSeconds.Update(time.Since(start).Seconds())
+	took := time.Since(start)
+	c.patience.committed(took)
+	c.m.CommitSeconds.Update(took.Seconds())
 	return nil
 }
 
@@ -323,4 +339,5 @@ func (g *group) setRetained(topic string, w session.RetainedWrite) {
 	g.mu.Lock()
 	g.batch.Retained[topic] = w
 	g.mu.Unlock()
+	g.firm.Store(true)
 }

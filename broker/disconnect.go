@@ -155,7 +155,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 		cl.writesLocked().Ended = true
 		cl.b.commits.later()
 	}
-	cl.sess, cl.writes, cl.backlog, cl.cursors = nil, nil, nil, nil
+	cl.sess, cl.writes, cl.sealed, cl.backlog, cl.cursors = nil, nil, nil, nil, nil
 	cl.full.Store(false)
 	cl.durable.Store(false)
 	cl.b.sessions.Add(-1)

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -53,6 +55,20 @@ type Writes struct {
 	// Message is nil was delivered and acknowledged before the commit: it is
 	// not written.
 	Entries []Entry
+}
+
+// Strike takes the entry with this Seq out of what will be written, and reports
+// whether it was there. w may be nil.
+func (w *Writes) Strike(seq uint64) bool {
+	if w == nil {
+		return false
+	}
+	i, found := slices.BinarySearchFunc(w.Entries, seq, func(e Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	if !found || w.Entries[i].Message == nil {
+		return false
+	}
+	w.Entries[i].Message = nil
+	return true
 }
 
 // A Record is a Session's row: what is known of it apart from its contents.

@@ -176,6 +176,7 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 			return
 		}
 	}
+	fx.Awaited = s.attached && e.QoS == 1
 	s.diskFrom = s.next
 	s.windowBytes += bytes
 	s.push(queued{Entry: e})
@@ -324,6 +325,7 @@ func (s *Session) ReceivePuback(packetID uint16, now time.Time, fx *Effects) (fo
 	if i < 0 || s.queue[i].QoS != 1 {
 		return false
 	}
+	fx.Acknowledged = true
 	s.inflight--
 	s.finish(i, fx)
 	s.pump(now, fx)

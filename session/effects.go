@@ -10,9 +10,15 @@ import "github.com/x0a1b/promptmq/codec"
 type Effects struct {
 	// Entries are new in the durable queue, in growing Seq.
 	Entries []Entry
+	// Awaited says that the Client may acknowledge all of Entries before they are
+	// committed: they are sent, or will be when it has acknowledged others.
+	Awaited bool
 	// Removed are the Seqs of durable entries that are done. One that still
 	// waits for its commit is never written at all.
 	Removed []uint64
+	// Acknowledged says that Removed are done for good, by an acknowledgement: no
+	// other Session gets them.
+	Acknowledged bool
 	// Discarded are the Seqs of entries to remove from disk, wherever they
 	// stand in the queue.
 	Discarded []uint64
