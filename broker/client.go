@@ -65,7 +65,7 @@ func (cl *Client) softWritesLocked() *session.Writes {
 // storeLocked merges the writes of cl.fx into the open group. The caller holds
 // gate for reading. What was added in this group and is done already is struck
 // out and costs nothing.
-func (cl *Client) storeLocked() {
+func (cl *Client) storeLocked(l *flushList) {
 	fx := &cl.fx
 	if !cl.sess.Durable() {
 		return
@@ -85,7 +85,7 @@ func (cl *Client) storeLocked() {
 	}
 	real := fx.State
 	for _, seq := range fx.Removed {
-		if !cl.strikeLocked(seq) {
+		if !cl.strikeLocked(seq, l) {
 			real = true
 		}
 	}
@@ -113,27 +113,35 @@ func (cl *Client) storeLocked() {
 // there was one. What was acknowledged may also be struck out of the sealed
 // group, if that still waits. What moves to another Session may not: the two
 // groups are two transactions.
-func (cl *Client) strikeLocked(seq uint64) bool {
-	c := cl.b.commits
-	if cl.group == c.open.number && cl.writes.Strike(seq) {
-		c.open.noteStruck()
-		return true
+func (cl *Client) strikeLocked(seq uint64, l *flushList) bool {
+	c, acknowledged := cl.b.commits, cl.fx.Acknowledged
+	if cl.group == c.open.number {
+		if r, ok := cl.writes.Strike(seq); ok {
+			c.open.noteStruck(r, acknowledged, l)
+			return true
+		}
 	}
 	g := c.strikable
-	if g == nil || !cl.fx.Acknowledged {
+	if g == nil || !acknowledged {
 		return false
 	}
-	if (cl.group == g.number && cl.writes.Strike(seq)) || (cl.sealedGroup == g.number && cl.sealed.Strike(seq)) {
-		g.noteStruck()
-		return true
+	w := cl.writes
+	if cl.sealedGroup == g.number {
+		w = cl.sealed
+	} else if cl.group != g.number {
+		return false
 	}
-	return false
+	r, ok := w.Strike(seq)
+	if ok {
+		g.noteStruck(r, acknowledged, l)
+	}
+	return ok
 }
 
 // applyLocked carries out cl.fx: writes first, then what may be sent. The
 // caller holds gate for reading if the Session is durable.
 func (cl *Client) applyLocked(now time.Time, l *flushList) {
-	cl.storeLocked()
+	cl.storeLocked(l)
 	fx := &cl.fx
 	for i := range fx.Sends {
 		cl.sendLocked(&fx.Sends[i], now, l)

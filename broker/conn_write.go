@@ -56,6 +56,8 @@ type segment struct {
 	group  uint64 // number of the commit group it awaits
 	end    int
 	credit bool // it returns one unit of the Client's send quota
+	// receipt, if not nil, may make the commit needless.
+	receipt *receipt
 }
 
 func newOutbox(t transport, c *committer, m *metrics.Broker, timeout time.Duration, batch int) *outbox {
@@ -86,6 +88,13 @@ func (o *outbox) noteLocked(l *flushList) {
 	if len(o.out) >= o.batch {
 		l.ripe = true
 	}
+}
+
+// note puts o on the list of those to be flushed.
+func (o *outbox) note(l *flushList) {
+	o.mu.Lock()
+	o.noteLocked(l)
+	o.mu.Unlock()
 }
 
 // pendingLocked is the number of bytes that wait.
@@ -130,6 +139,11 @@ func (o *outbox) growLocked() {
 // awaits nothing but its predecessors. credit says that the packet ends the
 // receipt of a QoS 1 or 2 PUBLISH and returns its unit of Receive Maximum.
 func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func([]byte) []byte) bool {
+	return o.queueReceipt(l, group, credit, nil, encode)
+}
+
+// queueReceipt is queueHeld for a packet that may also leave when r is complete.
+func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receipt, encode func([]byte) []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
@@ -153,7 +167,7 @@ func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func(
 		last = o.segs[n-1].group
 	}
 	o.held = encode(o.held)
-	o.segs = append(o.segs, segment{group: group, end: len(o.held), credit: credit})
+	o.segs = append(o.segs, segment{group: group, end: len(o.held), credit: credit, receipt: r})
 	if group != last && !o.commits.await(group, o) {
 		o.releaseLocked()
 		o.noteLocked(l)
@@ -162,11 +176,12 @@ func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func(
 }
 
 // releaseLocked moves what is no longer held to out. Each held packet passes
-// here: it is written only if its commit group is on disk.
+// here: it is written only if its commit group is on disk, or has nothing for it
+// to bring there.
 func (o *outbox) releaseLocked() {
 	committed := o.commits.committed.Load()
 	n := 0
-	for n < len(o.segs) && o.segs[n].group <= committed {
+	for n < len(o.segs) && (o.segs[n].group <= committed || o.segs[n].receipt.complete()) {
 		o.credits += boolInt(o.segs[n].credit)
 		n++
 	}

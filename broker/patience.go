@@ -1,10 +1,13 @@
 package broker
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 const (
 	// patienceMax bounds how long a sealed group waits for acknowledgements.
-	patienceMax = 10 * time.Millisecond
+	patienceMax = 25 * time.Millisecond
 	// patienceGrowth is how many entries make it worth to wait for the time of
 	// one commit more, up to patienceCommits: large groups cost more to write.
 	patienceGrowth  = 64
@@ -100,12 +103,39 @@ func (c *committer) hurryUp() {
 	}
 }
 
-// noteStruck counts an entry of g as acknowledged before it was written.
-func (g *group) noteStruck() {
+// noteStruck counts an entry of g as not to be written. r is its receipt, or nil.
+func (g *group) noteStruck(r any, acknowledged bool, l *flushList) {
 	if g.awaited.Add(-1) == 0 {
 		select {
 		case g.acknowledged <- struct{}{}:
 		default:
 		}
 	}
+	if r, ok := r.(*receipt); ok && acknowledged {
+		r.count(l)
+	}
 }
+
+// A receipt stands for a QoS 1 message of which every durable copy went to a
+// Client that may acknowledge it before the commit. When all have, the message
+// has nothing to leave on disk, and the publisher's PUBACK goes at once.
+type receipt struct {
+	left atomic.Int32 // copies not acknowledged, and one while the message is routed
+	out  *outbox      // the publisher's
+}
+
+func newReceipt(o *outbox) *receipt {
+	r := &receipt{out: o}
+	r.left.Store(1)
+	return r
+}
+
+// count takes one from what is left.
+func (r *receipt) count(l *flushList) {
+	if r.left.Add(-1) == 0 {
+		r.out.note(l)
+	}
+}
+
+// complete reports whether nothing is left. r may be nil, and is then not.
+func (r *receipt) complete() bool { return r != nil && r.left.Load() == 0 }

@@ -20,10 +20,15 @@ const sampleEvery = 64
 type publication struct {
 	p         *codec.Publish
 	from      *Client // nil: a Will Message
+	out       *outbox // from's
 	now       time.Time
 	expiresAt time.Time
 	m         *session.Message
 	cost      int64 // about what is stored for it beside the message
+	// receipt is for the durable copies of a QoS 1 message; committing says that
+	// it cannot replace the commit.
+	receipt    *receipt
+	committing bool
 }
 
 // message returns the Message, made from the packet at the first call.
@@ -72,7 +77,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if reason := c.checkPublish(p); reason != codec.Success {
 		return c.refusePublish(p, reason)
 	}
-	pub := publication{p: p, from: c.client, now: c.now}
+	pub := publication{p: p, from: c.client, out: c.out, now: c.now}
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
@@ -167,7 +172,14 @@ func (c *conn) publishStored(pub *publication) error {
 	}
 	switch p.QoS {
 	case 1:
-		c.out.queueHeld(&c.touched, group, true, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version))
+		r := pub.receipt
+		if pub.committing || p.Retain {
+			r = nil
+		}
+		c.out.queueReceipt(&c.touched, group, true, r, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version))
+		if r != nil {
+			r.count(&c.touched) // it is routed
+		}
 	case 2:
 		c.out.queueHeld(&c.touched, group, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
 	}
@@ -317,13 +329,39 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 		cl.deliverQoS0Locked(t, pub, retain, l)
 		return false
 	}
+	e := session.Entry{Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share}
+	if r := pub.receiptFor(cl); r != nil {
+		e.Receipt = r
+	}
 	cl.fx.Reset()
-	cl.sess.Deliver(session.Entry{
-		Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share,
-	}, pub.now, &cl.fx)
+	cl.sess.Deliver(e, pub.now, &cl.fx)
 	stored = len(cl.fx.Entries) > 0
+	if stored {
+		pub.noteStored(cl.fx.Awaited)
+	}
 	cl.applyLocked(pub.now, l)
 	return stored
+}
+
+// receiptFor returns the message's receipt if cl may acknowledge a copy before
+// the publisher has its PUBACK.
+func (pub *publication) receiptFor(cl *Client) *receipt {
+	if pub.p.QoS != 1 || pub.from == nil || pub.committing || cl.conn == nil || !cl.sess.Durable() {
+		return nil
+	}
+	if pub.receipt == nil {
+		pub.receipt = newReceipt(pub.out)
+	}
+	return pub.receipt
+}
+
+// noteStored counts a copy that was stored: on the receipt, if it is awaited.
+func (pub *publication) noteStored(awaited bool) {
+	if !awaited || pub.receipt == nil {
+		pub.committing = true
+	} else if !broken("ack-at-delivery") {
+		pub.receipt.left.Add(1)
+	}
 }
 
 // deliverQoS0Locked sends a copy that nothing keeps. [MQTT-4.3.1-1]

@@ -46,6 +46,7 @@ func TestSimControlBroker(t *testing.T) {
 	caught := regexp.MustCompile(`-sim\.seed=\d+: (at|start) .*`)
 	for _, control := range []struct{ rule, test string }{
 		{"ack-before-commit", "TestSimPowerCut"},
+		{"ack-at-delivery", "TestSimPowerCut"},
 		{"connack-before-commit", "TestSimPowerCut"},
 		{"pubcomp-before-removal", "TestSimPowerCut"},
 		{"qos2-before-commit", "TestSimPowerCut"},

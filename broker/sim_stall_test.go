@@ -27,10 +27,12 @@ const prompt = 200 * time.Millisecond
 type stalled struct {
 	w               *world
 	pub, sub, quick *simClient // quick is not durable
+	absent          *simClient // for whom messages must be stored
 	late, fresh     *simClient // connect during the stall; fresh is not durable
 	freshAt         time.Time
 	begin, end      time.Time // of the stall
 	held, free      []*simMessage
+	elided          []*simMessage // to nobody who does not acknowledge at once
 	heldSub         *simSub
 }
 
@@ -38,9 +40,9 @@ func (w *world) stall() error {
 	s := &stalled{w: w,
 		pub: newSimClient(w, "pub", codec.Version5, true, 2), sub: newSimClient(w, "sub", codec.Version311, true, 2),
 		quick: newSimClient(w, "quick", codec.Version5, false, 0), late: newSimClient(w, "late", codec.Version5, true, 2),
-		fresh: newSimClient(w, "fresh", codec.Version311, false, 0),
+		fresh: newSimClient(w, "fresh", codec.Version311, false, 0), absent: newSimClient(w, "absent", codec.Version5, true, 2),
 	}
-	w.clients = []*simClient{s.pub, s.sub, s.quick}
+	w.clients = []*simClient{s.pub, s.sub, s.quick, s.absent}
 	if err := w.start(); err != nil {
 		return err
 	}
@@ -50,7 +52,14 @@ func (w *world) stall() error {
 		}
 	})
 	time.Sleep(time.Second)
-	w.locked(func() { s.subscribe(s.sub, "t/0"); s.subscribe(s.quick, "t/1") })
+	w.locked(func() {
+		s.subscribe(s.sub, "t/0")
+		s.subscribe(s.sub, "t/3")
+		s.subscribe(s.quick, "t/1")
+		s.subscribe(s.absent, "t/0")
+	})
+	time.Sleep(time.Second)
+	w.locked(func() { s.absent.link.disconnectLocked() })
 	time.Sleep(time.Second)
 	length := time.Second + time.Duration(w.r.Int64N(int64(119*time.Second)))
 	normal := w.disk.delay
@@ -61,7 +70,7 @@ func (w *world) stall() error {
 		s.begin, s.end = time.Now(), time.Now().Add(length)
 		return length
 	})
-	w.locked(func() { s.publish("t/0", 1) }) // its commit is the one that stalls
+	w.locked(func() { s.publish(s.pub, "t/0", 1, &s.held) }) // its commit is the one that stalls
 	time.Sleep(prompt)
 	s.during(length - 2*prompt)
 	time.Sleep(3*prompt + time.Second)
@@ -77,17 +86,14 @@ func (s *stalled) subscribe(c *simClient, filter string) *simSub {
 	return sub
 }
 
-func (s *stalled) publish(topic string, qos codec.QoS) {
-	c := s.pub
+func (s *stalled) publish(c *simClient, topic string, qos codec.QoS, list *[]*simMessage) {
 	m := s.w.newMessageLocked(c, topic, qos)
 	m.sentAt = s.w.eventLocked()
 	if qos > 0 {
 		m.id = c.freeID()
 		c.inflight = append(c.inflight, m)
-		s.held = append(s.held, m)
-	} else {
-		s.free = append(s.free, m)
 	}
+	*list = append(*list, m)
 	c.link.sendPublishLocked(m, false)
 }
 
@@ -97,9 +103,10 @@ func (s *stalled) during(length time.Duration) {
 	for i := range 10 {
 		w.locked(func() {
 			if len(s.pub.inflight) < 40 {
-				s.publish("t/0", codec.QoS(1+w.r.IntN(2)))
+				s.publish(s.pub, "t/0", codec.QoS(1+w.r.IntN(2)), &s.held)
 			}
-			s.publish("t/1", 0)
+			s.publish(s.pub, "t/1", 0, &s.free)
+			s.publish(s.quick, "t/3", 1, &s.elided)
 			switch i {
 			case 1:
 				s.late.connectLocked(false, nil)
@@ -141,6 +148,11 @@ func (s *stalled) check() {
 	for _, m := range s.free {
 		if took := m.takenTime.Sub(m.lastSent); took < 0 || took > prompt {
 			w.faultLocked("message %d with QoS 0 took %v", m.no, took)
+		}
+	}
+	for _, m := range s.elided {
+		if took := m.ackedTime.Sub(m.lastSent); took < 0 || took > 2*prompt {
+			w.faultLocked("message %d, which leaves nothing to store, was acknowledged after %v", m.no, took)
 		}
 	}
 	early("SUBACK", s.heldSub.ackedTime)

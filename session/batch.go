@@ -57,18 +57,18 @@ type Writes struct {
 	Entries []Entry
 }
 
-// Strike takes the entry with this Seq out of what will be written, and reports
-// whether it was there. w may be nil.
-func (w *Writes) Strike(seq uint64) bool {
+// Strike takes the entry with this Seq out of what will be written, and returns
+// its Receipt and whether it was there. w may be nil.
+func (w *Writes) Strike(seq uint64) (receipt any, found bool) {
 	if w == nil {
-		return false
+		return nil, false
 	}
 	i, found := slices.BinarySearchFunc(w.Entries, seq, func(e Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
 	if !found || w.Entries[i].Message == nil {
-		return false
+		return nil, false
 	}
 	w.Entries[i].Message = nil
-	return true
+	return w.Entries[i].Receipt, true
 }
 
 // A Record is a Session's row: what is known of it apart from its contents.

@@ -69,6 +69,8 @@ type Entry struct {
 	// Share is the Shared Subscription's whole filter ("$share/name/filter")
 	// if the entry came by one, else empty.
 	Share string
+	// Receipt is the broker's; Writes.Strike gives it back.
+	Receipt any
 }
 
 // Bytes is what the entry counts towards the queue limits, in bytes.
