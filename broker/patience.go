@@ -6,12 +6,14 @@ import (
 )
 
 const (
-	// patienceMax bounds how long a sealed group waits for acknowledgements.
-	patienceMax = 25 * time.Millisecond
-	// patienceGrowth is how many entries make it worth to wait for the time of
-	// one commit more, up to patienceCommits: large groups cost more to write.
-	patienceGrowth  = 64
-	patienceCommits = 4
+	// A sealed group waits for acknowledgements as long as so many commits take,
+	// and one more for each patienceGrowth entries, as large groups cost more to
+	// write; within these bounds.
+	patienceCommitsMin = 2
+	patienceCommitsMax = 4
+	patienceGrowth     = 64
+	patienceMin        = time.Millisecond
+	patienceMax        = 25 * time.Millisecond
 	// impatienceMax is how many groups go by before it is tried again to wait for
 	// Clients that did not acknowledge in time.
 	impatienceMax = 64
@@ -41,7 +43,8 @@ func (p *patience) wait(entries int64) time.Duration {
 		p.skip--
 		return 0
 	}
-	return min(p.commit*time.Duration(min(1+entries/patienceGrowth, patienceCommits)), patienceMax)
+	commits := min(patienceCommitsMin+entries/patienceGrowth, patienceCommitsMax)
+	return min(max(p.commit*time.Duration(commits), patienceMin), patienceMax)
 }
 
 // waited notes how many entries were left of those waited for.
