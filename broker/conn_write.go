@@ -17,6 +17,10 @@ const (
 	heldPacketsMax = 8192
 	// keptBufferMax is the largest write buffer that is used again.
 	keptBufferMax = 64 << 10
+	// writeBytesMax is the largest piece that is written at once, and how much a
+	// Client must take within the write timeout. A Client can take the beginning
+	// of a piece before its write returns.
+	writeBytesMax = 64 << 10
 	// closeWait bounds how long a last packet may take to leave.
 	closeWait = 5 * time.Second
 )
@@ -224,23 +228,36 @@ func (o *outbox) flush() {
 	}
 	for len(o.out) > 0 {
 		buf := o.takeLocked()
-		o.mu.Unlock()
-		n, err := o.conn.tryWrite(buf)
-		o.m.SocketWrites.Inc()
-		o.m.BytesSent.Add(n)
-		o.mu.Lock()
-		if err != nil {
-			o.failLocked()
-			return
-		}
-		if n < len(buf) {
-			o.unsent = len(buf) - n
-			go o.drain(buf, n)
-			return
+		for n := 0; n < len(buf); {
+			piece := buf[n:min(n+writeBytesMax, len(buf))]
+			written, err := o.writeLocked(piece, o.conn.tryWrite)
+			n += written
+			if err != nil {
+				return
+			}
+			if written < len(piece) {
+				go o.drain(buf, n)
+				return
+			}
 		}
 		o.writtenLocked(buf)
 	}
 	o.idleLocked()
+}
+
+// writeLocked writes a piece of what was taken, and counts it as sent; so
+// unsent is about what the Client has still to take. It lets go of mu meanwhile.
+func (o *outbox) writeLocked(piece []byte, write func([]byte) (int, error)) (int, error) {
+	o.mu.Unlock()
+	n, err := write(piece)
+	o.m.SocketWrites.Inc()
+	o.m.BytesSent.Add(n)
+	o.mu.Lock()
+	o.unsent -= n
+	if err != nil {
+		o.failLocked()
+	}
+	return n, err
 }
 
 // takeLocked takes all of out for one write.
@@ -283,17 +300,16 @@ func (o *outbox) drain(buf []byte, n int) {
 		if o.closing {
 			timeout = min(timeout, closeWait)
 		}
-		o.mu.Unlock()
-		written, err := o.conn.writeAll(buf[n:], timeout)
-		o.m.SocketWrites.Inc()
-		o.m.BytesSent.Add(written)
-		o.mu.Lock()
+		within := func(b []byte) (int, error) { return o.conn.writeWithin(b, timeout) }
+		written, err := o.writeLocked(buf[n:min(n+writeBytesMax, len(buf))], within)
 		if err != nil {
-			o.failLocked()
 			return
 		}
-		o.writtenLocked(buf)
 		o.wakeLocked()
+		if n += written; n < len(buf) {
+			continue
+		}
+		o.writtenLocked(buf)
 		if len(o.out) == 0 {
 			o.idleLocked()
 			return

@@ -15,8 +15,8 @@ type transport interface {
 	read(room func() []byte, idle func()) (int, error)
 	// tryWrite writes what can be written without blocking.
 	tryWrite(b []byte) (int, error)
-	// writeAll writes all of b; the peer must take some of it within timeout.
-	writeAll(b []byte, timeout time.Duration) (int, error)
+	// writeWithin writes b, and fails if that takes longer than timeout.
+	writeWithin(b []byte, timeout time.Duration) (int, error)
 	SetReadDeadline(time.Time) error
 	RemoteAddr() net.Addr
 	Close() error
@@ -31,26 +31,19 @@ func (t streamTransport) read(room func() []byte, _ func()) (int, error) {
 	return t.Read(room())
 }
 
-func (t streamTransport) writeAll(b []byte, timeout time.Duration) (int, error) {
-	return writeAll(t.Conn, b, timeout)
+func (t streamTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
+	return writeWithin(t.Conn, b, timeout)
 }
 
-// writeChunk is how much must be taken within one write timeout, in bytes.
-const writeChunk = 64 << 10
-
-func writeAll(c net.Conn, b []byte, timeout time.Duration) (int, error) {
-	written := 0
-	for written < len(b) {
-		if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-			return written, err
-		}
-		n, err := c.Write(b[written:min(len(b), written+writeChunk)])
-		written += n
-		if err != nil {
-			return written, err
-		}
+func writeWithin(c net.Conn, b []byte, timeout time.Duration) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		return 0, err
 	}
-	return written, c.SetWriteDeadline(time.Time{})
+	n, err := c.Write(b)
+	if err != nil {
+		return n, err
+	}
+	return n, c.SetWriteDeadline(time.Time{})
 }
 
 // rawTransport is a socket that can be asked without blocking. One goroutine
@@ -84,8 +77,8 @@ func newTransport(c net.Conn) transport {
 	return streamTransport{c}
 }
 
-func (t *rawTransport) writeAll(b []byte, timeout time.Duration) (int, error) {
-	return writeAll(t.Conn, b, timeout)
+func (t *rawTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
+	return writeWithin(t.Conn, b, timeout)
 }
 
 func (t *rawTransport) tryWrite(b []byte) (int, error) {
