@@ -14,6 +14,10 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
+// partialBytesMax is the size of the buffer in which the beginning of a packet
+// waits for the rest.
+const partialBytesMax = 4096
+
 var readBuffers sync.Pool // of *[]byte; all have Options.ReadBuffer bytes or more
 
 // A conn is one Network Connection and the goroutine that reads it.
@@ -207,9 +211,14 @@ func (c *conn) readRoom() []byte {
 	return room[:min(len(room), c.b.o.ReadBuffer)]
 }
 
-// readIdle takes the buffer back before the connection waits.
+// readIdle takes the buffer back before the connection waits. What is left of a
+// packet that is not whole waits in a small one.
 func (c *conn) readIdle() {
-	if b := c.reader.Reclaim(); b != nil {
+	b := c.reader.Reclaim()
+	if n := c.reader.Buffered(); n > 0 && 2*n <= partialBytesMax && c.reader.Lent() > partialBytesMax {
+		b = c.reader.Move(make([]byte, partialBytesMax))
+	}
+	if b != nil {
 		c.b.putReadBuffer(b)
 	}
 }

@@ -237,6 +237,26 @@ func TestReaderReclaim(t *testing.T) {
 	}
 }
 
+// TestReaderMove: the beginning of a packet waits in another buffer.
+func TestReaderMove(t *testing.T) {
+	var r Reader
+	r.Reset(0)
+	large := make([]byte, 64)
+	r.Lend(large)
+	r.Wrote(copy(r.Room(), []byte{0xc0, 0x00, 0x30, 0x03, 0, 1}))
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if back := r.Move(make([]byte, 8)); cap(back) != cap(large) || r.Lent() != 8 || r.Buffered() != 4 {
+		t.Fatalf("%d bytes came back, %d are lent, %d wait", cap(back), r.Lent(), r.Buffered())
+	}
+	clear(large)
+	r.Wrote(copy(r.Room(), "a"))
+	if f, err := r.Next(); err != nil || string(f.Body) != "\x00\x01a" {
+		t.Fatalf("%x, %v", []byte(f.Body), err)
+	}
+}
+
 // TestAppendRefuses: what cannot be encoded is an error, and dst stays.
 func TestAppendRefuses(t *testing.T) {
 	long := make([]byte, maxString+1)

@@ -20,6 +20,7 @@ func TestPoison(t *testing.T) {
 	for name, end := range map[string]func(*Reader){
 		"next":    func(r *Reader) { next(r) },
 		"room":    func(r *Reader) { r.Room() },
+		"move":    func(r *Reader) { r.Move(make([]byte, 64)) },
 		"reset":   func(r *Reader) { r.Reset(0) },
 		"reclaim": func(r *Reader) { next(r); r.Reclaim() },
 	} {

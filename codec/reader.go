@@ -56,6 +56,19 @@ func (r *Reader) Reclaim() []byte {
 	return buf
 }
 
+// Move takes the buffer back and leaves what is in it in buf, which must be
+// larger. The last packet's Views end.
+func (r *Reader) Move(buf []byte) []byte {
+	r.poison()
+	old := r.buf
+	r.buf = buf[:cap(buf)]
+	r.start, r.end = 0, copy(r.buf, old[r.start:r.end])
+	return old
+}
+
+// Lent is the size of the buffer.
+func (r *Reader) Lent() int { return len(r.buf) }
+
 // Buffered is the number of bytes read and not yet returned.
 func (r *Reader) Buffered() int { return r.end - r.start }
 
