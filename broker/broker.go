@@ -238,10 +238,13 @@ func (b *Broker) recoverPanic(doing string) {
 
 // ServeConn serves one Network Connection until it ends, over any ordered and
 // lossless stream.
-func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), "conn") }
+func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), "conn", false) }
 
-func (b *Broker) serve(t transport, listener string) {
+// serve serves t. With handOver it may return before the connection has ended,
+// when another goroutine goes on.
+func (b *Broker) serve(t transport, listener string, handOver bool) {
 	c := b.newConn(t, listener)
+	c.handOver = handOver
 	if !b.addConn(c) {
 		b.m.Refused(codec.ServerBusy.String()).Inc()
 		_ = t.Close()

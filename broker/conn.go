@@ -42,17 +42,44 @@ type conn struct {
 	partial    time.Time // when the first byte of an unfinished packet came; zero: none
 	receiving  int       // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
 	aliases    aliasNames
-	touched    flushList // to be flushed after the read buffer is handled
-	route      routing
+	routes     *routeCache // what was published to before
 	sample     int
 	clean      bool // DISCONNECT came: the Will may be void
-	packets    packets
+	handOver   bool // another goroutine is to go on after CONNECT
+	*workspace      // while there is something to handle, else nil
 
 	greeted  atomic.Bool // a CONNACK of success was sent
 	stopOnce sync.Once
 
 	// Guarded by out.mu: used only while encoding.
 	sentAliases aliasNumbers
+}
+
+// A workspace is what the reader needs only while it handles packets, so an idle
+// connection has none.
+type workspace struct {
+	packets packets
+	touched flushList // to be flushed after the read buffer is handled
+	route   routing
+}
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+// work makes sure that there is a workspace, rest gives it back.
+func (c *conn) work() {
+	if c.workspace == nil {
+		c.workspace = workspaces.Get().(*workspace)
+		c.route.cache = c.routes
+	}
+}
+
+func (c *conn) rest() {
+	if w := c.workspace; w != nil {
+		c.routes, c.workspace = w.route.cache, nil
+		w.packets = packets{}
+		w.route.forget()
+		workspaces.Put(w)
+	}
 }
 
 // packets are the decoded packets, reused for each one read.
@@ -81,23 +108,37 @@ func (b *Broker) newConn(t transport, listener string) *conn {
 	c.out = newOutbox(t, b.commits, b.m, b.o.WriteTimeout, b.o.WriteBuffer)
 	c.room, c.idle = c.readRoom, c.readIdle
 	c.reader.Reset(int(b.o.MaxPacketSize))
+	c.now = time.Now()
+	c.lastPacket, c.partial = c.now, c.now
 	return c
 }
 
 // serve reads the connection until it ends. A panic ends this connection only.
+// If another goroutine may go on in its place, it returns after CONNECT: to wait
+// does not need the large stack that CONNECT took.
 func (c *conn) serve() {
-	defer c.finish()
-	defer func() {
-		if p := recover(); p != nil {
-			c.b.m.Panics.Inc()
-			c.b.log.Error("panic while serving a connection", "remote", c.net.RemoteAddr().String(), "client", c.clientID(),
-				"panic", p, "stack", string(debug.Stack()))
-			c.out.abort()
-		}
-	}()
-	c.now = time.Now()
-	c.lastPacket, c.partial = c.now, c.now
-	c.fail(c.read())
+	ended := true
+	defer func() { c.end(ended, recover()) }()
+	err := c.read()
+	if err == errAnotherGoroutine {
+		ended = false
+		go c.serve()
+		return
+	}
+	c.fail(err)
+}
+
+// end frees what the connection held, if it has ended or panicked.
+func (c *conn) end(ended bool, panicked any) {
+	if panicked != nil {
+		c.b.m.Panics.Inc()
+		c.b.log.Error("panic while serving a connection", "remote", c.net.RemoteAddr().String(), "client", c.clientID(),
+			"panic", panicked, "stack", string(debug.Stack()))
+		c.out.abort()
+	}
+	if ended {
+		c.finish()
+	}
 }
 
 // read handles packets until an error ends the connection.
@@ -124,6 +165,10 @@ func (c *conn) read() error {
 		}
 		if c.out.awaitRoom() {
 			c.lastPacket = time.Now() // the Client may have sent while it was not read
+		}
+		if c.handOver && c.client != nil {
+			c.handOver = false
+			return errAnotherGoroutine
 		}
 	}
 }
@@ -200,6 +245,7 @@ func (c *conn) handlePingreq(f codec.Frame) error {
 
 // readRoom lends the reader a buffer when it has none.
 func (c *conn) readRoom() []byte {
+	c.work()
 	if c.reader.Buffered() == 0 {
 		if b := c.reader.Reclaim(); b != nil {
 			c.reader.Lend(b)
@@ -214,6 +260,7 @@ func (c *conn) readRoom() []byte {
 // readIdle takes the buffer back before the connection waits. What is left of a
 // packet that is not whole waits in a small one.
 func (c *conn) readIdle() {
+	c.rest()
 	b := c.reader.Reclaim()
 	if n := c.reader.Buffered(); n > 0 && 2*n <= partialBytesMax && c.reader.Lent() > partialBytesMax {
 		b = c.reader.Move(make([]byte, partialBytesMax))
@@ -368,6 +415,7 @@ func (c *conn) clientID() string {
 
 // finish frees what the connection held. It runs whatever ended it.
 func (c *conn) finish() {
+	c.work()
 	defer c.b.removeConn(c)
 	defer c.b.recoverPanic("ending a connection")
 	if c.client != nil {

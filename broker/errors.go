@@ -25,6 +25,8 @@ var (
 	errTakenOver = errors.New("session taken over")
 	// errDisconnect says that the Client sent DISCONNECT.
 	errDisconnect = errors.New("client disconnected")
+	// errAnotherGoroutine is not an error: another goroutine goes on.
+	errAnotherGoroutine = errors.New("another goroutine goes on")
 )
 
 // reasonOf returns the Reason Code and the text that describe err to the

@@ -78,7 +78,7 @@ func (b *Broker) acceptTCP(ln net.Listener) {
 		switch {
 		case err == nil:
 			wait = waitMin
-			go b.serve(newTransport(nc), "mqtt")
+			go b.serve(newTransport(nc), "mqtt", true)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -131,7 +131,7 @@ func (b *Broker) serveWebSocket(ctx context.Context, w http.ResponseWriter, r *h
 	// [MQTT-6.0.0-2], and any other frame than a binary one ends it [MQTT-6.0.0-1].
 	nc := websocket.NetConn(ctx, ws, websocket.MessageBinary)
 	ws.SetReadLimit(-1) // a frame is read in pieces; the limit is that of a packet
-	b.serve(webSocketTransport{streamTransport{nc}, remoteAddr(r)}, "websocket")
+	b.serve(webSocketTransport{streamTransport{nc}, remoteAddr(r)}, "websocket", false)
 }
 
 // webSocketTransport tells the address of the peer, which the stream does not.

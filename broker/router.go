@@ -141,6 +141,9 @@ type routing struct {
 	hash  uint64 // of the Topic Name
 }
 
+// forget lets go of what belongs to a connection.
+func (s *routing) forget() { s.targets, s.cache = nil, nil }
+
 // findLocked fills targets with one entry per Client that is to get the message
 // and one per matching Shared Subscription. The caller holds r.mu.
 func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS) {
