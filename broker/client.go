@@ -40,6 +40,7 @@ type Client struct {
 	backlog            []retainedDelivery
 	cursors            []retainedCursor // for what is not yet in backlog
 	feeding            bool             // a goroutine delivers backlog
+	oneID              [1]uint32        // the Subscription Identifier of the QoS 0 message that is being encoded
 }
 
 // writesLocked returns the open group's writes for the Session, for something
@@ -173,7 +174,7 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 	}
 	p := codec.Publish{
 		Dup: s.Dup, QoS: s.QoS, Retain: s.Retain, PacketID: s.PacketID,
-		Topic: codec.View(s.Message.Topic), Payload: s.Message.Payload, SubscriptionIDs: s.SubscriptionIDs,
+		Topic: viewOf(s.Message.Topic), Payload: s.Message.Payload, SubscriptionIDs: s.SubscriptionIDs,
 		Forward: codec.ForwardBytes(s.Message.Forward),
 	}
 	if broken("expiry-not-counted-down") {

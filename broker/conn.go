@@ -18,8 +18,6 @@ import (
 // waits for the rest.
 const partialBytesMax = 4096
 
-var readBuffers sync.Pool // of *[]byte; all have Options.ReadBuffer bytes or more
-
 // A conn is one Network Connection and the goroutine that reads it.
 type conn struct {
 	// Static after accept.
@@ -61,6 +59,7 @@ type workspace struct {
 	packets packets
 	touched flushList // to be flushed after the read buffer is handled
 	route   routing
+	slab    messageSlab
 }
 
 var workspaces = sync.Pool{New: func() any { return new(workspace) }}
@@ -250,7 +249,7 @@ func (c *conn) readRoom() []byte {
 		if b := c.reader.Reclaim(); b != nil {
 			c.reader.Lend(b)
 		} else {
-			c.reader.Lend(c.b.getReadBuffer())
+			c.reader.Lend(readBuffers.get(c.b.o.ReadBuffer))
 		}
 	}
 	room := c.reader.Room()
@@ -266,21 +265,7 @@ func (c *conn) readIdle() {
 		b = c.reader.Move(make([]byte, partialBytesMax))
 	}
 	if b != nil {
-		c.b.putReadBuffer(b)
-	}
-}
-
-func (b *Broker) getReadBuffer() []byte {
-	if p, ok := readBuffers.Get().(*[]byte); ok && cap(*p) >= b.o.ReadBuffer {
-		return *p
-	}
-	return make([]byte, b.o.ReadBuffer)
-}
-
-func (b *Broker) putReadBuffer(buf []byte) {
-	if cap(buf) <= keptBufferMax {
-		buf = buf[:cap(buf)]
-		readBuffers.Put(&buf)
+		readBuffers.put(b)
 	}
 }
 

@@ -15,7 +15,9 @@ const (
 	// heldPacketsMax is how many packets may await a commit before a
 	// connection is no longer read.
 	heldPacketsMax = 8192
-	// keptBufferMax is the largest write buffer that is used again.
+	// outBytesMin is the first size of a write buffer.
+	outBytesMin = 4096
+	// keptBufferMax is the largest buffer that is used again.
 	keptBufferMax = 64 << 10
 	// writeBytesMax is the largest piece that is written at once, and how much a
 	// Client must take within the write timeout. A Client can take the beginning
@@ -24,8 +26,6 @@ const (
 	// closeWait bounds how long a last packet may take to leave.
 	closeWait = 5 * time.Second
 )
-
-var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 // An outbox holds the encoded packets for one Network Connection and writes
 // them. What must await a commit is held, in order, until that commit; all else
@@ -134,7 +134,7 @@ func (o *outbox) queueDroppable(l *flushList, encode func([]byte) []byte) bool {
 
 func (o *outbox) growLocked() {
 	if o.out == nil {
-		o.out = (*outBuffers.Get().(*[]byte))[:0]
+		o.out = outBuffers.get(outBytesMin)
 	}
 }
 
@@ -270,10 +270,7 @@ func (o *outbox) takeLocked() []byte {
 // writtenLocked takes the buffer back.
 func (o *outbox) writtenLocked(buf []byte) {
 	o.writing, o.unsent = false, 0
-	if cap(buf) <= keptBufferMax {
-		buf = buf[:0]
-		outBuffers.Put(&buf)
-	}
+	outBuffers.put(buf)
 }
 
 // idleLocked is called when everything that may be written is written.

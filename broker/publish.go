@@ -24,7 +24,8 @@ type publication struct {
 	now       time.Time
 	expiresAt time.Time
 	m         *session.Message
-	cost      int64 // about what is stored for it beside the message
+	slab      *messageSlab // nil: m is alone
+	cost      int64        // about what is stored for it beside the message
 	// receipt is for the durable copies of a QoS 1 message; committing says that
 	// it cannot replace the commit.
 	receipt    *receipt
@@ -34,11 +35,13 @@ type publication struct {
 // message returns the Message, made from the packet at the first call.
 func (pub *publication) message() *session.Message {
 	if pub.m == nil {
-		pub.m = &session.Message{
-			Topic: string(pub.p.Topic), Payload: pub.p.Payload.Clone(),
-			Forward: pub.p.Forward.AppendTo(nil),
-			QoS:     pub.p.QoS, Retain: pub.p.Retain, ExpiresAt: pub.expiresAt,
+		p := pub.p
+		slab := pub.slab
+		if p.Retain { // it stays, and would keep its neighbours too
+			slab = nil
 		}
+		pub.m = slab.message(p.Topic, p.Payload, p.Forward.Len(), p.Forward.AppendTo)
+		pub.m.QoS, pub.m.Retain, pub.m.ExpiresAt = p.QoS, p.Retain, pub.expiresAt
 	}
 	return pub.m
 }
@@ -77,7 +80,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if reason := c.checkPublish(p); reason != codec.Success {
 		return c.refusePublish(p, reason)
 	}
-	pub := publication{p: p, from: c.client, out: c.out, now: c.now}
+	pub := publication{p: p, from: c.client, out: c.out, now: c.now, slab: &c.slab}
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
@@ -371,9 +374,9 @@ func (cl *Client) deliverQoS0Locked(t *target, pub *publication, retain bool, l 
 		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
 		SubscriptionIDs: t.ids,
 	}
-	one := [1]uint32{t.id}
 	if t.ids == nil && t.id != 0 {
-		p.SubscriptionIDs = one[:]
+		cl.oneID[0] = t.id
+		p.SubscriptionIDs = cl.oneID[:]
 	}
 	cl.sendQoS0Locked(&p, true, l)
 }

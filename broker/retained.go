@@ -219,7 +219,7 @@ func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscri
 		return
 	}
 	p := codec.Publish{
-		Topic: codec.View(m.Topic), Payload: m.Payload, Retain: true,
+		Topic: viewOf(m.Topic), Payload: m.Payload, Retain: true,
 		SubscriptionIDs: ids, Forward: codec.ForwardBytes(m.Forward),
 	}
 	p.MessageExpirySeconds, p.HasMessageExpiry = m.RemainingExpirySeconds(now)

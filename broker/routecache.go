@@ -36,12 +36,37 @@ func (s *routing) cached(name codec.View, version uint64) bool {
 	if s.cache == nil {
 		return false
 	}
-	e := &s.cache.slots[s.hash%routeSlots]
-	if e.version != version || e.name == "" || e.name != string(name) {
-		return false
+	for _, i := range routePlaces(s.hash) {
+		e := &s.cache.slots[i]
+		if e.version == version && e.name != "" && e.name == string(name) {
+			s.targets = e.targets
+			return true
+		}
 	}
-	s.targets = e.targets
-	return true
+	return false
+}
+
+// routePlaces are the two slots in which a Topic Name may be: with one, two of a
+// connection's few topics would often drive each other out.
+func routePlaces(hash uint64) [2]uint64 {
+	return [2]uint64{hash % routeSlots, hash >> 32 % routeSlots}
+}
+
+// slot returns where the Topic Name is, or is to be: in the other place of the
+// two if the first has one that is remembered and still holds.
+func (c *routeCache) slot(hash, version uint64) *cachedRoute {
+	places := routePlaces(hash)
+	for _, i := range places {
+		if c.slots[i].hash == hash {
+			return &c.slots[i]
+		}
+	}
+	for _, i := range places {
+		if c.slots[i].name == "" || c.slots[i].version != version {
+			return &c.slots[i]
+		}
+	}
+	return &c.slots[places[0]]
 }
 
 // remember keeps the targets that were just found, if the Topic Name comes for
@@ -50,7 +75,7 @@ func (s *routing) remember(name codec.View, version uint64) {
 	if s.cache == nil {
 		s.cache = new(routeCache)
 	}
-	e := &s.cache.slots[s.hash%routeSlots]
+	e := s.cache.slot(s.hash, version)
 	if e.hash != s.hash {
 		*e = cachedRoute{hash: s.hash}
 		return

@@ -1,0 +1,89 @@
+package broker
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// A bufferPool keeps buffers for reuse without an allocation for each return.
+type bufferPool struct {
+	full    sync.Pool // of *[]byte
+	headers sync.Pool // of *[]byte without a buffer
+}
+
+// get returns an empty buffer with room for size bytes or more.
+func (p *bufferPool) get(size int) []byte {
+	h, ok := p.full.Get().(*[]byte)
+	if !ok {
+		return make([]byte, 0, size)
+	}
+	b := *h
+	*h = nil
+	p.headers.Put(h)
+	if cap(b) < size {
+		return make([]byte, 0, size)
+	}
+	return b[:0]
+}
+
+// put takes b back, unless it has become so large that it is better forgotten.
+func (p *bufferPool) put(b []byte) {
+	if cap(b) > keptBufferMax {
+		return
+	}
+	h, ok := p.headers.Get().(*[]byte)
+	if !ok {
+		h = new([]byte)
+	}
+	*h = b
+	p.full.Put(h)
+}
+
+var readBuffers, outBuffers bufferPool
+
+const (
+	slabMessages = 8
+	slabBytes    = 2048
+	// slabBytesMax is how many bytes a message of a slab may have in all. One that
+	// stays keeps its neighbours from being freed: about 3 kB.
+	slabBytesMax = slabBytes / slabMessages
+)
+
+// A messageSlab makes small messages, several with one allocation. Its zero
+// value is ready.
+type messageSlab struct {
+	messages []session.Message
+	bytes    []byte
+}
+
+// message returns a Message with copies of the topic, the payload and the
+// encoded properties to forward, which appendForward appends. If s is nil, the
+// message is alone.
+func (s *messageSlab) message(topic, payload []byte, forwardBytes int, appendForward func([]byte) []byte) *session.Message {
+	size := len(topic) + len(payload) + forwardBytes
+	if s == nil || size > slabBytesMax {
+		return &session.Message{Topic: string(topic), Payload: append([]byte(nil), payload...), Forward: appendForward(nil)}
+	}
+	if len(s.messages) == 0 {
+		s.messages = make([]session.Message, slabMessages)
+	}
+	if len(s.bytes) < size {
+		s.bytes = make([]byte, slabBytes)
+	}
+	m, b := &s.messages[0], s.bytes[:0:size]
+	s.messages, s.bytes = s.messages[1:], s.bytes[size:]
+	b = append(append(b, topic...), payload...)
+	end := len(b)
+	b = appendForward(b)
+	if len(topic) > 0 {
+		m.Topic = unsafe.String(&b[0], len(topic)) // nothing writes to b any more
+	}
+	m.Payload, m.Forward = b[len(topic):end:end], b[end:len(b):len(b)]
+	return m
+}
+
+// viewOf returns the bytes of s, for encoding only: they must not be changed.
+func viewOf(s string) codec.View { return unsafe.Slice(unsafe.StringData(s), len(s)) }

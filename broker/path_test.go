@@ -1,0 +1,217 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/store"
+)
+
+// A sink is a transport whose client takes everything at once.
+type sink struct{ written int }
+
+func (s *sink) tryWrite(b []byte) (int, error) {
+	s.written += len(b)
+	return len(b), nil
+}
+func (s *sink) writeWithin(b []byte, _ time.Duration) (int, error) { return s.tryWrite(b) }
+func (s *sink) read(func() []byte, func()) (int, error)            { return 0, io.EOF }
+func (s *sink) SetReadDeadline(time.Time) error                    { return nil }
+func (s *sink) RemoteAddr() net.Addr                               { return &net.TCPAddr{IP: net.IPv6loopback} }
+func (s *sink) Close() error                                       { return nil }
+
+// A path is a Broker into which packets are put as a reader would, past the
+// sockets: from the bytes of a packet to the bytes for its receivers.
+type path struct {
+	tb       testing.TB
+	b        *Broker
+	pub, sub *conn
+	out      *sink // of sub
+	acks     int   // PUBACKs that sub has sent
+	buf      []byte
+}
+
+const pathFilters = 100 // in one SUBSCRIBE
+
+// newPath makes a Broker with so many subscriptions, all of one Client but that
+// of "t/#", which sub has.
+func newPath(tb testing.TB, subscriptions int, qos codec.QoS) *path {
+	tb.Helper()
+	so := store.DefaultOptions()
+	so.DataDir = tb.TempDir()
+	db, err := store.Open(so)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o := DefaultOptions()
+	o.Bind, o.WSBind, o.MaxSubscriptions = "", "", 2_000_000
+	b, err := New(o, db)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := b.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := b.Shutdown(ctx); err != nil {
+			tb.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	p := &path{tb: tb, b: b, out: new(sink)}
+	p.pub, p.sub = p.connect("pub", new(sink)), p.connect("sub", p.out)
+	p.subscribe(p.sub, qos, "t/#")
+	crowd := p.connect("crowd", new(sink))
+	for i := 0; i < subscriptions; i += pathFilters {
+		filters := make([]string, pathFilters)
+		for j := range filters {
+			if filters[j] = fmt.Sprintf("site/%d/device/%d/state", (i+j)%1000, i+j); (i+j)%10 == 0 {
+				filters[j] = fmt.Sprintf("site/%d/+/%d/#", (i+j)%1000, i+j)
+			}
+		}
+		p.subscribe(crowd, qos, filters...)
+	}
+	return p
+}
+
+// put handles packets that c has sent, and writes what they caused.
+func (p *path) put(c *conn, packets []byte) {
+	copy(c.readRoom(), packets)
+	c.reader.Wrote(len(packets))
+	c.now = time.Now()
+	if err := c.handleBuffered(); err != nil {
+		p.tb.Fatal(err)
+	}
+	c.touched.flush()
+	c.readIdle()
+}
+
+func (p *path) connect(id string, t transport) *conn {
+	c := p.b.newConn(t, "test")
+	p.b.addConn(c)
+	b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}, codec.Version5)
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	p.tb.Cleanup(c.finish)
+	p.put(c, b)
+	return c
+}
+
+func (p *path) subscribe(c *conn, qos codec.QoS, filters ...string) {
+	subs := make([]codec.Subscription, len(filters))
+	for i, f := range filters {
+		subs[i] = codec.Subscription{Filter: codec.View(f), QoS: qos}
+	}
+	b, err := codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: 1}, subs, codec.Version5)
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	p.put(c, b)
+}
+
+// pathBatch is how many messages one read brings.
+const pathBatch = 16
+
+// batches returns reads of pathBatch messages each, to so many topics in turn.
+func (p *path) batches(qos codec.QoS, topicNames int) [][]byte {
+	payload := make([]byte, 64)
+	all := make([][]byte, max(topicNames/pathBatch, 1))
+	n := 0
+	for i := range all {
+		for range pathBatch {
+			b, err := codec.AppendPublish(all[i], &codec.Publish{
+				QoS: qos, PacketID: uint16(n%pathBatch) + 1, Topic: codec.View(fmt.Sprint("t/", n%topicNames)), Payload: payload,
+			}, codec.Version5)
+			if err != nil {
+				p.tb.Fatal(err)
+			}
+			all[i], n = b, n+1
+		}
+	}
+	return all
+}
+
+// round puts a batch of messages through, and at QoS 1 the receiver's
+// acknowledgements.
+func (p *path) round(qos codec.QoS, batch []byte) {
+	p.put(p.pub, batch)
+	if qos == 0 {
+		return
+	}
+	p.buf = p.buf[:0]
+	for range pathBatch {
+		p.acks++
+		b, err := codec.AppendAck(p.buf, &codec.Ack{Type: codec.TypePuback, PacketID: uint16((p.acks-1)%65535) + 1}, codec.Version5)
+		if err != nil {
+			p.tb.Fatal(err)
+		}
+		p.buf = b
+	}
+	p.put(p.sub, p.buf)
+}
+
+// pathAllocations is how many allocations a batch of pathBatch messages may take,
+// from the bytes of PUBLISH to the bytes for the receiver and the acknowledgements
+// of both sides. Small QoS 1 messages, which the Session keeps, share theirs.
+var pathAllocations = map[codec.QoS]float64{0: 0, 1: 4}
+
+// TestPathAllocations guards the hot path: a rise of its allocations fails, on
+// any machine. Lower the figure when it falls.
+func TestPathAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector empties pools at random")
+	}
+	for qos, most := range pathAllocations {
+		p := newPath(t, 1000, qos)
+		batches := p.batches(qos, 16)
+		for range 100 { // until the buffers and the remembered routes are there
+			p.round(qos, batches[0])
+		}
+		before := p.out.written
+		if got := testing.AllocsPerRun(1000, func() { p.round(qos, batches[0]) }); got > most {
+			t.Errorf("QoS %d: %v allocations for %d messages, the baseline is %v", qos, got, pathBatch, most)
+		}
+		if p.out.written-before < 1000*pathBatch*64 {
+			t.Errorf("QoS %d: only %d bytes were delivered", qos, p.out.written-before)
+		}
+	}
+}
+
+// BenchmarkPath is the whole path of a message in process, without system
+// calls: its bytes decoded, matched among subscriptions, encoded into the
+// receiver's buffer and, at QoS 1, acknowledged by both sides.
+func BenchmarkPath(b *testing.B) {
+	for _, subscriptions := range []int{0, 100_000, 1_000_000} {
+		for qos := range codec.QoS(2) {
+			b.Run(fmt.Sprintf("subscriptions=%d/QoS=%d", subscriptions, qos), func(b *testing.B) {
+				p := newPath(b, subscriptions, qos)
+				for _, topicNames := range []int{16, 1 << 16} {
+					b.Run(fmt.Sprintf("topics=%d", topicNames), func(b *testing.B) { p.measure(b, qos, topicNames) })
+				}
+			})
+		}
+	}
+}
+
+func (p *path) measure(b *testing.B, qos codec.QoS, topicNames int) {
+	batches := p.batches(qos, topicNames)
+	before := p.out.written
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += pathBatch {
+		p.round(qos, batches[n/pathBatch%len(batches)])
+	}
+	if p.out.written == before {
+		b.Fatal("nothing was delivered")
+	}
+}
