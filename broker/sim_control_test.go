@@ -55,6 +55,7 @@ func TestSimControlBroker(t *testing.T) {
 		{"no-checkpoint-at-start,wal-not-rewritten-at-start", "TestSimFsyncFail"},
 		{"wal-not-rewritten-at-start", "TestSimStartCut"},
 		{"checksums", "TestSimBitFlip"},
+		{"torn-wal-refused", "TestSimPowerCut"},
 		{"ack-before-commit", "TestSimDiskStall"},
 		{"qos2-before-commit", "TestSimDiskStall"},
 	} {

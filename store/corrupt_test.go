@@ -74,6 +74,33 @@ type corruptFixture struct {
 	// a commit that a power cut tore.
 	now    string
 	before map[string]bool
+	// commits are the sizes that the WAL had after each commit.
+	commits []int64
+}
+
+// mustBeTold reports whether a mutation of the WAL is before the last frame of
+// the last but one commit, the length being the same: the commit behind it shows
+// that what it changes had been synced.
+func (f *corruptFixture) mustBeTold(t *testing.T, m mutation) bool {
+	t.Helper()
+	if m.victim == fileName || len(f.commits) < 2 {
+		return false
+	}
+	was, err := os.ReadFile(filepath.Join(f.dir, m.victim))
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := m.change(slices.Clone(was))
+	if len(is) != len(was) {
+		return false
+	}
+	last := -1 // byte that differs
+	for i := range is {
+		if is[i] != was[i] {
+			last = i
+		}
+	}
+	return last >= 0 && int64(last) < f.commits[len(f.commits)-2]-frameHeaderBytes-pageSize
 }
 
 // holdsAll says whether the store has something of every kind.
@@ -94,6 +121,7 @@ func holdsAll(t *testing.T, db *DB) bool {
 func newCorruptFixture(t *testing.T, r *rand.Rand, died bool) *corruptFixture {
 	t.Helper()
 	o := testOptions(t.TempDir())
+	o.Synchronous = "FULL"
 	db := openTest(t, o)
 	m := newModel(r, db.NextID())
 	for i := 0; i < 40 || !holdsAll(t, db); i++ { // chance may have ended all sessions
@@ -110,6 +138,9 @@ func newCorruptFixture(t *testing.T, r *rand.Rand, died bool) *corruptFixture {
 			t.Fatal(err)
 		}
 		f.before[f.now] = true
+		if size := db.Stats().WALBytes; len(f.commits) == 0 || size > f.commits[len(f.commits)-1] {
+			f.commits = append(f.commits, size)
+		}
 	}
 	note()
 	for i := 0; died && i < 8 && db.Stats().WALBytes < walFixtureBytes; i++ {
@@ -223,12 +254,12 @@ func (f *corruptFixture) apply(t *testing.T, m mutation) (dir string) {
 
 // TestCorruptStart: a damaged store is an error that says so, or loads exactly
 // what was stored: no panic, no wrong payload, nothing missing without a word.
-// Only the end of a damaged WAL may be missing, which is no different from a
+// Only the end of a damaged WAL may be missing, if that is no different from a
 // commit that a power cut tore.
 func TestCorruptStart(t *testing.T) {
 	r := newRand(t)
 	fixtures := []*corruptFixture{newCorruptFixture(t, r, true), newCorruptFixture(t, r, false)}
-	refused, same, earlier := 0, 0, 0
+	refused, same, earlier, told := 0, 0, 0, 0
 	for i := range 2*len(fixedMutations) + *mutationsFlag {
 		f := fixtures[i%2]
 		m := randomMutation(r, f)
@@ -242,6 +273,12 @@ func TestCorruptStart(t *testing.T) {
 		o.MmapSize = int64(i/2%2) * (256 << 20)
 		got, err := dumpDamaged(o)
 		wal := m.victim != fileName
+		if f.mustBeTold(t, m) {
+			told++
+			if !errors.Is(err, ErrDamaged) {
+				t.Errorf("mutation %d of %s (%s), before a later commit: %v", i, m.victim, m.what, err)
+			}
+		}
 		switch {
 		case err == nil && got == f.now:
 			same++
@@ -257,8 +294,8 @@ func TestCorruptStart(t *testing.T) {
 			refused++
 		}
 	}
-	t.Logf("%d refused, %d loaded whole, %d without the end of the WAL", refused, same, earlier)
-	if refused == 0 || same == 0 || earlier == 0 {
+	t.Logf("%d refused, %d of them as commits stand behind damage of the WAL, %d loaded whole, %d without the end of the WAL", refused, told, same, earlier)
+	if refused == 0 || same == 0 || earlier == 0 || told == 0 {
 		t.Error("one of the outcomes never took place")
 	}
 }

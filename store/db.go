@@ -164,7 +164,11 @@ func (db *DB) openWriter() error {
 	if err := c.BusyTimeout(db.o.BusyTimeout); err != nil {
 		return err
 	}
-	if _, err := identify(c); err != nil {
+	version, err := identify(c)
+	if err != nil {
+		return err
+	}
+	if err := checkWAL(c, version); err != nil {
 		return err
 	}
 	if err := db.check(); err != nil {
@@ -187,6 +191,9 @@ func (db *DB) openWriter() error {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	if err := db.checkSize(); err != nil {
+		return err
+	}
+	if err := db.noteSynced(c, version); err != nil {
 		return err
 	}
 	return db.configure(c)

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"fmt"
-
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
@@ -17,20 +15,9 @@ import (
 //
 // Nothing else may be using the database.
 func rewriteWAL(c *sqlite3.Conn) error {
-	mode, err := queryText(c, "PRAGMA journal_mode")
-	if err != nil || mode != "wal" {
+	wal, err := walFile(c)
+	if err != nil || wal == nil {
 		return err
-	}
-	if _, err := queryInt(c, "SELECT count(*) FROM sqlite_schema"); err != nil { // opens the WAL
-		return err
-	}
-	pointer, err := c.FileControl("main", sqlite3.FCNTL_JOURNAL_POINTER)
-	if err != nil {
-		return err
-	}
-	wal, ok := pointer.(vfs.File)
-	if !ok {
-		return fmt.Errorf("the WAL is no file but a %T", pointer)
 	}
 	size, err := wal.Size()
 	if err != nil || size == 0 {

@@ -23,22 +23,39 @@ const (
 	headerFormatOfWAL = 2
 )
 
-// openForSalvage opens what is at path. If its first page cannot be read, nothing
-// else can: then it opens a copy, at spare, with the first page of a new database,
-// which says the same: which tables there are, and where. What is not there after
-// all has no right checksum.
+// openForSalvage opens what is at path, or a copy at spare that SQLite can read
+// more of.
+//
+// If the first page cannot be read, nothing else can: then the copy has the first
+// page of a new database, which says the same: which tables there are, and where.
+// What is not there after all has no right checksum. Of a damaged WAL SQLite would
+// not read what stands behind the damage: then the copy has a mended one.
 func openForSalvage(path, spare string) (*sqlite3.Conn, error) {
 	c, err := openDamaged(path)
 	if err == nil {
-		if _, err = identify(c); err == nil {
-			return c, nil
+		version, err := identify(c)
+		if err == nil {
+			if !errors.Is(checkWAL(c, version), ErrDamaged) {
+				return c, nil
+			}
+			_ = c.Close() // nothing was written
+			return openCopy(path, spare, copyWithMendedWAL)
 		}
-		_ = c.Close() // nothing was written
+		_ = c.Close() // nor here
 	}
-	if err := copyWithNewHeader(path, spare); err != nil {
-		return openDamaged(path) // some of it, perhaps
+	return openCopy(path, spare, copyWithNewHeader)
+}
+
+func openCopy(path, spare string, makeCopy func(path, spare string) error) (*sqlite3.Conn, error) {
+	if makeCopy(path, spare) == nil {
+		if c, err := openDamaged(spare); err == nil {
+			if _, err := identify(c); err == nil {
+				return c, nil
+			}
+			_ = c.Close() // nothing was written
+		}
 	}
-	return openDamaged(spare)
+	return openDamaged(path) // some of it, perhaps
 }
 
 // removeSpare removes a copy that openForSalvage made.

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// syncedKey of table meta is 1 if every commit since the last checkpoint of a
+// start was synced. The setting of synchronous may have been another one when
+// the WAL was written.
+const syncedKey = "wal_synced"
+
+// sumsVersion is the schema from which on rows have checksums.
+const sumsVersion = 2
+
+// checkWAL looks for damage that SQLite takes for the end of the WAL, before the
+// WAL is used. It can be told only if every commit was synced.
+func checkWAL(c *sqlite3.Conn, version int64) error {
+	synced, err := readSynced(c, version)
+	if err != nil || synced != 1 {
+		return err
+	}
+	wal, err := walFile(c)
+	if err != nil || wal == nil {
+		return err
+	}
+	size, err := wal.Size()
+	if err != nil {
+		return err
+	}
+	scan, err := scanWAL(wal, size)
+	if err != nil {
+		return err
+	}
+	return scan.err()
+}
+
+// readSynced returns what noteSynced noted; -1: nothing.
+func readSynced(c *sqlite3.Conn, version int64) (synced int64, err error) {
+	if version < sumsVersion {
+		return -1, nil
+	}
+	row, _, err := c.Prepare("SELECT value, sum FROM meta WHERE key = '" + syncedKey + "'")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = row.Close() }() // its error is that of Step
+	if !row.Step() {
+		return -1, row.Err()
+	}
+	if synced = row.ColumnInt64(0); row.ColumnInt64(1) != metaSum(syncedKey, synced) {
+		return 0, damaged(errors.New("the note of how the WAL was synced"))
+	}
+	return synced, nil
+}
+
+// noteSynced notes how the commits of this process are synced, durably and out
+// of the WAL, before the first of them. The WAL is empty when it is called.
+func (db *DB) noteSynced(c *sqlite3.Conn, version int64) error {
+	want := boolInt(db.o.Synchronous == "FULL" || db.o.Synchronous == "EXTRA")
+	noted, err := readSynced(c, version)
+	if err != nil || noted == want || version < sumsVersion {
+		return err
+	}
+	err = c.Exec(fmt.Sprintf("PRAGMA synchronous = FULL; INSERT INTO meta VALUES ('%s', %d, %d) ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum",
+		syncedKey, want, metaSum(syncedKey, want)))
+	if err != nil {
+		return err
+	}
+	_, _, err = c.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	return err
+}
