@@ -164,11 +164,10 @@ func (db *DB) openWriter() error {
 	if err := c.BusyTimeout(db.o.BusyTimeout); err != nil {
 		return err
 	}
-	version, err := identify(c)
-	if err != nil {
+	if _, err := identify(c); err != nil {
 		return err
 	}
-	if err := checkWAL(c, version); err != nil {
+	if err := checkWAL(c); err != nil {
 		return err
 	}
 	if err := db.check(); err != nil {
@@ -193,7 +192,7 @@ func (db *DB) openWriter() error {
 	if err := db.checkSize(); err != nil {
 		return err
 	}
-	if err := db.noteSynced(c, version); err != nil {
+	if err := db.noteSynced(c); err != nil {
 		return err
 	}
 	return db.configure(c)

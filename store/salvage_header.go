@@ -32,24 +32,29 @@ const (
 // not read what stands behind the damage: then the copy has a mended one.
 func openForSalvage(path, spare string) (*sqlite3.Conn, error) {
 	c, err := openDamaged(path)
-	if err == nil {
-		version, err := identify(c)
-		if err == nil {
-			if !errors.Is(checkWAL(c, version), ErrDamaged) {
-				return c, nil
-			}
-			_ = c.Close() // nothing was written
-			return openCopy(path, spare, copyWithMendedWAL)
+	if err == nil && readable(c) {
+		if !errors.Is(checkWAL(c), ErrDamaged) {
+			return c, nil
 		}
+		_ = c.Close() // nothing was written
+		return openCopy(path, spare, copyWithMendedWAL)
+	}
+	if err == nil {
 		_ = c.Close() // nor here
 	}
 	return openCopy(path, spare, copyWithNewHeader)
 }
 
+// readable reports whether SQLite finds our tables, whatever the version may be.
+func readable(c *sqlite3.Conn) bool {
+	t, err := tablesOf(c)
+	return err == nil && t.ours == tablesOurs
+}
+
 func openCopy(path, spare string, makeCopy func(path, spare string) error) (*sqlite3.Conn, error) {
 	if makeCopy(path, spare) == nil {
 		if c, err := openDamaged(spare); err == nil {
-			if _, err := identify(c); err == nil {
+			if readable(c) {
 				return c, nil
 			}
 			_ = c.Close() // nothing was written

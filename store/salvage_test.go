@@ -147,7 +147,7 @@ func TestSalvageLeavesASoundStore(t *testing.T) {
 func TestSalvageRefuses(t *testing.T) {
 	for _, script := range []string{
 		"PRAGMA application_id = 77; CREATE TABLE t (a)",
-		"PRAGMA application_id = 1347236145; PRAGMA user_version = 99; CREATE TABLE t (a)",
+		"PRAGMA application_id = 1347244337; PRAGMA user_version = 99; CREATE TABLE t (a)",
 	} {
 		dir := t.TempDir()
 		makeDB(t, dir, script)

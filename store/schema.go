@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
@@ -96,6 +95,9 @@ CREATE INDEX run_of_session ON run (session, first, last, bytes, total);
 	"",
 }
 
+// sumsVersion is the version from which on rows have checksums.
+const sumsVersion = 2
+
 // rowSum gives migrations the SQL function row_sum(kind, column...).
 func rowSum(ctx sqlite3.Context, args ...sqlite3.Value) {
 	keys := make([]uint64, len(args))
@@ -109,8 +111,35 @@ func rowSum(ctx sqlite3.Context, args ...sqlite3.Value) {
 	ctx.ResultInt64(columnSum(keys...))
 }
 
+// versionsMax is beyond any version that this or a later program will have: more
+// is damage.
+const versionsMax = 1000
+
+// tablesOurs is how many tables tablesOf knows a PromptMQ database by.
+const tablesOurs = 4
+
+// tables say what is in a database, whatever its header says that it is.
+type tables struct {
+	all, ours int64
+	sums      bool // rows have checksums: version 2 or later
+}
+
+func tablesOf(c *sqlite3.Conn) (t tables, err error) {
+	if t.all, err = queryInt(c, "SELECT count(*) FROM sqlite_schema"); err != nil {
+		return t, err
+	}
+	t.ours, err = queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name IN ('session', 'subscription', 'run', 'body_ref')")
+	if err != nil {
+		return t, err
+	}
+	sums, err := queryInt(c, "SELECT count(*) FROM pragma_table_info('meta') WHERE name = 'sum'")
+	t.sums = sums > 0
+	return t, err
+}
+
 // identify returns the schema version of a database that is ours, or empty. Any
-// other, or one newer than this program, is an error.
+// other, or one newer than this program, is an error; a header and tables that do
+// not fit each other are damage.
 func identify(c *sqlite3.Conn) (version int64, err error) {
 	app, err := queryInt(c, "PRAGMA application_id")
 	if err != nil {
@@ -120,26 +149,23 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	tables, err := queryInt(c, "SELECT count(*) FROM sqlite_schema")
+	t, err := tablesOf(c)
 	if err != nil {
 		return 0, err
 	}
-	ours, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name IN ('session', 'subscription', 'run', 'body_ref')")
-	if err != nil {
-		return 0, err
-	}
-	fresh := app == 0 && version == 0 && tables == 0
+	fresh := app == 0 && version == 0 && t.all == 0
 	switch {
-	case app != applicationID && ours == 4:
+	case fresh:
+	case app != applicationID && t.ours == tablesOurs:
 		return 0, damaged(fmt.Errorf("the tables are PromptMQ's and application_id is %#x", app))
-	case !fresh && app != applicationID:
+	case app != applicationID:
 		return 0, fmt.Errorf("not a PromptMQ database: application_id is %#x, expected %#x", app, applicationID)
-	case version < 0:
+	case version < 1 || version > versionsMax:
 		return 0, damaged(fmt.Errorf("the schema version is %d", version))
 	case version > int64(len(migrations)):
 		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
-	case !fresh && tables == 0:
-		return 0, damaged(errors.New("the tables are gone"))
+	case t.ours != tablesOurs || t.sums != (version >= sumsVersion):
+		return 0, damaged(fmt.Errorf("the tables are not those of schema version %d", version))
 	}
 	return version, nil
 }

@@ -12,13 +12,10 @@ import (
 // the WAL was written.
 const syncedKey = "wal_synced"
 
-// sumsVersion is the schema from which on rows have checksums.
-const sumsVersion = 2
-
 // checkWAL looks for damage that SQLite takes for the end of the WAL, before the
 // WAL is used. It can be told only if every commit was synced.
-func checkWAL(c *sqlite3.Conn, version int64) error {
-	synced, err := readSynced(c, version)
+func checkWAL(c *sqlite3.Conn) error {
+	synced, err := readSynced(c)
 	if err != nil || synced != 1 {
 		return err
 	}
@@ -38,9 +35,9 @@ func checkWAL(c *sqlite3.Conn, version int64) error {
 }
 
 // readSynced returns what noteSynced noted; -1: nothing.
-func readSynced(c *sqlite3.Conn, version int64) (synced int64, err error) {
-	if version < sumsVersion {
-		return -1, nil
+func readSynced(c *sqlite3.Conn) (synced int64, err error) {
+	if t, err := tablesOf(c); err != nil || !t.sums {
+		return -1, err
 	}
 	row, _, err := c.Prepare("SELECT value, sum FROM meta WHERE key = '" + syncedKey + "'")
 	if err != nil {
@@ -58,11 +55,14 @@ func readSynced(c *sqlite3.Conn, version int64) (synced int64, err error) {
 
 // noteSynced notes how the commits of this process are synced, durably and out
 // of the WAL, before the first of them. The WAL is empty when it is called.
-func (db *DB) noteSynced(c *sqlite3.Conn, version int64) error {
+func (db *DB) noteSynced(c *sqlite3.Conn) error {
 	want := boolInt(db.o.Synchronous == "FULL" || db.o.Synchronous == "EXTRA")
-	noted, err := readSynced(c, version)
-	if err != nil || noted == want || version < sumsVersion {
+	noted, err := readSynced(c)
+	if err != nil || noted == want {
 		return err
+	}
+	if t, err := tablesOf(c); err != nil || !t.sums {
+		return err // the start that follows the migration notes it
 	}
 	err = c.Exec(fmt.Sprintf("PRAGMA synchronous = FULL; INSERT INTO meta VALUES ('%s', %d, %d) ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum",
 		syncedKey, want, metaSum(syncedKey, want)))
