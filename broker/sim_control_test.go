@@ -20,6 +20,8 @@ func TestSimControlDisk(t *testing.T) {
 		"synchronous NORMAL":        {synchronous: "NORMAL"},
 		"synchronous OFF":           {synchronous: "OFF"},
 		"a disk that ignores syncs": {lying: true},
+		"journal DELETE with FULL":  {journal: "DELETE", synchronous: "FULL"},
+		"journal TRUNCATE with OFF": {journal: "TRUNCATE", synchronous: "OFF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed <= controlSeeds; seed++ {

@@ -18,6 +18,24 @@ import (
 type simStore struct {
 	*store.DB
 	turn chan struct{}
+	// exclusive: a commit locks readers out, as it does without a WAL.
+	exclusive bool
+}
+
+func (s *simStore) Apply(b *session.Batch) error {
+	if s.exclusive {
+		s.turn <- struct{}{}
+		defer func() { <-s.turn }()
+	}
+	return s.DB.Apply(b)
+}
+
+func (s *simStore) Tidy() (more bool, err error) {
+	if s.exclusive {
+		s.turn <- struct{}{}
+		defer func() { <-s.turn }()
+	}
+	return s.DB.Tidy()
 }
 
 func (s *simStore) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error) {

@@ -19,8 +19,9 @@ import (
 // power cut gives the next process a new directory, made from the images.
 //
 // Model: an unsynced write survives or not per sector; the name of a new file is
-// durable from the file's first sync on (where go-sqlite3 syncs the directory);
-// after a failed sync the page cache keeps what the disk may have lost, and no
+// durable from the file's first sync on (where go-sqlite3 syncs the directory), and
+// until then, or until the removal of a file is synced, the file that had the name
+// before may come back; after a failed sync the page cache keeps what the disk may have lost, and no
 // later sync writes it, as ext4 does.
 type simDisk struct {
 	vfs.VFSFilename // "os"
@@ -103,15 +104,12 @@ func (d *simDisk) powerOn() error {
 	contents := make(map[string][]byte)
 	for _, file := range sortedKeys(d.images) {
 		img := d.images[file]
-		for _, w := range img.pending {
-			img.durable = w.apply(img.durable, keep)
-		}
-		img.pending = nil
-		if !img.named && !keep() {
+		if img = img.survivor(keep); img == nil {
 			delete(d.images, file)
 			continue
 		}
-		img.named, img.unlinked = true, false
+		img.named, img.unlinked, img.before = true, false, nil
+		d.images[file] = img
 		contents[file] = img.durable
 	}
 	return d.bootLocked(contents)
@@ -219,7 +217,7 @@ func (d *simDisk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File
 	d.mu.Lock()
 	img := d.images[file]
 	if img == nil || img.unlinked {
-		img = &diskImage{}
+		img = &diskImage{before: img}
 		d.images[file] = img
 	}
 	d.mu.Unlock()

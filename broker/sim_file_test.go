@@ -31,6 +31,24 @@ type diskImage struct {
 	named   bool // its directory entry is durable
 	// unlinked: the name is gone from the page cache, and from the disk with luck.
 	unlinked bool
+	// before is the removed file that had this name, which may still have it on
+	// the disk.
+	before *diskImage
+}
+
+// survivor returns which file has the name after a power cut, as it is then; nil:
+// none.
+func (img *diskImage) survivor(keep func() bool) *diskImage {
+	for ; img != nil; img = img.before {
+		if img.named || keep() {
+			for _, w := range img.pending {
+				img.durable = w.apply(img.durable, keep)
+			}
+			img.pending = nil
+			return img
+		}
+	}
+	return nil
 }
 
 // A diskWrite puts data at off or, without data, cuts the file to off bytes.
@@ -154,7 +172,7 @@ func (f *simFile) Sync(vfs.SyncFlag) error {
 		d.faults++
 		return sqlite3.IOERR_FSYNC
 	}
-	f.img.named = true
+	f.img.named, f.img.before = !f.img.unlinked, nil
 	d.synced++
 	return nil
 }

@@ -31,12 +31,13 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 // A simConfig says what goes wrong in a simulation.
 type simConfig struct {
 	synchronous string
-	lying       bool // the disk ignores syncs
-	failSyncs   bool // one to three syncs fail, at a random time
-	failWrites  bool // one to three writes find no space
-	kills       bool // half of the ends are kill -9, and the power goes later
-	flips       bool // bits turn over while the power is off
-	startCuts   bool // all are, right after a failed sync, and the power goes during the start
+	journal     string // empty: WAL
+	lying       bool   // the disk ignores syncs
+	failSyncs   bool   // one to three syncs fail, at a random time
+	failWrites  bool   // one to three writes find no space
+	kills       bool   // half of the ends are kill -9, and the power goes later
+	flips       bool   // bits turn over while the power is off
+	startCuts   bool   // all are, right after a failed sync, and the power goes during the start
 }
 
 // A world is one simulation: a broker that dies and starts again, its disk, the
@@ -190,11 +191,14 @@ func (w *world) start() error {
 func (w *world) startOnce() (err error) {
 	o := store.DefaultOptions()
 	o.DataDir, o.VFS, o.Synchronous, o.MmapSize = w.disk.dir, w.disk.name, w.cfg.synchronous, 0
+	if w.cfg.journal != "" {
+		o.JournalMode = w.cfg.journal
+	}
 	db, err := store.Open(o)
 	if err != nil {
 		return err
 	}
-	w.db = &simStore{DB: db, turn: make(chan struct{}, 1)}
+	w.db = &simStore{DB: db, turn: make(chan struct{}, 1), exclusive: o.JournalMode != "WAL"}
 	opts := broker.DefaultOptions()
 	opts.Bind, opts.WSBind, opts.KeepAliveSeconds, opts.Metrics = "", "", 0, metrics.NewBroker()
 	opts.CleanupInterval, opts.CleanupBatch = 100*time.Millisecond, 20 // messages expire in seconds

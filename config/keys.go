@@ -114,7 +114,7 @@ var keys = []key{
 		milliseconds{integer{0, 3_600_000}}, func(c *Config) any { return &c.Store.BusyTimeout }},
 	{"storage.sqlite.synchronous", "PRAGMA synchronous. With FULL or EXTRA an acknowledged message survives a power cut; with NORMAL or OFF the last ones may be lost, and OFF may leave a damaged file.",
 		oneOf("FULL", "EXTRA", "NORMAL", "OFF"), func(c *Config) any { return &c.Store.Synchronous }},
-	{"storage.sqlite.journal-mode", "PRAGMA journal_mode. MEMORY may leave a damaged file when the process dies during a commit.",
+	{"storage.sqlite.journal-mode", "PRAGMA journal_mode. With DELETE the last commit may be undone by a power cut unless synchronous is EXTRA; MEMORY may leave a damaged file when the process dies during a commit.",
 		oneOf("WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"), func(c *Config) any { return &c.Store.JournalMode }},
 	{"storage.sqlite.foreign-keys", "PRAGMA foreign_keys.",
 		boolean{}, func(c *Config) any { return &c.Store.ForeignKeys }},
