@@ -37,6 +37,7 @@ prove:
 	$(call figure,G2,kill -9 and stops of the real binary,./cmd/promptmq -run '^TestKill9' -kills=1000)
 	$(call figure,G3,failed syncs; cuts during the next start,./broker -run '^TestSim(FsyncFail|StartCut)$$' -sim.seeds=1000)
 	$(call figure,G4,full disks: refusals without a trace; recovery,./broker -run '^Test(SimDiskFull|DiskFull)$$' -sim.seeds=500)
+	$(call figure,G4h,disks that are full for hours: recovery in a second,./broker -run '^TestSimDiskLongFull$$' -sim.seeds=50)
 	$(call figure,G5,stalled disks: nothing is acknowledged early,./broker -run '^TestSimDiskStall$$' -sim.seeds=1000)
 	$(call figure,G6,damaged files: an error or what was stored; salvage,./store -run '^Test(CorruptStart|Salvage)' -mutations=2000)
 	$(call figure,G6b,bits that turn over while the broker runs,./broker -run '^TestSimBitFlip$$' -sim.seeds=500)

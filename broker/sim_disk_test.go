@@ -40,10 +40,13 @@ type simDisk struct {
 	onCut     func()
 	failSync  faultPlan
 	failWrite faultPlan
-	lying     bool                 // syncs do nothing
-	delay     func() time.Duration // of a sync
-	synced    int                  // syncs that succeeded
-	faults    int                  // operations that failed on order
+	// Until fullUntil nothing can be written; fullGrowth: that makes a file larger.
+	fullUntil  time.Time
+	fullGrowth bool
+	lying      bool                 // syncs do nothing
+	delay      func() time.Duration // of a sync
+	synced     int                  // syncs that succeeded
+	faults     int                  // operations that failed on order
 }
 
 // newSimDisk registers a disk that holds one file, durably. close ends it.

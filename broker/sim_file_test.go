@@ -105,12 +105,21 @@ func (f *simFile) note(w diskWrite) error {
 	if f.deadLocked() {
 		return errPowerOff
 	}
-	if d.failWrite.hit() {
+	if d.failWrite.hit() || f.fullLocked(w) {
 		d.faults++
 		return sqlite3.FULL
 	}
 	f.img.pending = append(f.img.pending, w)
 	return d.stepLocked()
+}
+
+// fullLocked reports whether there is no space for w.
+func (f *simFile) fullLocked(w diskWrite) bool {
+	if w.data == nil || !time.Now().Before(f.d.fullUntil) {
+		return false
+	}
+	size, err := f.File.Size()
+	return !f.d.fullGrowth || err != nil || w.off+int64(len(w.data)) > size
 }
 
 func (f *simFile) WriteAt(p []byte, off int64) (int, error) {

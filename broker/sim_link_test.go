@@ -19,6 +19,7 @@ type simLink struct {
 	online  bool
 	closing bool      // the client ended it
 	since   time.Time // when CONNACK came
+	left    time.Time // when the client sent DISCONNECT
 	pinged  time.Time
 }
 
@@ -39,6 +40,9 @@ func (l *simLink) ack(t codec.PacketType, id uint16) {
 func (l *simLink) endedLocked(abnormal bool) {
 	if !l.since.IsZero() {
 		l.c.leftAt = time.Now()
+		if !l.left.IsZero() {
+			l.c.leftAt = l.left // the other side may close later: it has acknowledgements to send
+		}
 	}
 	if m := l.will; m != nil && m.armed && abnormal && !m.void && !m.gone && m.delay == 0 {
 		m.owed = true
@@ -60,7 +64,8 @@ func (l *simLink) dropLocked() {
 // side says that the Will is void.
 func (l *simLink) disconnectLocked() {
 	l.send(codec.AppendDisconnect(nil, &codec.Disconnect{}, l.c.version))
-	l.closing, l.online = true, false
+	l.closing, l.online, l.left = true, false, time.Now()
+	l.c.w.trace("%s disconnects", l.c.id)
 }
 
 func (l *simLink) read() {
@@ -235,7 +240,7 @@ func (l *simLink) subackLocked(f codec.Frame) error {
 	}
 	i := slices.IndexFunc(c.subs, func(s *simSub) bool { return s.id == ack.PacketID })
 	if refused := string(ack.Reasons); i >= 0 && c.w.cfg.failWrites && (refused == "\x97" || refused == "\x80") { // the latter before v5
-		l.sendSubscribe(c.subs[i])
+		l.subscribeAgainLater(c.subs[i])
 		return nil
 	}
 	if i < 0 || len(ack.Reasons) != 1 || ack.Reasons[0] != byte(c.qos) {
@@ -243,6 +248,18 @@ func (l *simLink) subackLocked(f codec.Frame) error {
 	}
 	c.subs[i].id, c.subs[i].ackedAt, c.subs[i].ackedTime = 0, c.w.eventLocked(), time.Now()
 	return nil
+}
+
+// subscribeAgainLater asks again for what was refused, while this connection lasts:
+// the next one asks by itself.
+func (l *simLink) subscribeAgainLater(s *simSub) {
+	time.AfterFunc(time.Second, func() {
+		l.c.w.locked(func() {
+			if l.c.link == l && l.online && s.id != 0 {
+				l.sendSubscribe(s)
+			}
+		})
+	})
 }
 
 // ackLocked takes the four acknowledgements. PUBACK and PUBREC must come in the

@@ -137,7 +137,11 @@ func (c *simClient) subscribeLocked() {
 			return
 		}
 	}
-	s := &simSub{filter: filter, id: c.freeID(), sentAt: w.eventLocked()}
+	c.subscribeTo(filter)
+}
+
+func (c *simClient) subscribeTo(filter string) {
+	s := &simSub{filter: filter, id: c.freeID(), sentAt: c.w.eventLocked()}
 	c.subs = append(c.subs, s)
 	c.link.sendSubscribe(s)
 }

@@ -60,7 +60,8 @@ type world struct {
 	off      chan struct{}
 	events   int
 	acked    int
-	refusals int // PUBLISH packets refused for want of room
+	refusals int           // PUBLISH packets refused for want of room
+	fullFor  time.Duration // how long the disk had no space
 	clients  []*simClient
 	links    []*simLink
 	messages []*simMessage
