@@ -16,7 +16,7 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
-	"server.read-timeout": {"server: {read-timeout: 300ms}", func(t *testing.T, s *server) {
+	"server.read-timeout": {"server: {read-timeout: 1s}", func(t *testing.T, s *server) {
 		silent := dialRaw(t, s.mqtt, codec.Version5)
 		half := dialRaw(t, s.mqtt, codec.Version5)
 		half.send([]byte{0x10, 20, 0, 4}, nil)
