@@ -50,6 +50,7 @@ type Broker struct {
 	registry *registry
 	router   *router
 	expirer  *expirer
+	clock    *clock
 	limits   session.Limits
 	ctx      context.Context // of log lines; never done
 
@@ -74,9 +75,10 @@ func New(o Options, s Store) (*Broker, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewBroker()
 	}
+	clock := newClock(o.SystemClock, o.Logger)
 	b := &Broker{
-		o: o, log: o.Logger, m: o.Metrics, store: s,
-		commits:  newCommitter(s, o.Logger, o.Metrics),
+		o: o, log: o.Logger, m: o.Metrics, store: s, clock: clock,
+		commits:  newCommitter(s, clock, o.Logger, o.Metrics),
 		registry: &registry{clients: make(map[string]*Client)},
 		router:   newRouter(),
 		ctx:      context.Background(),
@@ -134,6 +136,7 @@ func (b *Broker) nextSessionID() session.ID { return session.ID(b.nextID.Add(1) 
 // Start loads the store and opens the listeners. After an error nothing runs.
 func (b *Broker) Start() error {
 	b.nextID.Store(uint64(b.store.NextID()))
+	b.clock.goOnFrom(b.store.LastTime())
 	go b.commits.run()
 	if err := b.load(); err != nil {
 		return errors.Join(err, b.commits.shutdown())

@@ -26,6 +26,7 @@ func (b *Broker) cleanup() {
 			b.sweepClient(cl)
 		}
 		b.m.CleanupRuns.Inc()
+		b.clock.noteJump()
 		timer.Reset(b.o.CleanupInterval)
 	}
 }
@@ -71,7 +72,7 @@ func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, 
 	if s == nil || (id != 0 && s.ID != id) {
 		return 0, false
 	}
-	now := time.Now()
+	now := b.clock.now()
 	cl.fx.Reset()
 	fn(s, now)
 	removed := len(cl.fx.Discarded) > 0

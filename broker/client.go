@@ -230,7 +230,7 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	cl.b.commits.gate.RLock()
 	cl.mu.Lock()
 	if cl.sess == sess && cl.conn == c {
-		now := time.Now()
+		now := cl.b.clock.now()
 		cl.fx.Reset()
 		sess.Paged(entries, upTo, now, &cl.fx)
 		cl.applyLocked(now, &l)

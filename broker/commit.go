@@ -14,13 +14,15 @@ import (
 // Store keeps what acknowledgements promise. Apply makes a batch durable before
 // it returns, all of it or nothing; after an error the same batch may be
 // applied again, and that is sure to succeed some time if the error is
-// session.ErrNoSpace. Room is about how many bytes more may be stored; math.MaxInt64:
+// session.ErrNoSpace. LastTime is about the latest Batch.Time of all processes, at most
+// a second earlier; zero: none. Room is about how many bytes more may be stored; math.MaxInt64:
 // there is no limit. Tidy does a little of what can wait until there is nothing
 // else to do, and reports whether there is more. Apply and Tidy are called by one
 // goroutine, Page and Room by any.
 type Store interface {
 	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
 	NextID() session.ID
+	LastTime() time.Time
 	Apply(*session.Batch) error
 	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)
 	Room() int64
@@ -45,6 +47,7 @@ const (
 // and order on disk equals order in memory. gate is the outermost lock.
 type committer struct {
 	store Store
+	clock *clock
 	log   *slog.Logger
 	m     *metrics.Broker
 
@@ -91,9 +94,9 @@ func newGroup(number uint64) *group {
 	return &group{number: number, batch: session.NewBatch(), acknowledged: make(chan struct{}, 1)}
 }
 
-func newCommitter(s Store, log *slog.Logger, m *metrics.Broker) *committer {
+func newCommitter(s Store, clock *clock, log *slog.Logger, m *metrics.Broker) *committer {
 	c := &committer{
-		store: s, log: log, m: m,
+		store: s, clock: clock, log: log, m: m,
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 		failed: make(chan error, 1), hurry: make(chan struct{}, 1),
 	}
@@ -268,6 +271,7 @@ func (c *committer) commit(g *group) error {
 	}
 	start := time.Now()
 	wait := commitRetryWait
+	g.batch.Time = c.clock.now()
 	for try := 1; ; try++ {
 		err := c.store.Apply(g.batch)
 		if err == nil {
@@ -318,12 +322,19 @@ func (c *committer) release(g *group) {
 // end makes the committer give up soon if the disk is full.
 func (c *committer) end() { c.endOnce.Do(func() { close(c.ending) }) }
 
-// shutdown commits what is left and ends run.
+// shutdown commits what is left, and what time it is, and ends run.
 func (c *committer) shutdown() error {
 	c.end()
 	err := c.flush()
 	close(c.stop)
 	<-c.stopped
+	if err == nil {
+		now := session.NewBatch()
+		now.Time = c.clock.now()
+		if err := c.store.Apply(now); err != nil { // no promise depends on it
+			c.log.Warn("the time of the end was not stored", "error", err)
+		}
+	}
 	return err
 }
 

@@ -107,7 +107,7 @@ func (b *Broker) newConn(t transport, listener string) *conn {
 	c.out = newOutbox(t, b.commits, b.m, b.o.WriteTimeout, b.o.WriteBuffer)
 	c.room, c.idle = c.readRoom, c.readIdle
 	c.reader.Reset(int(b.o.MaxPacketSize))
-	c.now = time.Now()
+	c.now = c.b.clock.now()
 	c.lastPacket, c.partial = c.now, c.now
 	return c
 }
@@ -148,7 +148,7 @@ func (c *conn) read() error {
 		}
 		n, err := c.net.read(c.room, c.idle)
 		c.b.m.SocketReads.Inc()
-		c.now = time.Now()
+		c.now = c.b.clock.now()
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) && !c.overdue() {
 				continue
@@ -163,7 +163,7 @@ func (c *conn) read() error {
 			return err
 		}
 		if c.out.awaitRoom() {
-			c.lastPacket = time.Now() // the Client may have sent while it was not read
+			c.lastPacket = c.b.clock.now() // the Client may have sent while it was not read
 		}
 		if c.handOver && c.client != nil {
 			c.handOver = false
@@ -273,7 +273,7 @@ func (c *conn) readIdle() {
 // packet [MQTT-3.1.2-22] and by the read timeout after the first byte of an
 // unfinished one, or, before CONNECT, after the connection began.
 func (c *conn) armDeadline() error {
-	return c.net.SetReadDeadline(c.deadline())
+	return c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
 }
 
 func (c *conn) deadline() time.Time {

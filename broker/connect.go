@@ -131,7 +131,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &cl.fx)
 	cl.applyLocked(c.now, &c.touched)
 	cl.startFeedLocked()
-	c.lastPacket = time.Now() // the Keep Alive does not count the wait for the disk
+	c.lastPacket = c.b.clock.now() // the Keep Alive does not count the wait for the disk
 	b.log.Debug("client connected", "client", id, "listener", c.listener, "remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent)
 	return nil
 }

@@ -62,7 +62,7 @@ func (b *Broker) detach(c *conn) (group uint64) {
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
 	cl := c.client
-	now := time.Now()
+	now := b.clock.now()
 	var after aftermath
 	func() {
 		cl.mu.Lock()
@@ -238,7 +238,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		}
 		var l flushList
 		b.commits.gate.RLock()
-		b.handOver(orphans, cl, time.Now(), &l)
+		b.handOver(orphans, cl, b.clock.now(), &l)
 		if len(entries) == 0 {
 			b.commits.open.add(s.ID, &session.Writes{Ended: true})
 			b.commits.later()

@@ -75,7 +75,7 @@ func (x *expirer) shutdown() {
 // fireDue carries out what is due and returns how long until the next is.
 func (x *expirer) fireDue() time.Duration {
 	for {
-		now := time.Now()
+		now := x.b.clock.now()
 		x.mu.Lock()
 		if len(x.heap) == 0 {
 			x.mu.Unlock()

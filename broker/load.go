@@ -32,7 +32,7 @@ func (l *loader) add(s *session.Loaded) error {
 // load brings back what the store holds. Sessions whose time is over end, and
 // Wills whose connection ended with the last process become due.
 func (b *Broker) load() error {
-	start := time.Now()
+	start := b.clock.now()
 	l := loader{byClient: make(map[string]*session.Loaded)}
 	// Held all the time: nothing may be committed on the connection that Load
 	// reads from.
@@ -55,7 +55,7 @@ func (b *Broker) load() error {
 		}
 	}
 	unlock()
-	b.log.Info("store loaded", "sessions", len(l.byClient), "retained", b.router.retained.Len(), "took", time.Since(start))
+	b.log.Info("store loaded", "sessions", len(l.byClient), "retained", b.router.retained.Len(), "took", b.clock.now().Sub(start))
 	return b.commits.flush()
 }
 

@@ -80,6 +80,9 @@ type Options struct {
 	// Clients from loopback are always admitted.
 	AllowAnonymous bool
 
+	// SystemClock replaces time.Now as the clock of the system; nil: it does not.
+	SystemClock func() time.Time
+
 	Logger  *slog.Logger
 	Metrics *metrics.Broker
 }

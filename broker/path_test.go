@@ -87,7 +87,7 @@ func newPath(tb testing.TB, subscriptions int, qos codec.QoS) *path {
 func (p *path) put(c *conn, packets []byte) {
 	copy(c.readRoom(), packets)
 	c.reader.Wrote(len(packets))
-	c.now = time.Now()
+	c.now = c.b.clock.now()
 	if err := c.handleBuffered(); err != nil {
 		p.tb.Fatal(err)
 	}

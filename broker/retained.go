@@ -247,7 +247,7 @@ func (cl *Client) feed(c *conn) {
 		cl.b.commits.gate.RLock()
 		cl.b.router.mu.RLock()
 		cl.mu.Lock()
-		more = cl.conn == c && cl.feedLocked(true, time.Now(), &l)
+		more = cl.conn == c && cl.feedLocked(true, cl.b.clock.now(), &l)
 		if !more {
 			cl.feeding = false
 			if cl.conn != c && cl.conn != nil { // taken over meanwhile

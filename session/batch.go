@@ -26,6 +26,9 @@ type Batch struct {
 	Sessions map[ID]*Writes
 	// Retained is keyed by Topic Name.
 	Retained map[string]RetainedWrite
+	// Time is when it is written, by the clock that deadlines are told in. A
+	// store keeps the latest; zero: none.
+	Time time.Time
 }
 
 // NewBatch returns an empty Batch.

@@ -32,7 +32,7 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
-		{&s.putMeta, "INSERT INTO meta VALUES ('next_session', ?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum"},
+		{&s.putMeta, putMetaSQL},
 		{&s.putSession, `INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET
 			client_id = excluded.client_id, user_name = excluded.user_name, version = excluded.version, expiry = excluded.expiry,
 			connected = excluded.connected, expires_at = excluded.expires_at, sum = excluded.sum`},
@@ -109,7 +109,7 @@ func bind(s *sqlite3.Stmt, args []any) error {
 // and b may be applied again; the error is session.ErrNoSpace if the disk is
 // full. It keeps nothing of b.
 func (db *DB) Apply(b *session.Batch) error {
-	if len(b.Sessions) == 0 && len(b.Retained) == 0 {
+	if len(b.Sessions) == 0 && len(b.Retained) == 0 && !db.clockDue(b.Time) {
 		return nil
 	}
 	if db.closed.Load() {
@@ -138,7 +138,7 @@ func (db *DB) Apply(b *session.Batch) error {
 // applyOnce is one try of Apply.
 func (db *DB) applyOnce(b *session.Batch) error {
 	err := db.stmts.begin.Exec()
-	reserved := db.reserved
+	reserved, clock := db.reserved, db.clock
 	if err == nil {
 		err = db.applyAll(b)
 	}
@@ -147,7 +147,7 @@ func (db *DB) applyOnce(b *session.Batch) error {
 	}
 	if err != nil {
 		rollback(db.w)
-		db.reserved = reserved
+		db.reserved, db.clock = reserved, clock
 	}
 	return err
 }
@@ -176,7 +176,7 @@ func (db *DB) applyAll(b *session.Batch) error {
 			return err
 		}
 	}
-	return nil
+	return db.putTime(b.Time)
 }
 
 func (db *DB) endSession(id int64) error {
@@ -198,7 +198,7 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 	if r := w.Record; r != nil {
 		if id >= db.reserved {
 			db.reserved = id + sessionsPerOpen
-			if err := db.putNextSession(db.reserved); err != nil {
+			if err := db.putMeta(nextSessionKey, db.reserved); err != nil {
 				return err
 			}
 		}
@@ -237,10 +237,6 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		}
 	}
 	return db.discard(id, w.Discarded)
-}
-
-func (db *DB) putNextSession(next int64) error {
-	return exec(db.stmts.putMeta, next, metaSum("next_session", next))
 }
 
 func (db *DB) applyWill(id int64, w *session.Will) error {

@@ -78,8 +78,10 @@ type DB struct {
 	stmts    statements
 	packer   packer
 	reserved int64 // Session IDs below it are noted as used
-	limit    sizeLimit
-	tidy     tidying
+	// clock is the stored time, lastTime what it was when the store was opened.
+	clock, lastTime time.Time
+	limit           sizeLimit
+	tidy            tidying
 
 	// Static after Open.
 	nextID session.ID
@@ -138,6 +140,9 @@ func (db *DB) open() error {
 		return err
 	}
 	if err := db.reserveIDs(); err != nil {
+		return err
+	}
+	if err := db.readClock(); err != nil {
 		return err
 	}
 	if err := db.limitSize(); err != nil {
@@ -219,19 +224,13 @@ func (db *DB) reserveIDs() error {
 	if err != nil {
 		return err
 	}
-	err = db.query("SELECT value, sum FROM meta WHERE key = 'next_session'", func(s *sqlite3.Stmt) error {
-		value := s.ColumnInt64(0)
-		if s.ColumnInt64(1) != metaSum("next_session", value) {
-			return damaged(errors.New("the next Session ID"))
-		}
-		next = max(next, value)
-		return nil
-	})
+	noted, _, err := readMeta(db.w, nextSessionKey)
 	if err != nil {
 		return err
 	}
+	next = max(next, noted)
 	db.nextID, db.reserved = session.ID(next), next+sessionsPerOpen
-	return db.putNextSession(db.reserved)
+	return db.putMeta(nextSessionKey, db.reserved)
 }
 
 // Close checkpoints and closes the store.

@@ -399,3 +399,29 @@ func TestNextIDGrowsWithEachOpen(t *testing.T) {
 		}
 	}
 }
+
+// The time of the last commit outlives the process; between two commits it is
+// replaced only when a second has passed, and it never goes back.
+func TestLastTime(t *testing.T) {
+	o := testOptions(t.TempDir())
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	want := time.Time{}
+	for i, step := range []struct {
+		at   time.Duration // after began; negative: none
+		want time.Duration
+	}{{-1, 0}, {0, 0}, {999 * time.Millisecond, 0}, {time.Second, time.Second}, {time.Hour, time.Hour}, {time.Minute, time.Hour}} {
+		db := openTest(t, o)
+		if got := db.LastTime(); !got.Equal(want) {
+			t.Errorf("step %d: %v, want %v", i, got, want)
+		}
+		b := session.NewBatch()
+		if step.at >= 0 {
+			b.Time = began.Add(step.at)
+			want = began.Add(step.want)
+		}
+		apply(t, db, b)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

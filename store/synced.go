@@ -1,16 +1,10 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
 )
-
-// syncedKey of table meta is 1 if every commit since the last checkpoint of a
-// start was synced. The setting of synchronous may have been another one when
-// the WAL was written.
-const syncedKey = "wal_synced"
 
 // checkWAL looks for damage that SQLite takes for the end of the WAL, before the
 // WAL is used. It can be told only if every commit was synced.
@@ -39,18 +33,11 @@ func readSynced(c *sqlite3.Conn) (synced int64, err error) {
 	if t, err := tablesOf(c); err != nil || !t.sums {
 		return -1, err
 	}
-	row, _, err := c.Prepare("SELECT value, sum FROM meta WHERE key = '" + syncedKey + "'")
-	if err != nil {
-		return 0, err
+	synced, found, err := readMeta(c, syncedKey)
+	if err == nil && !found {
+		synced = -1
 	}
-	defer func() { _ = row.Close() }() // its error is that of Step
-	if !row.Step() {
-		return -1, row.Err()
-	}
-	if synced = row.ColumnInt64(0); row.ColumnInt64(1) != metaSum(syncedKey, synced) {
-		return 0, damaged(errors.New("the note of how the WAL was synced"))
-	}
-	return synced, nil
+	return synced, err
 }
 
 // noteSynced notes how the commits of this process are synced, durably and out
