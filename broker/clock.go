@@ -57,7 +57,7 @@ func (c *clock) deadline(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return c.started.Add(t.Sub(c.base))
+	return time.Now().Add(t.Sub(c.now()))
 }
 
 // noteJump logs that the system clock has moved away from this one, or back.

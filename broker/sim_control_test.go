@@ -60,6 +60,10 @@ func TestSimControlBroker(t *testing.T) {
 		{"torn-wal-refused", "TestSimPowerCut"},
 		{"ack-before-commit", "TestSimDiskStall"},
 		{"qos2-before-commit", "TestSimDiskStall"},
+		{"wall-clock", "TestSimTimers"},
+		{"clock-forgotten", "TestSimTimers"},
+		{"session-expiry-ignored", "TestSimTimers"},
+		{"keep-alive-ignored", "TestSimTimers"},
 	} {
 		t.Run(control.rule, func(t *testing.T) {
 			c := exec.Command(binary, "-test.run", "^"+control.test+"$", "-sim.seeds=200", "-test.timeout=5m")

@@ -46,6 +46,7 @@ type world struct {
 	cfg     simConfig
 	root    string
 	disk    *simDisk
+	system  func() time.Time // the clock of the system, if it is another one
 	running sync.WaitGroup
 	db      *simStore // of the process that lives
 
@@ -203,6 +204,10 @@ func (w *world) startOnce() (err error) {
 	opts := broker.DefaultOptions()
 	opts.Bind, opts.WSBind, opts.KeepAliveSeconds, opts.Metrics = "", "", 0, metrics.NewBroker()
 	opts.CleanupInterval, opts.CleanupBatch = 100*time.Millisecond, 20 // messages expire in seconds
+	if w.system != nil {
+		opts.SystemClock = w.system
+		opts.CleanupInterval = 20 * time.Minute // hours are simulated
+	}
 	b, err := broker.New(opts, w.db)
 	if err != nil {
 		return err

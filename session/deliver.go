@@ -84,6 +84,7 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 	if l.Record.Connected { // the broker died: what was on the wire is not known
 		s.doubtful = max(s.doubtful, s.limits.Inflight)
 	}
+	s.doubtful = min(s.doubtful, int(s.onDisk())) // what comes later is certain
 	s.doubted, s.restored = s.doubtful > 0, s.next
 	s.advanceFloor()
 }
@@ -94,6 +95,9 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 func (s *Session) stillDoubtful() uint64 {
 	if !s.doubted {
 		return 0
+	}
+	if s.diskFrom >= s.restored {
+		s.doubtful = 0 // all that it was about is in memory, or done
 	}
 	undone, last := 0, 0
 	for i := range s.queue {
@@ -281,7 +285,7 @@ func (s *Session) Orphans(entries []Entry) []Entry {
 			continue
 		}
 		sent := e.Seq < s.sent
-		if s.doubtful > 0 {
+		if s.doubtful > 0 && e.Seq < s.restored {
 			s.doubtful--
 			sent = true
 		}
