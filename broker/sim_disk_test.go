@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -43,10 +44,13 @@ type simDisk struct {
 	// Until fullUntil nothing can be written; fullGrowth: that makes a file larger.
 	fullUntil  time.Time
 	fullGrowth bool
-	lying      bool                 // syncs do nothing
-	delay      func() time.Duration // of a sync
-	synced     int                  // syncs that succeeded
-	faults     int                  // operations that failed on order
+	lying      bool // syncs do nothing
+	// flipPayloads: flip hits payloads in the database, which no start sees that
+	// does not read all queues.
+	flipPayloads bool
+	delay        func() time.Duration // of a sync
+	synced       int                  // syncs that succeeded
+	faults       int                  // operations that failed on order
 }
 
 // newSimDisk registers a disk that holds one file, durably. close ends it.
@@ -146,6 +150,9 @@ func (d *simDisk) flip(bits int) error {
 	if d.r.IntN(2) == 0 {
 		files = files[:1] // the others have longer names
 	}
+	if d.flipPayloads {
+		files, bits = files[:1], 1
+	}
 	for range bits {
 		file := files[d.r.IntN(len(files))]
 		path := filepath.Join(d.dir, file)
@@ -153,12 +160,12 @@ func (d *simDisk) flip(bits int) error {
 		if err != nil || len(b) == 0 {
 			continue // a name without bytes
 		}
-		at := d.r.IntN(len(b))
-		for range 100 { // most of a small database is zero and never read
-			if b[at] != 0 {
-				break
+		at := d.somewhere(b)
+		if n := bytes.Count(b, simPayload); d.flipPayloads && n > 0 {
+			at = -1
+			for range 1 + d.r.IntN(n) {
+				at += 1 + bytes.Index(b[at+1:], simPayload)
 			}
-			at = d.r.IntN(len(b))
 		}
 		b[at] ^= 1 << d.r.IntN(8)
 		if err := os.WriteFile(path, b, 0o600); err != nil {
@@ -167,6 +174,16 @@ func (d *simDisk) flip(bits int) error {
 		d.images[file].durable = b
 	}
 	return nil
+}
+
+// somewhere is an index of b, mostly of a byte that is not zero: most of a small
+// database is zero and never read.
+func (d *simDisk) somewhere(b []byte) int {
+	at := d.r.IntN(len(b))
+	for tries := 0; b[at] == 0 && tries < 100; tries++ {
+		at = d.r.IntN(len(b))
+	}
+	return at
 }
 
 func (d *simDisk) bootLocked(contents map[string][]byte) error {

@@ -62,6 +62,9 @@ func (w *world) actLocked() {
 	}
 }
 
+// simPayload is what payloads are full of.
+var simPayload = []byte("xxxx")
+
 // newMessageLocked makes a message whose payload says which it is.
 func (w *world) newMessageLocked(c *simClient, topic string, qos codec.QoS) *simMessage {
 	m := &simMessage{no: len(w.messages), from: c, topic: topic, qos: qos}

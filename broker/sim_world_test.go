@@ -118,7 +118,7 @@ func newWorld(seed uint64, root string, cfg simConfig) (*world, error) {
 	delays := rand.New(rand.NewPCG(seed, 2)) // guarded by disk.mu
 	slowest := []time.Duration{500 * time.Microsecond, 5 * time.Millisecond, 40 * time.Millisecond}[r.IntN(3)]
 	w.disk.delay = func() time.Duration { return time.Duration(delays.Int64N(int64(slowest))) }
-	w.disk.lying = cfg.lying
+	w.disk.lying, w.disk.flipPayloads = cfg.lying, seed%2 == 0
 	w.disk.onCut = w.powerCut
 	for i := range 4 + r.IntN(5) {
 		c := newSimClient(w, fmt.Sprintf("c%d", i), []codec.Version{codec.Version5, codec.Version311}[r.IntN(2)],
