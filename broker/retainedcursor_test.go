@@ -3,8 +3,11 @@ package broker_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -102,4 +105,106 @@ func differ(a, b int) int {
 		return 0
 	}
 	return 1
+}
+
+// TestReplacedRetained: what waits to be sent to a new subscriber as retained is
+// left out when it was replaced meanwhile, for the subscriber got the newer one
+// already; also while another SUBSCRIBE comes in between.
+func TestReplacedRetained(t *testing.T) {
+	f := newFixture(t)
+	const topics, inQueue, taken = 600, 127, 57
+	pub, sub := f.connect("pub"), f.connect("sub")
+	retain := func(payload string, qos codec.QoS) {
+		for i := range topics {
+			pub.write(codec.AppendPublish(nil, &codec.Publish{Retain: true, QoS: qos, PacketID: 1,
+				Topic: codec.View(fmt.Sprintf("many/%d", i)), Payload: codec.View(payload)}, codec.Version5))
+			if qos > 0 {
+				pub.expect(codec.TypePuback)
+			}
+		}
+	}
+	retain("old", 1)
+	old, live, acked := 0, 0, 0
+	var sent []uint16 // and not acknowledged
+	// take reads until so many old and live messages have come, and acknowledges
+	// until so many are.
+	take := func(wantOld, wantLive, acks int) {
+		t.Helper()
+		for {
+			for ; len(sent) > 0 && acked < acks; acked++ {
+				sub.ack(codec.TypePuback, sent[0])
+				sent = sent[1:]
+			}
+			if old >= wantOld && live >= wantLive {
+				return
+			}
+			var m codec.Publish
+			frame, err := sub.next()
+			if err != nil {
+				t.Fatalf("%d old and %d live messages: %v", old, live, err)
+			}
+			if frame.Type() != codec.TypePublish {
+				continue
+			}
+			if err := m.Decode(frame, codec.Version5); err != nil {
+				t.Fatal(err)
+			}
+			if m.Retain {
+				old++
+			} else {
+				live++
+			}
+			if m.QoS > 0 {
+				sent = append(sent, m.PacketID)
+			}
+		}
+	}
+	// With one in front, the queue is full in the middle of a step.
+	sub.subscribe(1, "first", 1)
+	sub.expect(codec.TypeSuback)
+	pub.publish(1, 1, "first", "live")
+	pub.expect(codec.TypePuback)
+	sub.subscribe(2, "many/#", 1)
+	f.awaitQueued(1 + inQueue) // all that is fetched until half of it is acknowledged
+	take(taken, 1, taken)
+	replaced := make(chan struct{})
+	go func() {
+		defer close(replaced)
+		retain("new", 0)
+	}()
+	take(taken, 1+topics, taken)
+	<-replaced
+	sub.subscribe(3, "other", 0)
+	take(inQueue, 1+topics, 1+inQueue)
+	for range 20 { // what else is sent comes between these
+		sub.write(codec.AppendPingreq(nil), nil)
+		for {
+			frame, err := sub.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if frame.Type() == codec.TypePingresp {
+				break
+			}
+			if frame.Type() == codec.TypePublish {
+				t.Fatalf("%x: a message that was replaced, or the same twice", frame.Body)
+			}
+		}
+	}
+}
+
+// awaitQueued waits until so many messages are in the queues of all Clients.
+func (f *fixture) awaitQueued(n int) {
+	f.t.Helper()
+	want := fmt.Sprintf("\npromptmq_queued_messages %d\n", n)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		var out strings.Builder
+		if f.m.WritePrometheus(&out); strings.Contains(out.String(), want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("never %d messages queued", n)
+		}
+		runtime.Gosched()
+	}
 }
