@@ -82,7 +82,9 @@ func (c *simClient) takeLocked(p *codec.Publish) error {
 		return fmt.Errorf("message %d was refused and came", no)
 	}
 	m.anywhere++
-	c.seen[m]++
+	if c.seen[m]++; c.seen[m] > 1 && m.sends == 1 && !p.Dup && p.QoS > 0 && !isShared(m.topic) { // [MQTT-3.3.1-1]
+		return fmt.Errorf("message %d came again without DUP", no)
+	}
 	if p.QoS == 2 {
 		c.seenQoS2[m]++
 		m.shared++

@@ -26,7 +26,10 @@ type simClient struct {
 	mustClean bool // Clean Start was sent and not answered
 	// unsure: the Session may have ended when the last CONNECT was sent, which
 	// was not answered; a Session that is present may be the one it made.
-	unsure   bool
+	unsure bool
+	// dropped: a connection with Clean Start and without a Session that outlives it
+	// was answered, and no other was tried since.
+	dropped  bool
 	inflight []*simMessage
 	received map[uint16]bool // QoS 2 identifiers for which no PUBREL came
 	subs     []*simSub
@@ -97,6 +100,8 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 	latency := []time.Duration{100 * time.Microsecond, 2 * time.Millisecond, 30 * time.Millisecond}[w.r.IntN(3)]
 	client, server := newSimConn(w.r.Uint64(), latency)
 	l := &simLink{c: c, conn: client, clean: clean || !c.durable || c.mustClean || c.unsure, will: will}
+	l.brief = clean && c.durable && c.version == codec.Version5 && will == nil && w.r.IntN(2) == 0
+	l.mustBeNew, c.dropped = c.dropped && !l.brief, false
 	c.unsure = !l.clean && c.known && c.version == codec.Version5 && time.Since(c.leftAt) >= time.Duration(c.expiry)*time.Second
 	l.r.Reset(0)
 	if c.link != nil {
@@ -114,7 +119,7 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 		Version: c.version, ClientID: codec.View(c.id), CleanStart: l.clean, KeepAliveSeconds: 0,
 		ReceiveMaximum: uint16(1 + w.r.IntN(20)), RequestProblemInformation: true,
 	}
-	if c.durable && c.version == codec.Version5 {
+	if c.durable && c.version == codec.Version5 && !l.brief {
 		p.HasSessionExpiry, p.SessionExpirySeconds = true, c.expiry
 	}
 	if will != nil {

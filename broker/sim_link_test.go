@@ -11,16 +11,19 @@ import (
 
 // A simLink is one Network Connection of a client.
 type simLink struct {
-	c       *simClient
-	conn    *simConn
-	r       codec.Reader
-	clean   bool
-	will    *simMessage
-	online  bool
-	closing bool      // the client ended it
-	since   time.Time // when CONNACK came
-	left    time.Time // when the client sent DISCONNECT
-	pinged  time.Time
+	c     *simClient
+	conn  *simConn
+	r     codec.Reader
+	clean bool
+	brief bool // it ends at CONNACK, and its Session with it
+	// mustBeNew: the Session before it was ended by a Clean Start that was answered.
+	mustBeNew bool
+	will      *simMessage
+	online    bool
+	closing   bool      // the client ended it
+	since     time.Time // when CONNACK came
+	left      time.Time // when the client sent DISCONNECT
+	pinged    time.Time
 }
 
 // send writes to the current link; whether it arrives, replies will show.
@@ -167,6 +170,8 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 		return fmt.Errorf("CONNACK %v", ack.Reason)
 	case l.clean && ack.SessionPresent:
 		return fmt.Errorf("Session Present after Clean Start")
+	case l.mustBeNew && ack.SessionPresent:
+		return fmt.Errorf("a Session is present that Clean Start has ended")
 	case c.known && !ack.SessionPresent:
 		if away := time.Since(c.leftAt); away < time.Duration(c.expiry)*time.Second {
 			return fmt.Errorf("the Session is lost after %v", away)
@@ -175,6 +180,11 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 	}
 	c.w.trace("%s (version %d, durable %v, QoS %d) is connected, present %v", c.id, c.version, c.durable, c.qos, ack.SessionPresent)
 	c.known, c.mustClean, c.unsure = c.durable, false, false
+	if l.brief {
+		c.known, c.dropped = false, true
+		l.dropLocked()
+		return nil
+	}
 	if l.will != nil {
 		l.will.armed = true
 	}

@@ -21,20 +21,21 @@ type deliverState struct {
 	gaps     ranges   // not stored any more, or never; only from diskFrom on
 	floor    uint64
 	sent     uint64
-	diskFrom uint64
-	next     uint64
+	// sentNoted is what a stored State says of sent: more, if entries wait to be sent.
+	sentNoted uint64
+	diskFrom  uint64
+	next      uint64
 
 	queueLen    int   // entries not done, wherever they are
 	queueBytes  int64 // their bytes; of those on disk as far as known
 	windowBytes int   // bytes of queue
-	// doubtful is how many of the next paged entries below restored may have
-	// been sent before a crash, so that they must carry DUP.
+	// doubtful is how many of the next paged entries below restored may have been
+	// sent before a crash, so that they must carry DUP. No QoS 2 message was, that
+	// sent does not tell of.
 	doubtful int
 	// doubted says that entries in memory may be doubtful too.
 	doubted  bool
 	restored uint64
-	// sweepDoubtful is what is left of doubtful on a walk through the queue.
-	sweepDoubtful int
 	// beyond and beyondBytes are how far the limits were exceeded by
 	// DropOldest, and lastBytes the bytes of the last entry that did.
 	beyond, beyondBytes, lastBytes int
@@ -51,6 +52,7 @@ type deliverState struct {
 type queued struct {
 	Entry
 	sentBefore bool // on this or an earlier connection
+	doubtful   bool // perhaps sent before a crash
 }
 
 // packetIDs is the number of Packet Identifiers.
@@ -70,6 +72,7 @@ func (s *Session) seqOf(packetID uint16) uint64 {
 func (s *Session) restoreQueue(st *State, l *Loaded) {
 	s.next = max(st.Next, l.NextSeq, st.Floor)
 	s.floor, s.sent = st.Floor, min(st.Sent, s.next)
+	s.sentNoted = s.sent
 	s.done, s.released = st.Done, st.Released
 	s.diskFrom = s.floor
 	if l.FirstSeq > s.diskFrom {
@@ -81,10 +84,11 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 	s.queueLen = len(s.released) + int(s.onDisk())
 	s.queueBytes = int64(l.QueuedBytes)
 	s.doubtful = int(st.Doubtful)
-	if l.Record.Connected { // the broker died: what was on the wire is not known
-		s.doubtful = max(s.doubtful, s.limits.Inflight)
+	if stored := int(s.onDisk()); l.Record.Connected { // the broker died, and may have sent any
+		s.doubtful = stored
+	} else { // what came later is certain
+		s.doubtful = min(s.doubtful, stored)
 	}
-	s.doubtful = min(s.doubtful, int(s.onDisk())) // what comes later is certain
 	s.doubted, s.restored = s.doubtful > 0, s.next
 	s.advanceFloor()
 }
@@ -104,7 +108,7 @@ func (s *Session) stillDoubtful() uint64 {
 		if s.queue[i].Message == nil {
 			continue
 		}
-		if undone++; s.queue[i].sentBefore && s.queue[i].Seq >= s.sent {
+		if undone++; s.queue[i].doubtful && s.queue[i].Seq >= s.sent {
 			last = undone
 		}
 	}
@@ -142,7 +146,9 @@ func (s *Session) Attached() bool { return s.attached }
 
 // Attach makes a Network Connection take the queue: PUBREL and then PUBLISH
 // packets that were sent before and not acknowledged are sent again in order
-// with their Packet Identifiers. [MQTT-4.4.0-1] [MQTT-4.6.0-1]
+// with their Packet Identifiers. [MQTT-4.4.0-1] [MQTT-4.6.0-1] These await no
+// commit, so that nothing new overtakes them: the caller has waited for the
+// commit of all that earlier connections did.
 // receiveMaximum is the Client's, packetBytesMax its Maximum Packet Size; 0: none.
 func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.Time, fx *Effects) {
 	s.attached, s.cursor, s.inflight, s.paging = true, 0, 0, false
@@ -150,7 +156,7 @@ func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.
 	s.packetBytesMax = int(packetBytesMax)
 	for _, seq := range s.released {
 		s.inflight++
-		fx.Sends = append(fx.Sends, Send{PacketID: PacketID(seq), AfterCommit: true})
+		fx.Sends = append(fx.Sends, Send{PacketID: PacketID(seq)})
 	}
 	s.pump(now, fx)
 }
@@ -224,13 +230,16 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 func (s *Session) sendEntry(q *queued, fx *Effects) {
 	fx.Sends = append(fx.Sends, Send{
 		Message: q.Message, PacketID: PacketID(q.Seq), QoS: q.QoS,
-		Dup: q.sentBefore, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
-		AfterCommit: q.QoS == 2 && s.Durable(),
+		Dup: q.sentBefore || q.doubtful, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
+		AfterCommit: q.QoS == 2 && s.Durable() && !q.sentBefore,
 	})
 	q.sentBefore = true
 	s.inflight++
 	s.cursor++
 	s.sent = max(s.sent, q.Seq+1)
+	if q.QoS == 2 && s.Durable() && s.sent > s.sentNoted { // before it leaves, so that nothing else becomes of it after a crash
+		fx.State = true
+	}
 }
 
 // wantPage asks for stored entries when those in memory run out.
@@ -261,7 +270,7 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 		q := queued{Entry: *e, sentBefore: e.Seq < s.sent}
 		if s.doubtful > 0 && e.Seq < s.restored {
 			s.doubtful--
-			q.sentBefore = true
+			q.doubtful = true
 		}
 		s.windowBytes += e.Bytes()
 		s.push(q)
@@ -284,12 +293,7 @@ func (s *Session) Orphans(entries []Entry) []Entry {
 		if s.done.has(e.Seq) || slices.Contains(s.released, e.Seq) {
 			continue
 		}
-		sent := e.Seq < s.sent
-		if s.doubtful > 0 && e.Seq < s.restored {
-			s.doubtful--
-			sent = true
-		}
-		if e.Share != "" && !(sent && e.QoS == 2) {
+		if e.Share != "" && !(e.Seq < s.sent && e.QoS == 2) {
 			orphans = append(orphans, e)
 		}
 	}

@@ -102,10 +102,14 @@ func (s *Session) SetSubscription(sub *Subscription) (replaced bool) {
 	return replaced
 }
 
-// AppendState appends the encoded State to dst.
+// AppendState appends the encoded State to dst, which is to be written.
 func (s *Session) AppendState(dst []byte) []byte {
+	s.sentNoted = max(s.sent, s.floor)
+	if s.attached { // what is sent next needs no State of its own
+		s.sentNoted = max(s.sentNoted, min(s.sent+uint64(s.limits.Inflight), s.next))
+	}
 	st := State{
-		Floor: s.floor, Sent: max(s.sent, s.floor), Next: s.next, Doubtful: s.stillDoubtful(),
+		Floor: s.floor, Sent: s.sentNoted, Next: s.next, Doubtful: s.stillDoubtful(),
 		Done: s.done, Released: s.released, Received: s.received,
 	}
 	return st.Append(dst)

@@ -12,7 +12,8 @@ import (
 type State struct {
 	// Floor: every entry with a lower Seq is done. Starts at 1.
 	Floor uint64
-	// Sent: entries with a lower Seq may have been sent to the Client.
+	// Sent: entries with a lower Seq may have been sent to the Client. No other
+	// with QoS 2 was.
 	Sent uint64
 	// Next is the Seq of the next new entry, as far as it was known.
 	Next uint64

@@ -42,7 +42,6 @@ func (s *Session) SweepWindow(now time.Time, maxAge time.Duration, fx *Effects) 
 
 // SweepFrom begins a walk: the first SweepPage gets the entries from this Seq on.
 func (s *Session) SweepFrom() uint64 {
-	s.sweepDoubtful = s.doubtful
 	return s.floor
 }
 
@@ -62,8 +61,6 @@ func (s *Session) SweepPage(from uint64, entries []Entry, now time.Time, maxAge 
 				gone = append(gone, e.Seq)
 			}
 		case e.Seq < s.diskFrom || s.settled(e.Seq) || e.Seq < s.sent:
-		case s.sweepDoubtful > 0 && e.Seq < s.restored: // it may have been sent before a crash
-			s.sweepDoubtful--
 		case e.stale(now, maxAge, fx):
 			gone = append(gone, e.Seq)
 			s.gaps.add(e.Seq)
