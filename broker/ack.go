@@ -10,9 +10,8 @@ func (c *conn) handleAck(f codec.Frame) error {
 	if err := ack.Decode(f, c.version); err != nil {
 		return err
 	}
-	b, cl := c.b, c.client
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	cl := c.client
+	c.enterGate()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {
@@ -58,6 +57,10 @@ func (c *conn) receivePubrelLocked(packetID uint16) {
 	if broken("pubcomp-before-removal") {
 		group = 0
 	}
-	c.out.queueHeld(&c.touched, group, reason == codec.Success,
-		encodeAck(codec.TypePubcomp, packetID, reason, c.version))
+	// What an earlier connection received does not count on this one. Section 4.9.
+	credit := reason == codec.Success && c.receiving > 0
+	held := c.out.queueHeld(&c.touched, group, credit, encodeAck(codec.TypePubcomp, packetID, reason, c.version))
+	if credit && !held {
+		c.receiving--
+	}
 }

@@ -63,7 +63,7 @@ func (b *Broker) sweepClient(cl *Client) {
 // is more to look at on disk.
 func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, time.Time)) (group uint64, more bool) {
 	var l flushList
-	defer l.flush()
+	defer l.flush(b.m)
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
 	cl.mu.Lock()

@@ -152,9 +152,16 @@ func (cl *Client) applyLocked(now time.Time, l *flushList) {
 	cl.b.m.Dropped[metrics.DropTooOld].Add(fx.TooOld)
 	cl.b.m.Dropped[metrics.DropQueueNewest].Add(fx.DroppedNewest)
 	cl.b.m.Dropped[metrics.DropQueueOldest].Add(fx.DroppedOldest)
-	cl.full.Store(cl.sess.Full())
+	cl.noteFullLocked()
 	if fx.Page {
 		go cl.page(cl.sess, cl.conn, cl.lastGroup)
+	}
+}
+
+// noteFullLocked keeps the hint whether the queue is full; it seldom changes.
+func (cl *Client) noteFullLocked() {
+	if full := cl.sess.Full(); full != cl.full.Load() {
+		cl.full.Store(full)
 	}
 }
 
@@ -181,17 +188,19 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 		now = now.Add(-time.Hour)
 	}
 	p.MessageExpirySeconds, p.HasMessageExpiry = s.Message.RemainingExpirySeconds(now)
-	cl.countSent(&p)
-	if s.QoS == 2 {
-		c.out.queueHeld(l, group, false, func(dst []byte) []byte { return appendPublish(dst, &p, c.version) })
-		return
-	}
-	c.out.queueNow(l, func(dst []byte) []byte { return c.appendAliased(dst, &p) })
+	cl.sendPublishLocked(&p, group, l)
 }
 
-func (cl *Client) countSent(p *codec.Publish) {
-	cl.b.m.MessagesSent[p.QoS].Inc()
-	cl.b.m.MessageBytesSent[p.QoS].Add(len(p.Payload))
+// sendPublishLocked encodes a QoS 1 or 2 message; with QoS 2 it leaves after the
+// commit of group.
+func (cl *Client) sendPublishLocked(p *codec.Publish, group uint64, l *flushList) {
+	c := cl.conn
+	l.tally.sent[p.QoS].add(p)
+	if p.QoS == 2 {
+		c.out.queueHeld(l, group, false, func(dst []byte) []byte { return appendPublish(dst, p, c.version) })
+		return
+	}
+	c.out.queueNow(l, func(dst []byte) []byte { return c.appendAliased(dst, p) })
 }
 
 // appendPublish encodes p. A message that cannot be encoded for this version
@@ -238,5 +247,5 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	}
 	cl.mu.Unlock()
 	cl.b.commits.gate.RUnlock()
-	l.flush()
+	l.flush(cl.b.m)
 }

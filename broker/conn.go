@@ -42,6 +42,8 @@ type conn struct {
 	aliases    aliasNames
 	routes     *routeCache // what was published to before
 	sample     int
+	gated      bool // the committer's gate is held for reading
+	inGate     int  // packets handled since it is
 	clean      bool // DISCONNECT came: the Will may be void
 	handOver   bool // another goroutine is to go on after CONNECT
 	*workspace      // while there is something to handle, else nil
@@ -158,7 +160,7 @@ func (c *conn) read() error {
 		c.b.m.BytesReceived.Add(n)
 		c.reader.Wrote(n)
 		err = c.handleBuffered()
-		c.touched.flush()
+		c.touched.flush(c.b.m)
 		if err != nil {
 			return err
 		}
@@ -172,8 +174,32 @@ func (c *conn) read() error {
 	}
 }
 
+// gateBatch is how many packets may be handled without letting go of the gate:
+// few enough for a commit not to wait long.
+const gateBatch = 16
+
+// enterGate makes sure that the committer's gate is held for reading, as it is
+// from one PUBLISH or acknowledgement to the next. See leaveGate.
+func (c *conn) enterGate() {
+	if !c.gated {
+		c.b.commits.gate.RLock()
+		c.gated, c.inGate = true, 0
+	}
+	c.inGate++
+}
+
+// leaveGate lets go of the gate if it is held. Nothing that may wait, enters the
+// gate itself or writes to sockets happens before.
+func (c *conn) leaveGate() {
+	if c.gated {
+		c.gated = false
+		c.b.commits.gate.RUnlock()
+	}
+}
+
 // handleBuffered handles every whole packet that was read.
 func (c *conn) handleBuffered() error {
+	defer c.leaveGate()
 	if t, ok := c.reader.PeekType(); ok && c.client == nil && t != codec.TypeConnect {
 		return refuse(codec.ProtocolError, "the first packet is not CONNECT") // [MQTT-3.1.0-1]
 	}
@@ -189,8 +215,12 @@ func (c *conn) handleBuffered() error {
 		if err := c.handle(f); err != nil {
 			return err
 		}
+		if c.inGate >= gateBatch || len(c.touched.list) > gateBatch {
+			c.leaveGate()
+		}
 		if c.touched.ripe {
-			c.touched.flush()
+			c.leaveGate()
+			c.touched.flush(c.b.m)
 		}
 	}
 	if c.reader.Buffered() == 0 {
@@ -213,6 +243,9 @@ func (c *conn) handle(f codec.Frame) error {
 		return c.handlePublish(f)
 	case codec.TypePuback, codec.TypePubrec, codec.TypePubrel, codec.TypePubcomp:
 		return c.handleAck(f)
+	}
+	c.leaveGate()
+	switch f.Type() {
 	case codec.TypeSubscribe:
 		return c.handleSubscribe(f)
 	case codec.TypeUnsubscribe:
@@ -406,7 +439,7 @@ func (c *conn) finish() {
 	if c.client != nil {
 		c.b.disconnected(c)
 	}
-	c.touched.flush()
+	c.touched.flush(c.b.m)
 	c.out.close(nil)
 	c.readIdle()
 }

@@ -71,16 +71,47 @@ func newOutbox(t transport, c *committer, m *metrics.Broker, timeout time.Durati
 // A flushList gathers the outboxes that one goroutine has queued to and must
 // flush, holding no lock.
 type flushList struct {
-	list []*outbox
-	ripe bool // one has gathered so much that it should be written now
+	list  []*outbox
+	ripe  bool // one has gathered so much that it should be written now
+	tally tally
 }
 
-func (l *flushList) flush() {
+// flush counts in m what was tallied, and writes.
+func (l *flushList) flush(m *metrics.Broker) {
+	l.tally.count(m)
 	for i, o := range l.list {
 		o.flush()
 		l.list[i] = nil
 	}
 	l.list, l.ripe = l.list[:0], false
+}
+
+// A tally is what one goroutine has received and sent since it last flushed, by
+// QoS: a plain addition for each message in place of several atomic ones, on
+// memory that all processors write to.
+type tally struct{ received, sent [3]traffic }
+
+type traffic struct{ messages, bytes int }
+
+func (t *traffic) add(p *codec.Publish) {
+	t.messages++
+	t.bytes += len(p.Payload)
+}
+
+// count adds the tally to m and begins a new one.
+func (t *tally) count(m *metrics.Broker) {
+	for qos := range t.sent {
+		if r := &t.received[qos]; r.messages > 0 {
+			m.MessagesReceived[qos].Add(r.messages)
+			m.MessageBytesReceived[qos].Add(r.bytes)
+			*r = traffic{}
+		}
+		if s := &t.sent[qos]; s.messages > 0 {
+			m.MessagesSent[qos].Add(s.messages)
+			m.MessageBytesSent[qos].Add(s.bytes)
+			*s = traffic{}
+		}
+	}
 }
 
 // noteLocked puts o on the list of those to be flushed, once.
@@ -140,14 +171,16 @@ func (o *outbox) growLocked() {
 
 // queueHeld appends what encode produces to be written after the commit group
 // with this number is on disk, and after everything held before it. Group 0
-// awaits nothing but its predecessors. credit says that the packet ends the
-// receipt of a QoS 1 or 2 PUBLISH and returns its unit of Receive Maximum.
-func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func([]byte) []byte) bool {
+// awaits nothing but its predecessors. It reports whether the packet is held;
+// if not, it is what is written next. credit says that the packet ends the
+// receipt of a QoS 1 or 2 PUBLISH: when it was held and is released, takeCredits
+// returns its unit of Receive Maximum.
+func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func([]byte) []byte) (held bool) {
 	return o.queueReceipt(l, group, credit, nil, encode)
 }
 
 // queueReceipt is queueHeld for a packet that may also leave when r is complete.
-func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receipt, encode func([]byte) []byte) bool {
+func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receipt, encode func([]byte) []byte) (held bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
@@ -162,9 +195,8 @@ func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receip
 	if len(o.segs) == 0 && group <= o.commits.committed.Load() {
 		o.growLocked()
 		o.out = encode(o.out)
-		o.credits += boolInt(credit)
 		o.noteLocked(l)
-		return true
+		return false
 	}
 	last := uint64(0)
 	if n := len(o.segs); n > 0 {
@@ -206,7 +238,8 @@ func (o *outbox) releaseLocked() {
 	}
 }
 
-// takeCredits returns how many units of Receive Maximum came back.
+// takeCredits returns how many units of Receive Maximum came back with packets
+// that were held.
 func (o *outbox) takeCredits() int {
 	o.mu.Lock()
 	n := o.credits

@@ -106,7 +106,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	if err != nil {
 		return err
 	}
-	c.touched.flush()
+	c.touched.flush(c.b.m)
 	if broken("connack-before-commit") {
 		group = 0
 	}

@@ -50,7 +50,7 @@ type aftermath struct {
 // on disk, so that the close tells the Client that it is.
 func (b *Broker) disconnected(c *conn) {
 	group := b.detach(c)
-	c.touched.flush()
+	c.touched.flush(c.b.m)
 	if group > 0 {
 		_ = b.commits.wait(group) // if it fails the broker is stopping: the connection is closed anyway
 	}
@@ -244,7 +244,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 			b.commits.later()
 		}
 		b.commits.gate.RUnlock()
-		l.flush()
+		l.flush(b.m)
 		if len(entries) == 0 {
 			return
 		}

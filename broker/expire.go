@@ -119,7 +119,7 @@ func (b *Broker) expireSession(e expiry, now time.Time) {
 	cl.mu.Unlock()
 	b.finishDetach(cl, after, now, &l)
 	b.commits.gate.RUnlock()
-	l.flush()
+	l.flush(b.m)
 }
 
 // delayedWill publishes a Will whose Will Delay Interval has passed without a
@@ -139,7 +139,7 @@ func (b *Broker) delayedWill(e expiry, now time.Time) {
 		b.publishWill(will, now, &l)
 	}
 	b.commits.gate.RUnlock()
-	l.flush()
+	l.flush(b.m)
 }
 
 // publishWill routes a Will Message. It joins the group in which the Will is

@@ -67,8 +67,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if broken("panic-on-publish") {
 		panic("asked for")
 	}
-	c.b.m.MessagesReceived[p.QoS].Inc()
-	c.b.m.MessageBytesReceived[p.QoS].Add(len(p.Payload))
+	c.touched.tally.received[p.QoS].add(p)
 	if err := c.countReceiving(p); err != nil {
 		return err
 	}
@@ -97,8 +96,10 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 	if p.QoS == 0 {
 		return nil
 	}
-	// PUBCOMP for what an earlier connection received adds nothing. Section 4.9.
-	c.receiving = max(0, c.receiving-c.out.takeCredits()) + 1
+	if c.receiving > 0 {
+		c.receiving = max(0, c.receiving-c.out.takeCredits())
+	}
+	c.receiving++
 	if c.version == codec.Version5 && c.receiving > int(c.b.o.ReceiveMaximum) {
 		return refuse(codec.ReceiveMaximumExceeded, "more messages in flight than the Receive Maximum")
 	}
@@ -133,7 +134,9 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 	if p.QoS == 2 {
 		t = codec.TypePubrec
 	}
-	c.out.queueHeld(&c.touched, 0, true, encodeAck(t, p.PacketID, reason, c.version))
+	if !c.out.queueHeld(&c.touched, 0, true, encodeAck(t, p.PacketID, reason, c.version)) {
+		c.receiving--
+	}
 	return nil
 }
 
@@ -150,8 +153,7 @@ func (b *Broker) publishVolatile(pub *publication, s *routing, l *flushList) {
 // [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-3.3.4-1]
 func (c *conn) publishStored(pub *publication) error {
 	b, p := c.b, pub.p
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	c.enterGate()
 	durable := false
 	if p.QoS == 2 {
 		again, state, err := c.receiveQoS2(p)
@@ -179,7 +181,9 @@ func (c *conn) publishStored(pub *publication) error {
 		if pub.committing || p.Retain {
 			r = nil
 		}
-		c.out.queueReceipt(&c.touched, group, true, r, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version))
+		if !c.out.queueReceipt(&c.touched, group, true, r, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version)) {
+			c.receiving--
+		}
 		if r != nil {
 			r.count(&c.touched) // it is routed
 		}
@@ -329,7 +333,11 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 		qos = pub.p.QoS
 	}
 	if qos == 0 {
-		cl.deliverQoS0Locked(t, pub, retain, l)
+		p := pub.copyFor(t, 0, retain)
+		cl.sendQoS0Locked(&p, true, l)
+		return false
+	}
+	if t.share == "" && cl.deliverUnkeptLocked(t, pub, qos, retain, l) {
 		return false
 	}
 	e := session.Entry{Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share}
@@ -367,22 +375,44 @@ func (pub *publication) noteStored(awaited bool) {
 	}
 }
 
-// deliverQoS0Locked sends a copy that nothing keeps. [MQTT-4.3.1-1]
-func (cl *Client) deliverQoS0Locked(t *target, pub *publication, retain bool, l *flushList) {
+// copyFor returns the packet for a copy that nothing keeps. It is valid while the
+// target's Client is locked and the packet of pub is.
+func (pub *publication) copyFor(t *target, qos codec.QoS, retain bool) codec.Publish {
 	p := codec.Publish{
-		Topic: pub.p.Topic, Payload: pub.p.Payload, Retain: retain, Forward: pub.p.Forward,
+		QoS: qos, Topic: pub.p.Topic, Payload: pub.p.Payload, Retain: retain, Forward: pub.p.Forward,
 		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
 		SubscriptionIDs: t.ids,
 	}
 	if t.ids == nil && t.id != 0 {
-		cl.oneID[0] = t.id
-		p.SubscriptionIDs = cl.oneID[:]
+		t.client.oneID[0] = t.id
+		p.SubscriptionIDs = t.client.oneID[:]
 	}
-	cl.sendQoS0Locked(&p, true, l)
+	return p
+}
+
+// deliverUnkeptLocked sends a copy of a QoS 1 or 2 message that need not be kept
+// until it is acknowledged, since the Session ends with its connection. It reports
+// false, and has done nothing, if the Session must take care of it.
+func (cl *Client) deliverUnkeptLocked(t *target, pub *publication, qos codec.QoS, retain bool, l *flushList) bool {
+	c := cl.conn
+	if c == nil || pub.p.HasMessageExpiry {
+		return false
+	}
+	p := pub.copyFor(t, qos, retain)
+	if limit := c.params.packetBytesMax; limit > 0 && codec.PublishSize(&p, c.version) > int(limit) {
+		return false
+	}
+	var ok bool
+	if p.PacketID, ok = cl.sess.DeliverUnkept(qos); !ok {
+		return false
+	}
+	cl.noteFullLocked()
+	cl.sendPublishLocked(&p, 0, l)
+	return true
 }
 
 // sendQoS0Locked encodes a QoS 0 message into the attached connection's outbox,
-// or drops it and counts why.
+// or drops it and counts why. [MQTT-4.3.1-1]
 func (cl *Client) sendQoS0Locked(p *codec.Publish, droppable bool, l *flushList) {
 	c := cl.conn
 	if c == nil || !cl.sess.Attached() {
@@ -404,5 +434,5 @@ func (cl *Client) sendQoS0Locked(p *codec.Publish, droppable bool, l *flushList)
 		cl.b.m.Dropped[metrics.DropSlowConsumer].Inc()
 		return
 	}
-	cl.countSent(p)
+	l.tally.sent[0].add(p)
 }

@@ -257,6 +257,6 @@ func (cl *Client) feed(c *conn) {
 		cl.mu.Unlock()
 		cl.b.router.mu.RUnlock()
 		cl.b.commits.gate.RUnlock()
-		l.flush()
+		l.flush(cl.b.m)
 	}
 }

@@ -193,6 +193,32 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 	s.pump(now, fx)
 }
 
+// unkept stands for a message that was sent and that nobody will send again.
+var unkept = new(Message)
+
+// DeliverUnkept is Deliver for a message that can be sent at once and need not be
+// kept, since the Session ends with its Network Connection: what is sent and not
+// acknowledged then is lost with it. It returns the Packet Identifier to send it
+// with; ok is false, and nothing has changed, if Deliver must take the message.
+func (s *Session) DeliverUnkept(qos codec.QoS) (packetID uint16, ok bool) {
+	if s.durable || !s.attached || s.cursor < len(s.queue) || s.inflight >= s.receiveMaximum || // [MQTT-3.3.4-9]
+		s.next-s.floor >= packetIDs || s.Full() { // [MQTT-2.2.1-4]
+		return 0, false
+	}
+	e := Entry{Seq: s.next, QoS: qos, Message: unkept}
+	s.next++
+	s.diskFrom = s.next
+	s.sent = s.next
+	bytes := e.Bytes()
+	s.queueLen++
+	s.queueBytes += int64(bytes)
+	s.windowBytes += bytes
+	s.push(queued{Entry: e, sentBefore: true})
+	s.cursor++
+	s.inflight++
+	return PacketID(e.Seq), true
+}
+
 func (s *Session) windowFull(bytes int) bool {
 	return len(s.queue) > 0 &&
 		(len(s.queue) >= s.limits.WindowMessages || s.windowBytes+bytes > s.limits.WindowBytes)

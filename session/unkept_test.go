@@ -1,0 +1,134 @@
+package session
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// TestDeliverUnkept: a Session that keeps nothing it has sent does, packet by
+// packet, what one does that keeps everything.
+func TestDeliverUnkept(t *testing.T) {
+	base := *seed
+	if base == 0 {
+		base = rand.Uint64()
+	}
+	for i := range uint64(100) {
+		t.Run(fmt.Sprintf("seed=%d", base+i), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(base+i, 0))
+			p := newUnkeptPair(t, r)
+			unkept := 0
+			for range 2000 {
+				if r.IntN(2) == 0 {
+					unkept += p.deliver(codec.QoS(1 + r.IntN(2)))
+				} else {
+					p.acknowledge()
+				}
+			}
+			if unkept == 0 || unkept == p.delivered {
+				t.Errorf("%d of %d messages were not kept", unkept, p.delivered)
+			}
+		})
+	}
+}
+
+// An unkeptPair is two Sessions to which the same happens.
+type unkeptPair struct {
+	t            *testing.T
+	r            *rand.Rand
+	keeps, other *Session
+	a, b         Effects
+	now          time.Time
+	delivered    int
+	sent         []Send // not acknowledged
+	released     []uint16
+}
+
+func newUnkeptPair(t *testing.T, r *rand.Rand) *unkeptPair {
+	limits := Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 + r.IntN(30), QueueBytes: 1 << 40, Policy: DropNewest, Inflight: 10}
+	p := &unkeptPair{t: t, r: r, now: time.Unix(1e9, 0), keeps: New(1, "a", "", false, limits), other: New(2, "b", "", false, limits)}
+	maximum := uint16(1 + r.IntN(12))
+	for _, s := range []*Session{p.keeps, p.other} {
+		s.next = packetIDs - 500 // the identifiers begin anew on the way
+		s.floor, s.sent, s.diskFrom = s.next, s.next, s.next
+		s.Attach(maximum, 0, p.now, &Effects{})
+	}
+	return p
+}
+
+// deliver returns 1 if the message was not kept.
+func (p *unkeptPair) deliver(qos codec.QoS) (unkept int) {
+	p.delivered++
+	p.a.Reset()
+	p.b.Reset()
+	e := Entry{Message: &Message{Topic: "t", Payload: []byte(fmt.Sprint(p.delivered))}, QoS: qos}
+	p.keeps.Deliver(e, p.now, &p.a)
+	if id, ok := p.other.DeliverUnkept(qos); ok {
+		p.b.Sends, unkept = append(p.b.Sends, Send{Message: e.Message, PacketID: id, QoS: qos}), 1
+	} else {
+		p.other.Deliver(e, p.now, &p.b)
+	}
+	p.compare("a delivery")
+	return unkept
+}
+
+// acknowledge answers something that was sent, or nothing that was.
+func (p *unkeptPair) acknowledge() {
+	p.a.Reset()
+	p.b.Reset()
+	id := uint16(1 + p.r.IntN(packetIDs))
+	var same bool
+	switch n := p.r.IntN(20); {
+	case n == 0:
+		same = p.keeps.ReceivePuback(id, p.now, &p.a) == p.other.ReceivePuback(id, p.now, &p.b)
+	case n < 5 && len(p.released) > 0:
+		i := p.r.IntN(len(p.released))
+		id = p.released[i]
+		p.released = slices.Delete(p.released, i, i+1)
+		same = p.keeps.ReceivePubcomp(id, p.now, &p.a) && p.other.ReceivePubcomp(id, p.now, &p.b)
+	case len(p.sent) > 0:
+		i := p.r.IntN(len(p.sent))
+		s := p.sent[i]
+		p.sent = slices.Delete(p.sent, i, i+1)
+		if s.QoS == 1 {
+			same = p.keeps.ReceivePuback(s.PacketID, p.now, &p.a) && p.other.ReceivePuback(s.PacketID, p.now, &p.b)
+			break
+		}
+		reason := []codec.ReasonCode{codec.Success, codec.Success, codec.QuotaExceeded}[p.r.IntN(3)]
+		same = p.keeps.ReceivePubrec(s.PacketID, reason, p.now, &p.a) && p.other.ReceivePubrec(s.PacketID, reason, p.now, &p.b)
+		if reason < 0x80 {
+			p.released = append(p.released, s.PacketID)
+		}
+	default:
+		return
+	}
+	if !same {
+		p.t.Fatalf("an acknowledgement for %d is found by one of the two at most", id)
+	}
+	p.compare("an acknowledgement")
+}
+
+func (p *unkeptPair) compare(after string) {
+	p.t.Helper()
+	if !slices.EqualFunc(p.a.Sends, p.b.Sends, func(a, b Send) bool {
+		return a.PacketID == b.PacketID && a.QoS == b.QoS && a.Message == b.Message && a.Dup == b.Dup && a.AfterCommit == b.AfterCommit
+	}) {
+		p.t.Fatalf("after %s\n%v is sent by one that keeps all,\n%v by one that does not", after, p.a.Sends, p.b.Sends)
+	}
+	if a, b := p.keeps, p.other; a.QueueLen() != b.QueueLen() || a.Full() != b.Full() || a.floor != b.floor || a.inflight != b.inflight || p.a.DroppedNewest != p.b.DroppedNewest {
+		p.t.Fatalf("after %s %d messages are queued, %d in flight, floor %d; and %d, %d, %d",
+			after, a.QueueLen(), a.inflight, a.floor, b.QueueLen(), b.inflight, b.floor)
+	}
+	if p.other.queueBytes < 0 || p.other.windowBytes < 0 || (p.other.QueueLen() == 0 && p.other.queueBytes != 0) {
+		p.t.Fatalf("after %s %d bytes in a queue of %d", after, p.other.queueBytes, p.other.QueueLen())
+	}
+	for _, s := range p.a.Sends {
+		if s.Message != nil {
+			p.sent = append(p.sent, s)
+		}
+	}
+}
