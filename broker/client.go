@@ -147,15 +147,22 @@ func (cl *Client) applyLocked(now time.Time, l *flushList) {
 	for i := range fx.Sends {
 		cl.sendLocked(&fx.Sends[i], now, l)
 	}
-	cl.b.m.Dropped[metrics.DropExpired].Add(fx.Expired)
-	cl.b.m.Dropped[metrics.DropTooLarge].Add(fx.TooLarge)
-	cl.b.m.Dropped[metrics.DropTooOld].Add(fx.TooOld)
-	cl.b.m.Dropped[metrics.DropQueueNewest].Add(fx.DroppedNewest)
-	cl.b.m.Dropped[metrics.DropQueueOldest].Add(fx.DroppedOldest)
+	if fx.Dropped != (session.Dropped{}) {
+		cl.countDropped(&fx.Dropped)
+	}
 	cl.noteFullLocked()
 	if fx.Page {
 		go cl.page(cl.sess, cl.conn, cl.lastGroup)
 	}
+}
+
+func (cl *Client) countDropped(d *session.Dropped) {
+	dropped := &cl.b.m.Dropped
+	dropped[metrics.DropExpired].Add(d.Expired)
+	dropped[metrics.DropTooLarge].Add(d.TooLarge)
+	dropped[metrics.DropTooOld].Add(d.TooOld)
+	dropped[metrics.DropQueueNewest].Add(d.DroppedNewest)
+	dropped[metrics.DropQueueOldest].Add(d.DroppedOldest)
 }
 
 // noteFullLocked keeps the hint whether the queue is full; it seldom changes.

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"hash/maphash"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -76,8 +75,10 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		start := time.Now()
 		defer func() { c.b.m.ProcessingSeconds.Update(time.Since(start).Seconds()) }()
 	}
-	if reason := c.checkPublish(p); reason != codec.Success {
-		return c.refusePublish(p, reason)
+	if !c.b.router.remembers(&c.route, p.Topic) { // else it was found to be in order before
+		if reason := c.checkPublish(p); reason != codec.Success {
+			return c.refusePublish(p, reason)
+		}
 	}
 	pub := publication{p: p, from: c.client, out: c.out, now: c.now, slab: &c.slab}
 	if p.HasMessageExpiry {
@@ -253,21 +254,16 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 
 // find fills s with the message's targets.
 func (b *Broker) find(pub *publication, s *routing) {
+	if s.remembered {
+		return
+	}
 	r, name := b.router, pub.p.Topic
-	if pub.from == nil { // a Will
-		r.mu.RLock()
-		defer r.mu.RUnlock()
-		r.findLocked(s, name, nil, pub.p.QoS)
-		return
-	}
-	s.hash = maphash.Bytes(routeSeed, name)
-	if s.cached(name, r.changes.Load()) {
-		return
-	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	r.findLocked(s, name, pub.from, pub.p.QoS)
-	s.remember(name, r.changes.Load())
+	if pub.from != nil { // else it is a Will
+		s.remember(name, r.changes.Load())
+	}
 }
 
 // findAndRetain fills s and retains the message in one step, so that no new

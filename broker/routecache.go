@@ -29,16 +29,19 @@ type cachedRoute struct {
 	targets []target
 }
 
-// cached finds the remembered targets of a Topic Name. It needs no lock
-// if version was read after the message came: a subscription that is made or
-// ended meanwhile may or may not see it anyway.
+// remembers finds the targets of a Topic Name that was published to before. It
+// needs no lock, if the message came before: a subscription that is made or ended
+// meanwhile may or may not see it anyway.
+func (r *router) remembers(s *routing, name codec.View) bool {
+	s.hash = maphash.Bytes(routeSeed, name)
+	s.remembered = s.cache != nil && s.cached(name, r.changes.Load())
+	return s.remembered
+}
+
 func (s *routing) cached(name codec.View, version uint64) bool {
-	if s.cache == nil {
-		return false
-	}
 	for _, i := range routePlaces(s.hash) {
 		e := &s.cache.slots[i]
-		if e.version == version && e.name != "" && e.name == string(name) {
+		if e.hash == s.hash && e.version == version && e.name != "" && e.name == string(name) {
 			s.targets = e.targets
 			return true
 		}
@@ -46,14 +49,14 @@ func (s *routing) cached(name codec.View, version uint64) bool {
 	return false
 }
 
-// routePlaces are the two slots in which a Topic Name may be: with one, two of a
+// routePlaces are the slots in which a Topic Name may be: with fewer, some of a
 // connection's few topics would often drive each other out.
-func routePlaces(hash uint64) [2]uint64 {
-	return [2]uint64{hash % routeSlots, hash >> 32 % routeSlots}
+func routePlaces(hash uint64) [4]uint64 {
+	return [4]uint64{hash % routeSlots, hash >> 16 % routeSlots, hash >> 32 % routeSlots, hash >> 48 % routeSlots}
 }
 
-// slot returns where the Topic Name is, or is to be: in the other place of the
-// two if the first has one that is remembered and still holds.
+// slot returns where the Topic Name is, or is to be: if possible where none is
+// remembered that still holds.
 func (c *routeCache) slot(hash, version uint64) *cachedRoute {
 	places := routePlaces(hash)
 	for _, i := range places {

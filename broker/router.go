@@ -137,8 +137,9 @@ type routing struct {
 	chosen  bool // a member of a Shared Subscription was chosen
 
 	// Only of a connection that publishes.
-	cache *routeCache
-	hash  uint64 // of the Topic Name
+	cache      *routeCache
+	hash       uint64 // of the Topic Name
+	remembered bool   // targets come from the cache
 }
 
 // forget lets go of what belongs to a connection.
@@ -151,7 +152,7 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 		name = name[1:]
 	}
 	s.matches = r.filters.AppendMatches(s.matches[:0], name)
-	s.targets, s.chosen = s.scratch[:0], false
+	s.targets, s.chosen, s.remembered = s.scratch[:0], false, false
 	for i := range s.matches {
 		m := &s.matches[i]
 		s.chosen = s.chosen || m.Key.share != nil

@@ -316,7 +316,7 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 func (s *Session) Orphans(entries []Entry) []Entry {
 	var orphans []Entry
 	for _, e := range entries {
-		if s.done.has(e.Seq) || slices.Contains(s.released, e.Seq) {
+		if s.done.has(e.Seq) || s.isReleased(e.Seq) {
 			continue
 		}
 		if e.Share != "" && !(e.Seq < s.sent && e.QoS == 2) {
@@ -371,7 +371,7 @@ func (s *Session) ReceivePuback(packetID uint16, now time.Time, fx *Effects) (fo
 // never again. [MQTT-4.3.3-4] [MQTT-4.3.3-6] It reports whether there was one.
 func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now time.Time, fx *Effects) (found bool) {
 	seq := s.seqOf(packetID)
-	if slices.Contains(s.released, seq) { // a repeated PUBREC is answered again
+	if s.isReleased(seq) { // a repeated PUBREC is answered again
 		fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
 		return true
 	}
@@ -397,8 +397,8 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 // ReceivePubcomp completes a QoS 2 delivery and reports whether there was one.
 func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (found bool) {
 	seq := s.seqOf(packetID)
-	i := slices.Index(s.released, seq)
-	if i < 0 {
+	i, found := slices.BinarySearch(s.released, seq)
+	if !found {
 		return false
 	}
 	s.released = slices.Delete(s.released, i, i+1)
@@ -407,6 +407,16 @@ func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (f
 	s.markDone(seq, fx)
 	s.pump(now, fx)
 	return true
+}
+
+// isReleased reports whether the entry awaits PUBCOMP.
+func (s *Session) isReleased(seq uint64) bool {
+	n := len(s.released)
+	if n == 0 || seq > s.released[n-1] { // nearly always so when a PUBREC comes
+		return false
+	}
+	_, found := slices.BinarySearch(s.released, seq)
+	return found
 }
 
 // finish ends the delivery of queue[i].

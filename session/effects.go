@@ -29,6 +29,11 @@ type Effects struct {
 	// Page asks for the next stored entries: see Session.Paged.
 	Page bool
 
+	Dropped
+}
+
+// Dropped counts messages that an event made a Session drop.
+type Dropped struct {
 	// Expired, TooLarge and TooOld count messages dropped for this reason.
 	Expired, TooLarge, TooOld int
 	// DroppedNewest and DroppedOldest count messages that a full queue did

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"sort"
 	"time"
 )
@@ -74,7 +73,7 @@ func (s *Session) SweepPage(from uint64, entries []Entry, now time.Time, maxAge 
 
 // settled reports whether the entry, on disk only, is done or was removed.
 func (s *Session) settled(seq uint64) bool {
-	return s.done.has(seq) || s.gaps.has(seq) || slices.Contains(s.released, seq)
+	return s.done.has(seq) || s.gaps.has(seq) || s.isReleased(seq)
 }
 
 // missing notes that no Seq from <= seq < to is stored: after a crash, entries
@@ -85,7 +84,7 @@ func (s *Session) missing(from, to uint64) {
 			seq = last
 		} else if last, ok := s.done.rangeOf(seq); ok {
 			seq = last
-		} else if !slices.Contains(s.released, seq) {
+		} else if !s.isReleased(seq) {
 			s.gaps.add(seq)
 			s.queueLen--
 		}
