@@ -42,7 +42,10 @@ func (p *bufferPool) put(b []byte) {
 	p.full.Put(h)
 }
 
-var readBuffers, outBuffers bufferPool
+var (
+	readBuffers, outBuffers bufferPool
+	groupEntries            entryPool
+)
 
 const (
 	slabMessages = 8
@@ -61,11 +64,27 @@ type messageSlab struct {
 
 // message returns a Message with copies of the topic, the payload and the
 // encoded properties to forward, which appendForward appends. If s is nil, the
-// message is alone.
+// message is alone, and its topic apart from the rest, so that either may stay.
 func (s *messageSlab) message(topic, payload []byte, forwardBytes int, appendForward func([]byte) []byte) *session.Message {
 	size := len(topic) + len(payload) + forwardBytes
-	if s == nil || size > slabBytesMax {
+	if s == nil {
 		return &session.Message{Topic: string(topic), Payload: append([]byte(nil), payload...), Forward: appendForward(nil)}
+	}
+	m, b := s.take(size)
+	b = append(append(b, topic...), payload...)
+	end := len(b)
+	b = appendForward(b)
+	if len(topic) > 0 {
+		m.Topic = unsafe.String(&b[0], len(topic)) // nothing writes to b any more
+	}
+	m.Payload, m.Forward = b[len(topic):end:end], b[end:len(b):len(b)]
+	return m
+}
+
+// take returns an empty Message and an empty slice with room for size bytes.
+func (s *messageSlab) take(size int) (*session.Message, []byte) {
+	if size > slabBytesMax {
+		return new(session.Message), make([]byte, 0, size)
 	}
 	if len(s.messages) == 0 {
 		s.messages = make([]session.Message, slabMessages)
@@ -75,14 +94,33 @@ func (s *messageSlab) message(topic, payload []byte, forwardBytes int, appendFor
 	}
 	m, b := &s.messages[0], s.bytes[:0:size]
 	s.messages, s.bytes = s.messages[1:], s.bytes[size:]
-	b = append(append(b, topic...), payload...)
-	end := len(b)
-	b = appendForward(b)
-	if len(topic) > 0 {
-		m.Topic = unsafe.String(&b[0], len(topic)) // nothing writes to b any more
+	return m, b
+}
+
+// An entryPool keeps the memory of committed entries for later groups.
+type entryPool struct{ pool sync.Pool } // of *[]session.Entry
+
+const (
+	entriesMin = 16
+	// keptEntriesMax is the longest slice that is used again.
+	keptEntriesMax = 4096
+)
+
+func (p *entryPool) get() []session.Entry {
+	if e, ok := p.pool.Get().(*[]session.Entry); ok {
+		return *e
 	}
-	m.Payload, m.Forward = b[len(topic):end:end], b[end:len(b):len(b)]
-	return m
+	return make([]session.Entry, 0, entriesMin)
+}
+
+// put takes the memory of entries back, which nothing uses any more.
+func (p *entryPool) put(entries []session.Entry) {
+	if cap(entries) == 0 || cap(entries) > keptEntriesMax {
+		return
+	}
+	clear(entries)
+	entries = entries[:0]
+	p.pool.Put(&entries)
 }
 
 // viewOf returns the bytes of s, for encoding only: they must not be changed.

@@ -73,6 +73,9 @@ func (cl *Client) storeLocked(l *flushList) {
 	}
 	if len(fx.Entries) > 0 {
 		w := cl.softWritesLocked()
+		if w.Entries == nil {
+			w.Entries = groupEntries.get()
+		}
 		w.Entries = append(w.Entries, fx.Entries...)
 		if fx.Awaited {
 			cl.b.commits.open.awaited.Add(int64(len(fx.Entries)))

@@ -12,7 +12,7 @@ import (
 )
 
 // Store keeps what acknowledgements promise. Apply makes a batch durable before
-// it returns, all of it or nothing; after an error the same batch may be
+// it returns, all of it or nothing, and keeps nothing of it in memory; after an error the same batch may be
 // applied again, and that is sure to succeed some time if the error is
 // session.ErrNoSpace. LastTime is about the latest Batch.Time of all processes, at most
 // a second earlier; zero: none. Room is about how many bytes more may be stored; math.MaxInt64:
@@ -263,6 +263,7 @@ func (c *committer) commit(g *group) error {
 		elided += len(w.Entries) - live
 		if live == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && w.State == nil && len(w.Discarded) == 0 {
 			delete(g.batch.Sessions, id)
+			recycle(w)
 		}
 	}
 	c.m.CommitElided.Add(elided)
@@ -292,6 +293,9 @@ func (c *committer) commit(g *group) error {
 		}
 		wait *= 2
 	}
+	for _, w := range g.batch.Sessions {
+		recycle(w)
+	}
 	c.m.Commits.Inc()
 	c.m.StorageOperations.Add(entries + len(g.batch.Sessions) + len(g.batch.Retained))
 	c.m.CommitMessages.Update(float64(entries))
@@ -299,6 +303,13 @@ func (c *committer) commit(g *group) error {
 	c.patience.committed(took)
 	c.m.CommitSeconds.Update(took.Seconds())
 	return nil
+}
+
+// recycle takes the memory of entries that are done with: their group is shut, so
+// that no acknowledgement looks for them any more, and committed.
+func recycle(w *session.Writes) {
+	groupEntries.put(w.Entries)
+	w.Entries = nil
 }
 
 // release lets go what waited for g.
