@@ -63,15 +63,23 @@ type Writes struct {
 // Strike takes the entry with this Seq out of what will be written, and returns
 // its Receipt and whether it was there. w may be nil.
 func (w *Writes) Strike(seq uint64) (receipt any, found bool) {
-	if w == nil {
+	if w == nil || len(w.Entries) == 0 || seq < w.Entries[0].Seq {
 		return nil, false
 	}
-	i, found := slices.BinarySearchFunc(w.Entries, seq, func(e Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
-	if !found || w.Entries[i].Message == nil {
+	at := seq - w.Entries[0].Seq // if nothing is missing before it, as nearly always
+	if at >= uint64(len(w.Entries)) || w.Entries[at].Seq != seq {
+		i, found := slices.BinarySearchFunc(w.Entries, seq, func(e Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+		if !found {
+			return nil, false
+		}
+		at = uint64(i)
+	}
+	e := &w.Entries[at]
+	if e.Message == nil {
 		return nil, false
 	}
-	w.Entries[i].Message = nil
-	return w.Entries[i].Receipt, true
+	e.Message = nil
+	return e.Receipt, true
 }
 
 // A Record is a Session's row: what is known of it apart from its contents.
