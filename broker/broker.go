@@ -18,11 +18,13 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -37,6 +39,9 @@ const (
 	// handshakesMax is how many connections may be without CONNACK beyond
 	// Options.MaxConnections.
 	handshakesMax = 1024
+	// stalledAfter is how long the disk may take for a commit before the broker is
+	// not ready: acknowledgements wait, and clients are better off elsewhere.
+	stalledAfter = 10 * time.Second
 )
 
 // A Broker is an MQTT Server.
@@ -110,6 +115,7 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.Len()) }))
 	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retainedBytes }))
 	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
+	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.waiting().Seconds() })
 	b.m.Gauge("promptmq_store_full", func() float64 {
 		if b.commits.full() {
 			return 1
@@ -153,13 +159,17 @@ func (b *Broker) Start() error {
 	return nil
 }
 
-// Ready returns nil when the store is loaded and the listeners are open.
+// Ready returns nil while the store is loaded, the listeners are open and the
+// disk answers.
 func (b *Broker) Ready() error {
 	switch {
 	case b.stopping.Load():
 		return errShuttingDown
 	case !b.ready.Load():
 		return errNotReady
+	}
+	if waiting := b.commits.waiting(); waiting > stalledAfter {
+		return fmt.Errorf("the disk has not finished a commit for %v", waiting.Truncate(time.Second))
 	}
 	return nil
 }

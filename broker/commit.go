@@ -58,6 +58,7 @@ type committer struct {
 	strikable *group
 
 	committed atomic.Uint64 // number of the last committed group
+	applying  atomic.Int64  // when the store was last asked to commit, in Unix ns by clock; 0: it has answered
 	wake      chan struct{}
 	ending    chan struct{} // closed when shutdown begins: a full disk is no longer waited for
 	endOnce   sync.Once
@@ -274,7 +275,9 @@ func (c *committer) commit(g *group) error {
 	wait := commitRetryWait
 	g.batch.Time = c.clock.now()
 	for try := 1; ; try++ {
+		c.applying.Store(c.clock.now().UnixNano())
 		err := c.store.Apply(g.batch)
+		c.applying.Store(0)
 		if err == nil {
 			break
 		}
@@ -310,6 +313,15 @@ func (c *committer) commit(g *group) error {
 func recycle(w *session.Writes) {
 	groupEntries.put(w.Entries)
 	w.Entries = nil
+}
+
+// waiting is how long the store has not answered to a commit; 0: it has.
+func (c *committer) waiting() time.Duration {
+	since := c.applying.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(0, c.clock.now().Sub(time.Unix(0, since)))
 }
 
 // release lets go what waited for g.

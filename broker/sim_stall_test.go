@@ -74,6 +74,7 @@ func (w *world) stall() error {
 	time.Sleep(prompt)
 	s.during(length - 2*prompt)
 	time.Sleep(3*prompt + time.Second)
+	s.ready()
 	w.locked(s.check)
 	w.stop()
 	return w.verdict()
@@ -122,7 +123,21 @@ func (s *stalled) during(length time.Duration) {
 			}
 		})
 		time.Sleep(length / 10)
+		s.ready()
 	}
+}
+
+// ready checks what /ready says: no from 10 s of the stall on, and yes before.
+func (s *stalled) ready() {
+	stalled, err := time.Since(s.begin), s.w.b.Ready()
+	s.w.locked(func() {
+		if !s.end.IsZero() && time.Now().After(s.end) {
+			stalled = 0
+		}
+		if (stalled > 10*time.Second+prompt && err == nil) || (stalled < 10*time.Second && err != nil) {
+			s.w.faultLocked("ready is %v when the disk has stalled for %v", err, stalled)
+		}
+	})
 }
 
 func (s *stalled) check() {

@@ -35,6 +35,7 @@ var help = map[string]string{
 	"promptmq_store_commit_seconds":          "Seconds that one commit took.",
 	"promptmq_store_commits_total":           "Transactions committed.",
 	"promptmq_store_elided_total":            "Queue entries acknowledged before their commit, which were never written.",
+	"promptmq_store_commit_waiting_seconds":  "How long the commit has taken that the disk has not finished; 0 if there is none. /ready says no from 10 on.",
 	"promptmq_store_full":                    "1 while what would be stored is refused, because of storage.max-size or a full disk.",
 	"promptmq_store_refused_total":           "Packets refused because the store had no room, by packet.",
 	"promptmq_subscriptions":                 "Subscriptions of all sessions.",
