@@ -120,7 +120,10 @@ func Open(o Options) (*DB, error) {
 	}
 	db := &DB{o: o, path: filepath.Join(dir, fileName)}
 	if err := db.open(); err != nil {
-		_ = db.release() // the first error is the one that tells
+		_ = db.release()                                                  // the first error is the one that tells
+		if errors.Is(err, sqlite3.ERROR) && !errors.Is(err, ErrDamaged) { // a table or a column that is not there
+			err = damaged(fmt.Errorf("the schema: %w", err))
+		}
 		return nil, fmt.Errorf("%s: %w", db.path, ifDamage(err))
 	}
 	return db, nil

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +75,34 @@ func TestDamagedIdentity(t *testing.T) {
 				t.Errorf("%d at %d: salvaged %+v, %v", value, at, report, err)
 			}
 		}
+	}
+}
+
+// A schema in which a bit turned over is damage, or still means the same.
+func TestDamagedSchema(t *testing.T) {
+	file := closedStore(t)
+	first := bytes.Index(file, []byte("CREATE TABLE"))
+	last := bytes.LastIndex(file, []byte("STRICT"))
+	seed := rand.Uint64()
+	t.Logf("seed %d, schema at %d to %d", seed, first, last)
+	r, refusals := rand.New(rand.NewPCG(seed, 0)), 0
+	for range 60 {
+		b := append([]byte(nil), file...)
+		at, bit := first+r.IntN(last-first), r.IntN(8)
+		b[at] ^= 1 << bit
+		db, err := Open(storeOf(t, b))
+		if err == nil {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if refusals++; !errors.Is(err, ErrDamaged) {
+			t.Errorf("bit %d at %d, near %q, is not damage: %v", bit, at, b[max(first, at-10):at+10], err)
+		}
+	}
+	if refusals == 0 {
+		t.Error("no start was refused")
 	}
 }
 
