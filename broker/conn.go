@@ -185,7 +185,6 @@ func (c *conn) enterGate() {
 		c.b.commits.gate.RLock()
 		c.gated, c.inGate = true, 0
 	}
-	c.inGate++
 }
 
 // leaveGate lets go of the gate if it is held. Nothing that may wait, enters the
@@ -215,7 +214,7 @@ func (c *conn) handleBuffered() error {
 		if err := c.handle(f); err != nil {
 			return err
 		}
-		if c.inGate >= gateBatch || len(c.touched.list) > gateBatch {
+		if c.inGate++; c.inGate >= gateBatch || len(c.touched.list) > gateBatch {
 			c.leaveGate()
 		}
 		if c.touched.ripe {
