@@ -248,14 +248,40 @@ func roundQoS1(s *Session, m *Message, fx *Effects) {
 	s.ReceivePuback(id, start, fx)
 }
 
-func BenchmarkQoS1Round(b *testing.B) {
-	s := New(1, "c", "", false, Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
+// roundQoS2 delivers a message as a Session that ends with its connection does,
+// and takes the Client's answers.
+func roundQoS2(s *Session, fx *Effects) {
+	id, _ := s.DeliverUnkept(2)
+	fx.Reset()
+	s.ReceivePubrec(id, codec.Success, start, fx)
+	fx.Reset()
+	s.ReceivePubcomp(id, start, fx)
+}
+
+func benchmarkRound(b *testing.B, durable bool, round func(*Session, *Effects)) {
+	s := New(1, "c", "", durable, Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
 	s.Version = codec.Version5
 	var fx Effects
 	s.Attach(65535, 0, start, &fx)
-	m := &Message{Topic: "t", Payload: []byte("payload"), QoS: 1}
 	b.ReportAllocs()
 	for b.Loop() {
-		roundQoS1(s, m, &fx)
+		round(s, &fx)
 	}
+}
+
+// BenchmarkRound is a message through a Session and its acknowledgement: kept
+// until then, or sent at once and not kept.
+func BenchmarkRound(b *testing.B) {
+	m := &Message{Topic: "t", Payload: []byte("payload"), QoS: 1}
+	kept := func(s *Session, fx *Effects) { roundQoS1(s, m, fx) }
+	b.Run("QoS=1/durable", func(b *testing.B) { benchmarkRound(b, true, kept) })
+	b.Run("QoS=1/kept", func(b *testing.B) { benchmarkRound(b, false, kept) })
+	b.Run("QoS=1", func(b *testing.B) {
+		benchmarkRound(b, false, func(s *Session, fx *Effects) {
+			id, _ := s.DeliverUnkept(1)
+			fx.Reset()
+			s.ReceivePuback(id, start, fx)
+		})
+	})
+	b.Run("QoS=2", func(b *testing.B) { benchmarkRound(b, false, roundQoS2) })
 }
