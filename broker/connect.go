@@ -240,7 +240,7 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 		ended.will = cl.sess.Will // its Session ends before the Will Delay Interval
 		ended.ended, ended.group = cl.endLocked()
 	}
-	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), durable, b.limits)
+	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), durable, &b.limits)
 	b.sessions.Add(1)
 	return ended, nil
 }

@@ -72,7 +72,7 @@ func (b *Broker) restoreRetained(topic string, version uint64, m *session.Messag
 
 // restoreSession makes the Client of a stored Session. The caller holds the gate.
 func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
-	s, err := session.Restore(l, b.limits)
+	s, err := session.Restore(l, &b.limits)
 	if err != nil {
 		return err
 	}
