@@ -6,6 +6,7 @@ import (
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
 )
 
 const (
@@ -73,6 +74,9 @@ func newOutbox(t transport, c *committer, m *metrics.Broker, timeout time.Durati
 type flushList struct {
 	list []*outbox
 	ripe bool // one has gathered so much that it should be written now
+	// fx is what the Session asks for whose Client the goroutine has locked: one
+	// at a time, so it is not each Client's own.
+	fx session.Effects
 }
 
 func (l *flushList) flush() {

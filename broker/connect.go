@@ -127,8 +127,8 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 		return dst
 	})
 	cl.connected.Store(true)
-	cl.fx.Reset()
-	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &cl.fx)
+	c.touched.fx.Reset()
+	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &c.touched.fx)
 	cl.applyLocked(c.now, &c.touched)
 	cl.startFeedLocked()
 	c.lastPacket = c.b.clock.now() // the Keep Alive does not count the wait for the disk

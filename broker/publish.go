@@ -199,10 +199,10 @@ func (c *conn) receiveQoS2(p *codec.Publish) (again, stored bool, err error) {
 	if cl.conn != c {
 		return false, false, errTakenOver
 	}
-	cl.fx.Reset()
-	if !cl.sess.ReceivePublish(p.PacketID, &cl.fx) || broken("qos2-twice") {
+	c.touched.fx.Reset()
+	if !cl.sess.ReceivePublish(p.PacketID, &c.touched.fx) || broken("qos2-twice") {
 		cl.applyLocked(c.now, &c.touched)
-		return false, cl.fx.State, nil
+		return false, c.touched.fx.State, nil
 	}
 	c.receiving--
 	c.out.queueHeld(&c.touched, cl.lastGroup, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
@@ -217,8 +217,8 @@ func (c *conn) forgetQoS2(packetID uint16) {
 	if cl.conn != c {
 		return
 	}
-	cl.fx.Reset()
-	cl.sess.ReceivePubrel(packetID, &cl.fx)
+	c.touched.fx.Reset()
+	cl.sess.ReceivePubrel(packetID, &c.touched.fx)
 	cl.applyLocked(c.now, &c.touched)
 }
 
@@ -336,11 +336,11 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 	if r := pub.receiptFor(cl); r != nil {
 		e.Receipt = r
 	}
-	cl.fx.Reset()
-	cl.sess.Deliver(e, pub.now, &cl.fx)
-	stored = len(cl.fx.Entries) > 0
+	l.fx.Reset()
+	cl.sess.Deliver(e, pub.now, &l.fx)
+	stored = len(l.fx.Entries) > 0
 	if stored {
-		pub.noteStored(cl.fx.Awaited)
+		pub.noteStored(l.fx.Awaited)
 	}
 	cl.applyLocked(pub.now, l)
 	return stored
