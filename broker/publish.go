@@ -61,8 +61,13 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
 		return refuse(codec.ProtocolError, "a Client sent a Subscription Identifier")
 	}
-	if err := c.aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
-		return err
+	if p.TopicAlias > 0 {
+		if c.aliases == nil {
+			c.aliases = new(aliasNames)
+		}
+		if err := c.aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
+			return err
+		}
 	}
 	if broken("panic-on-publish") {
 		panic("asked for")
@@ -80,7 +85,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if reason := c.checkPublish(p); reason != codec.Success {
 		return c.refusePublish(p, reason)
 	}
-	pub := publication{p: p, from: c.client, out: c.out, now: c.now, slab: &c.slab}
+	pub := publication{p: p, from: c.client, out: &c.out, now: c.now, slab: &c.slab}
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
@@ -99,7 +104,7 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 	}
 	// PUBCOMP for what an earlier connection received adds nothing. Section 4.9.
 	c.receiving = max(0, c.receiving-c.out.takeCredits()) + 1
-	if c.version == codec.Version5 && c.receiving > int(c.b.o.ReceiveMaximum) {
+	if c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) {
 		return refuse(codec.ReceiveMaximumExceeded, "more messages in flight than the Receive Maximum")
 	}
 	return nil
