@@ -25,9 +25,8 @@ type Client struct {
 	full      atomic.Bool // the queue is at its limits
 	durable   atomic.Bool // the Session's changes are written
 
-	gone      bool      // no longer in the registry; guarded by mu, as all that follows
-	feeding   bool      // a goroutine delivers owed
-	oneID     [1]uint32 // the Subscription Identifier of the QoS 0 message that is being encoded
+	gone      bool // no longer in the registry; guarded by mu, as all that follows
+	feeding   bool // a goroutine delivers owed
 	mu        sync.Mutex
 	sess      *session.Session
 	conn      *conn    // attached, or waiting for its CONNACK

@@ -22,20 +22,21 @@ const partialBytesMax = 4096
 // them are idle at any time, so it is kept small: see TestConnectionSize.
 type conn struct {
 	// Static after accept.
-	b        *Broker
-	net      transport
+	b   *Broker
+	net transport
+
+	// Static after CONNECT; listener after accept.
+	client   *Client
 	listener listenerKind
+	version  codec.Version
+	params   connectParams
 
-	// Static after CONNECT.
-	version codec.Version
-	client  *Client
-	params  connectParams
-
-	// Owned by the reader.
+	// Owned by the reader; greeted is for others to ask.
 	clean      bool          // DISCONNECT came: the Will may be void
 	handOver   bool          // another goroutine is to go on after CONNECT
 	sample     uint8         // counts PUBLISH packets
 	receiving  int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
+	greeted    atomic.Bool   // a CONNACK of success was sent
 	lastPacket moment        // when the last whole packet came
 	partial    moment        // when the first byte of an unfinished packet came; 0: none
 	unfinished *codec.Reader // what came of a packet that is not whole, while the connection waits
@@ -43,11 +44,8 @@ type conn struct {
 	routes     *routeCache   // what was published to before
 	*workspace               // while there is something to handle, else nil
 
-	greeted atomic.Bool // a CONNACK of success was sent
-	out     outbox
-
-	// Guarded by out.mu: used only while encoding.
-	sentAliases aliasNumbers
+	out         outbox
+	sentAliases aliasNumbers // guarded by out.mu: used only while encoding
 }
 
 // A workspace is what the reader needs only while it handles packets, so an idle

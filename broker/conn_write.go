@@ -92,6 +92,9 @@ type segment struct {
 type flushList struct {
 	list []*outbox
 	ripe bool // one has gathered so much that it should be written now
+	// oneID is the Subscription Identifier of the QoS 0 message that is being
+	// encoded.
+	oneID [1]uint32
 	// fx is what the Session asks for whose Client the goroutine has locked: one
 	// at a time, so it is not each Client's own.
 	fx session.Effects

@@ -380,8 +380,8 @@ func (cl *Client) deliverQoS0Locked(t *target, pub *publication, retain bool, l 
 		SubscriptionIDs: t.ids,
 	}
 	if t.ids == nil && t.id != 0 {
-		cl.oneID[0] = t.id
-		p.SubscriptionIDs = cl.oneID[:]
+		l.oneID[0] = t.id
+		p.SubscriptionIDs = l.oneID[:]
 	}
 	cl.sendQoS0Locked(&p, true, l)
 }
