@@ -20,6 +20,9 @@ func (b *Broker) admit(remote net.Addr) codec.ReasonCode {
 // isLoopback reports whether the peer is on this machine. A peer without an
 // address (an in-memory connection) is.
 func isLoopback(a net.Addr) bool {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.IP.IsLoopback()
+	}
 	host, _, err := net.SplitHostPort(a.String())
 	if err != nil {
 		return a.Network() == "pipe"

@@ -17,13 +17,13 @@ func (c *conn) handleAck(f codec.Frame) error {
 	if cl.conn != c {
 		return errTakenOver
 	}
-	cl.fx.Reset()
+	c.touched.fx.Reset()
 	switch ack.Type {
 	case codec.TypePuback:
-		cl.sess.ReceivePuback(ack.PacketID, c.now, &cl.fx)
+		cl.sess.ReceivePuback(ack.PacketID, c.now, &c.touched.fx)
 		cl.applyLocked(c.now, &c.touched)
 	case codec.TypePubrec:
-		found := cl.sess.ReceivePubrec(ack.PacketID, ack.Reason, c.now, &cl.fx)
+		found := cl.sess.ReceivePubrec(ack.PacketID, ack.Reason, c.now, &c.touched.fx)
 		cl.applyLocked(c.now, &c.touched)
 		if !found && ack.Reason < 0x80 {
 			// The sender of PUBREC waits for PUBREL; 0x92 tells it that there is no such message.
@@ -31,7 +31,7 @@ func (c *conn) handleAck(f codec.Frame) error {
 				encodeAck(codec.TypePubrel, ack.PacketID, codec.PacketIdentifierNotFound, c.version))
 		}
 	case codec.TypePubcomp:
-		cl.sess.ReceivePubcomp(ack.PacketID, c.now, &cl.fx)
+		cl.sess.ReceivePubcomp(ack.PacketID, c.now, &c.touched.fx)
 		cl.applyLocked(c.now, &c.touched)
 	case codec.TypePubrel:
 		c.receivePubrelLocked(ack.PacketID)
@@ -45,7 +45,7 @@ func (c *conn) handleAck(f codec.Frame) error {
 func (c *conn) receivePubrelLocked(packetID uint16) {
 	cl := c.client
 	reason := codec.Success
-	if !cl.sess.ReceivePubrel(packetID, &cl.fx) {
+	if !cl.sess.ReceivePubrel(packetID, &c.touched.fx) {
 		reason = codec.PacketIdentifierNotFound
 	}
 	cl.applyLocked(c.now, &c.touched)

@@ -8,12 +8,9 @@ import (
 // start empty on each. [MQTT-3.3.2-7]
 type aliasNames struct{ names []string }
 
-// resolve completes p.Topic from its Topic Alias, or notes the alias.
+// resolve completes p.Topic from its Topic Alias, which it has, or notes the alias.
 // [MQTT-3.3.2-12]
 func (a *aliasNames) resolve(p *codec.Publish, maximum uint16) error {
-	if p.TopicAlias == 0 {
-		return nil
-	}
 	if p.TopicAlias > maximum { // [MQTT-3.3.2-9]
 		return refuse(codec.TopicAliasInvalid, "the Topic Alias exceeds the Topic Alias Maximum")
 	}

@@ -210,13 +210,11 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 
 // stopConn tells a Client that the Server shuts down, and closes.
 func (b *Broker) stopConn(c *conn) {
-	c.stopOnce.Do(func() {
-		var last []byte
-		if c.greeted.Load() {
-			last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
-		}
-		c.out.close(last)
-	})
+	var last []byte
+	if c.greeted.Load() {
+		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
+	}
+	c.out.close(last)
 }
 
 // addConn registers a connection and reports whether there is room for it.
@@ -251,11 +249,11 @@ func (b *Broker) recoverPanic(doing string) {
 
 // ServeConn serves one Network Connection until it ends, over any ordered and
 // lossless stream.
-func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), "conn", false) }
+func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), noListener, false) }
 
 // serve serves t. With handOver it may return before the connection has ended,
 // when another goroutine goes on.
-func (b *Broker) serve(t transport, listener string, handOver bool) {
+func (b *Broker) serve(t transport, listener listenerKind, handOver bool) {
 	c := b.newConn(t, listener)
 	c.handOver = handOver
 	if !b.addConn(c) {

@@ -37,9 +37,9 @@ func (b *Broker) sweepClient(cl *Client) {
 	defer b.recoverPanic("cleaning up a queue")
 	var id session.ID
 	var from uint64
-	group, ok := b.sweepStep(cl, 0, func(s *session.Session, now time.Time) {
+	group, ok := b.sweepStep(cl, 0, func(s *session.Session, now time.Time, fx *session.Effects) {
 		id = s.ID
-		s.SweepWindow(now, b.o.MaxMessageAge, &cl.fx)
+		s.SweepWindow(now, b.o.MaxMessageAge, fx)
 		from = s.SweepFrom()
 	})
 	for b.commits.wait(group) == nil && ok && !b.stopping.Load() {
@@ -51,8 +51,8 @@ func (b *Broker) sweepClient(cl *Client) {
 		if len(entries) == 0 {
 			return
 		}
-		group, ok = b.sweepStep(cl, id, func(s *session.Session, now time.Time) {
-			s.SweepPage(from, entries, now, b.o.MaxMessageAge, &cl.fx)
+		group, ok = b.sweepStep(cl, id, func(s *session.Session, now time.Time, fx *session.Effects) {
+			s.SweepPage(from, entries, now, b.o.MaxMessageAge, fx)
 		})
 		from = entries[len(entries)-1].Seq + 1
 	}
@@ -61,7 +61,7 @@ func (b *Broker) sweepClient(cl *Client) {
 // sweepStep lets fn remove from the queue of the Session with this ID; 0: of any.
 // It returns the group to wait for, 0 if nothing was removed, and whether there
 // is more to look at on disk.
-func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, time.Time)) (group uint64, more bool) {
+func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, time.Time, *session.Effects)) (group uint64, more bool) {
 	var l flushList
 	defer l.flush(b.m)
 	b.commits.gate.RLock()
@@ -73,9 +73,9 @@ func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, 
 		return 0, false
 	}
 	now := b.clock.now()
-	cl.fx.Reset()
-	fn(s, now)
-	removed := len(cl.fx.Discarded) > 0
+	l.fx.Reset()
+	fn(s, now, &l.fx)
+	removed := len(l.fx.Discarded) > 0
 	cl.applyLocked(now, &l)
 	cl.startFeedLocked()
 	if removed {

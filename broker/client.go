@@ -25,22 +25,40 @@ type Client struct {
 	full      atomic.Bool // the queue is at its limits
 	durable   atomic.Bool // the Session's changes are written
 
-	mu   sync.Mutex // guards the following
-	sess *session.Session
-	conn *conn // attached, or waiting for its CONNACK
-	gone bool  // no longer in the registry
+	gone      bool // no longer in the registry; guarded by mu, as all that follows
+	feeding   bool // a goroutine delivers owed
+	mu        sync.Mutex
+	sess      *session.Session
+	conn      *conn    // attached, or waiting for its CONNACK
+	lastGroup uint64   // number of the last group that has something of sess
+	stored    *stored  // nil: nothing of sess was ever written
+	owed      *backlog // nil: none
+}
+
+// stored is what the broker knows of a durable Session beside the Session.
+type stored struct {
 	// expiresAt is when the Session ends if no connection resumes it; zero: never.
 	expiresAt time.Time
-	fx        session.Effects
-	// The open group's writes for sess: valid while group is the open one. sealed
-	// are those of the group before: see committer.strikable.
+	// The open group's writes for the Session: valid while group is the open one.
+	// sealed are those of the group before: see committer.strikable.
 	writes, sealed     *session.Writes
 	group, sealedGroup uint64
-	lastGroup          uint64 // number of the last group that has something of sess
-	backlog            []retainedDelivery
-	cursors            []retainedCursor // for what is not yet in backlog
-	feeding            bool             // a goroutine delivers backlog
-	oneID              [1]uint32        // the Subscription Identifier of the QoS 0 message that is being encoded
+}
+
+// storedLocked returns cl.stored, made if there is none.
+func (cl *Client) storedLocked() *stored {
+	if cl.stored == nil {
+		cl.stored = new(stored)
+	}
+	return cl.stored
+}
+
+// expiresAtLocked is when the Session ends if no connection resumes it; zero: never.
+func (cl *Client) expiresAtLocked() time.Time {
+	if cl.stored == nil {
+		return time.Time{}
+	}
+	return cl.stored.expiresAt
 }
 
 // writesLocked returns the open group's writes for the Session, for something
@@ -53,21 +71,21 @@ func (cl *Client) writesLocked() *session.Writes {
 // softWritesLocked is writesLocked for entries that may be acknowledged before
 // they are written, and for what nobody waits for.
 func (cl *Client) softWritesLocked() *session.Writes {
-	g := cl.b.commits.open
-	if cl.group != g.number || cl.writes == nil {
-		cl.sealed, cl.sealedGroup = cl.writes, cl.group
-		cl.writes, cl.group = new(session.Writes), g.number
-		g.add(cl.sess.ID, cl.writes)
+	g, s := cl.b.commits.open, cl.storedLocked()
+	if s.group != g.number || s.writes == nil {
+		s.sealed, s.sealedGroup = s.writes, s.group
+		s.writes, s.group = new(session.Writes), g.number
+		g.add(cl.sess.ID, s.writes)
 	}
 	cl.lastGroup = g.number
-	return cl.writes
+	return s.writes
 }
 
-// storeLocked merges the writes of cl.fx into the open group. The caller holds
+// storeLocked merges the writes of l.fx into the open group. The caller holds
 // gate for reading. What was added in this group and is done already is struck
 // out and costs nothing.
 func (cl *Client) storeLocked(l *flushList) {
-	fx := &cl.fx
+	fx := &l.fx
 	if !cl.sess.Durable() {
 		return
 	}
@@ -118,9 +136,9 @@ func (cl *Client) storeLocked(l *flushList) {
 // group, if that still waits. What moves to another Session may not: the two
 // groups are two transactions.
 func (cl *Client) strikeLocked(seq uint64, l *flushList) bool {
-	c, acknowledged := cl.b.commits, cl.fx.Acknowledged
-	if cl.group == c.open.number {
-		if r, ok := cl.writes.Strike(seq); ok {
+	c, s, acknowledged := cl.b.commits, cl.storedLocked(), l.fx.Acknowledged
+	if s.group == c.open.number {
+		if r, ok := s.writes.Strike(seq); ok {
 			c.open.noteStruck(r, acknowledged, l)
 			return true
 		}
@@ -129,10 +147,10 @@ func (cl *Client) strikeLocked(seq uint64, l *flushList) bool {
 	if g == nil || !acknowledged {
 		return false
 	}
-	w := cl.writes
-	if cl.sealedGroup == g.number {
-		w = cl.sealed
-	} else if cl.group != g.number {
+	w := s.writes
+	if s.sealedGroup == g.number {
+		w = s.sealed
+	} else if s.group != g.number {
 		return false
 	}
 	r, ok := w.Strike(seq)
@@ -142,11 +160,11 @@ func (cl *Client) strikeLocked(seq uint64, l *flushList) bool {
 	return ok
 }
 
-// applyLocked carries out cl.fx: writes first, then what may be sent. The
+// applyLocked carries out l.fx: writes first, then what may be sent. The
 // caller holds gate for reading if the Session is durable.
 func (cl *Client) applyLocked(now time.Time, l *flushList) {
 	cl.storeLocked(l)
-	fx := &cl.fx
+	fx := &l.fx
 	for i := range fx.Sends {
 		cl.sendLocked(&fx.Sends[i], now, l)
 	}
@@ -250,8 +268,8 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	cl.mu.Lock()
 	if cl.sess == sess && cl.conn == c {
 		now := cl.b.clock.now()
-		cl.fx.Reset()
-		sess.Paged(entries, upTo, now, &cl.fx)
+		l.fx.Reset()
+		sess.Paged(entries, upTo, now, &l.fx)
 		cl.applyLocked(now, &l)
 		cl.startFeedLocked() // no acknowledgement follows if all of them were dropped
 	}

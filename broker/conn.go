@@ -18,46 +18,45 @@ import (
 // waits for the rest.
 const partialBytesMax = 4096
 
-// A conn is one Network Connection and the goroutine that reads it.
+// A conn is one Network Connection and the goroutine that reads it. Most of
+// them are idle at any time, so it is kept small: see TestConnectionSize.
 type conn struct {
 	// Static after accept.
-	b        *Broker
-	net      transport
-	listener string // "mqtt" or "websocket"
-	out      *outbox
-	room     func() []byte
-	idle     func()
+	b   *Broker
+	net transport
 
-	// Static after CONNECT.
-	client  *Client
-	version codec.Version
-	params  connectParams
+	// Static after CONNECT; listener after accept.
+	client   *Client
+	listener listenerKind
+	version  codec.Version
+	params   connectParams
 
-	// Owned by the reader.
-	reader     codec.Reader
-	now        time.Time
-	lastPacket time.Time // when the last whole packet came
-	partial    time.Time // when the first byte of an unfinished packet came; zero: none
-	receiving  int       // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
-	aliases    aliasNames
-	routes     *routeCache // what was published to before
-	sample     int
-	gated      bool // the committer's gate is held for reading
-	inGate     int  // packets handled since it is
-	clean      bool // DISCONNECT came: the Will may be void
-	handOver   bool // another goroutine is to go on after CONNECT
-	*workspace      // while there is something to handle, else nil
+	// Owned by the reader; greeted is for others to ask.
+	clean      bool          // DISCONNECT came: the Will may be void
+	handOver   bool          // another goroutine is to go on after CONNECT
+	sample     uint8         // counts PUBLISH packets
+	receiving  int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
+	greeted    atomic.Bool   // a CONNACK of success was sent
+	lastPacket moment        // when the last whole packet came
+	partial    moment        // when the first byte of an unfinished packet came; 0: none
+	unfinished *codec.Reader // what came of a packet that is not whole, while the connection waits
+	aliases    *aliasNames   // nil: none was set
+	routes     *routeCache   // what was published to before
+	*workspace               // while there is something to handle, else nil
 
-	greeted  atomic.Bool // a CONNACK of success was sent
-	stopOnce sync.Once
-
-	// Guarded by out.mu: used only while encoding.
-	sentAliases aliasNumbers
+	out         outbox
+	sentAliases aliasNumbers // guarded by out.mu: used only while encoding
 }
 
 // A workspace is what the reader needs only while it handles packets, so an idle
 // connection has none.
 type workspace struct {
+	now     time.Time
+	reader  codec.Reader
+	readN   int // what the last read brought
+	readErr error
+	gated   bool // the committer's gate is held for reading
+	inGate  int  // packets handled since it is
 	packets packets
 	touched flushList // to be flushed after the read buffer is handled
 	route   routing
@@ -68,19 +67,35 @@ var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 
 // work makes sure that there is a workspace, rest gives it back.
 func (c *conn) work() {
-	if c.workspace == nil {
-		c.workspace = workspaces.Get().(*workspace)
-		c.route.cache = c.routes
+	if c.workspace != nil {
+		return
+	}
+	c.workspace = workspaces.Get().(*workspace)
+	c.route.cache = c.routes
+	if c.unfinished != nil {
+		c.reader = *c.unfinished
+	} else {
+		c.reader.Reset(int(c.b.o.MaxPacketSize))
 	}
 }
 
 func (c *conn) rest() {
-	if w := c.workspace; w != nil {
-		c.routes, c.workspace = w.route.cache, nil
-		w.packets = packets{}
-		w.route.forget()
-		workspaces.Put(w)
+	w := c.workspace
+	if w.reader.Buffered() == 0 {
+		c.unfinished = nil
+	} else {
+		if c.unfinished == nil {
+			c.unfinished = new(codec.Reader)
+		}
+		*c.unfinished = w.reader
 	}
+	c.routes, c.workspace = w.route.cache, nil
+	w.packets = packets{} // by itself: what stands on this goroutine's stack meanwhile would make it grow
+	w.reader = codec.Reader{}
+	w.readErr = nil
+	w.route.forget()
+	w.touched.fx.Reset()
+	workspaces.Put(w)
 }
 
 // packets are the decoded packets, reused for each one read.
@@ -94,23 +109,21 @@ type packets struct {
 
 // connectParams is what CONNECT settled for the life of the connection.
 type connectParams struct {
-	keepAlive      time.Duration // 1.5 times the Keep Alive; 0: none
-	receiveMaximum uint16
-	packetBytesMax uint32 // 0: no limit
-	aliasMaximum   uint16
-	// sessionExpirySeconds is the Session Expiry Interval that holds;
-	// endsWithConnection says that a v5 Client asked for none.
-	sessionExpirySeconds uint32
+	keepAliveSeconds uint16 // 0: none
+	receiveMaximum   uint16
+	aliasMaximum     uint16
+	// endsWithConnection says that a v5 Client asked for no Session Expiry
+	// Interval; sessionExpirySeconds is the one that holds.
 	endsWithConnection   bool
+	sessionExpirySeconds uint32
+	packetBytesMax       uint32 // 0: no limit
 }
 
-func (b *Broker) newConn(t transport, listener string) *conn {
+func (b *Broker) newConn(t transport, listener listenerKind) *conn {
 	c := &conn{b: b, net: t, listener: listener}
-	c.out = newOutbox(t, b.commits, b.m, b.o.WriteTimeout, b.o.WriteBuffer)
-	c.room, c.idle = c.readRoom, c.readIdle
-	c.reader.Reset(int(b.o.MaxPacketSize))
-	c.now = c.b.clock.now()
-	c.lastPacket, c.partial = c.now, c.now
+	c.out.c = c
+	c.lastPacket = momentOf(b.clock.now())
+	c.partial = c.lastPacket
 	return c
 }
 
@@ -148,15 +161,16 @@ func (c *conn) read() error {
 		if err := c.armDeadline(); err != nil {
 			return err
 		}
-		n, err := c.net.read(c.room, c.idle)
+		n, err := c.net.read(c)
 		c.b.m.SocketReads.Inc()
-		c.now = c.b.clock.now()
+		now := c.b.clock.now()
 		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) && !c.overdue() {
+			if errors.Is(err, os.ErrDeadlineExceeded) && !c.overdue(now) {
 				continue
 			}
-			return c.explain(err)
+			return c.explain(err, now)
 		}
+		c.now = now
 		c.b.m.BytesReceived.Add(n)
 		c.reader.Wrote(n)
 		err = c.handleBuffered()
@@ -165,7 +179,7 @@ func (c *conn) read() error {
 			return err
 		}
 		if c.out.awaitRoom() {
-			c.lastPacket = c.b.clock.now() // the Client may have sent while it was not read
+			c.lastPacket = momentOf(c.b.clock.now()) // the Client may have sent while it was not read
 		}
 		if c.handOver && c.client != nil {
 			c.handOver = false
@@ -210,7 +224,7 @@ func (c *conn) handleBuffered() error {
 		if err != nil {
 			return err
 		}
-		c.lastPacket, c.partial = c.now, time.Time{}
+		c.lastPacket, c.partial = momentOf(c.now), 0
 		if err := c.handle(f); err != nil {
 			return err
 		}
@@ -224,10 +238,10 @@ func (c *conn) handleBuffered() error {
 	}
 	if c.reader.Buffered() == 0 {
 		if c.client != nil {
-			c.partial = time.Time{}
+			c.partial = 0
 		}
-	} else if c.partial.IsZero() {
-		c.partial = c.now
+	} else if c.partial == 0 {
+		c.partial = momentOf(c.now)
 	}
 	return nil
 }
@@ -291,7 +305,6 @@ func (c *conn) readRoom() []byte {
 // readIdle takes the buffer back before the connection waits. What is left of a
 // packet that is not whole waits in a small one.
 func (c *conn) readIdle() {
-	c.rest()
 	b := c.reader.Reclaim()
 	if n := c.reader.Buffered(); n > 0 && 2*n <= partialBytesMax && c.reader.Lent() > partialBytesMax {
 		b = c.reader.Move(make([]byte, partialBytesMax))
@@ -299,6 +312,7 @@ func (c *conn) readIdle() {
 	if b != nil {
 		readBuffers.put(b)
 	}
+	c.rest()
 }
 
 // armDeadline bounds the next read: by 1.5 times the Keep Alive after the last
@@ -310,28 +324,28 @@ func (c *conn) armDeadline() error {
 
 func (c *conn) deadline() time.Time {
 	var d time.Time
-	if c.params.keepAlive > 0 {
-		d = c.lastPacket.Add(c.params.keepAlive)
+	if s := c.params.keepAliveSeconds; s > 0 {
+		d = c.lastPacket.time().Add(time.Duration(s) * time.Second * 3 / 2)
 	}
-	if !c.partial.IsZero() {
-		if p := c.partial.Add(c.b.o.ReadTimeout); d.IsZero() || p.Before(d) {
+	if c.partial != 0 {
+		if p := c.partial.time().Add(c.b.o.ReadTimeout); d.IsZero() || p.Before(d) {
 			d = p
 		}
 	}
 	return d
 }
 
-func (c *conn) overdue() bool {
+func (c *conn) overdue(now time.Time) bool {
 	d := c.deadline()
-	return !d.IsZero() && !c.now.Before(d)
+	return !d.IsZero() && !now.Before(d)
 }
 
 // explain turns the error of a read into what the Client did wrong, if it did.
-func (c *conn) explain(err error) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) && !(errors.Is(err, context.Canceled) && c.overdue()) { // the latter from a WebSocket
+func (c *conn) explain(err error, now time.Time) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) && !(errors.Is(err, context.Canceled) && c.overdue(now)) { // the latter from a WebSocket
 		return err
 	}
-	if !c.partial.IsZero() && !c.now.Before(c.partial.Add(c.b.o.ReadTimeout)) {
+	if c.partial != 0 && !now.Before(c.partial.time().Add(c.b.o.ReadTimeout)) {
 		if c.client == nil {
 			return refuse(codec.ProtocolError, "no CONNECT within the read timeout")
 		}
@@ -348,14 +362,18 @@ func (c *conn) fail(err error) {
 	switch {
 	case !known:
 		if err == errDisconnect {
-			c.b.log.Debug("client disconnected", "client", c.clientID(), "remote", c.net.RemoteAddr().String())
+			if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
+				c.b.log.Debug("client disconnected", "client", c.clientID(), "remote", c.net.RemoteAddr().String())
+			}
 			return
 		}
 		level := slog.LevelInfo
 		if c.client == nil || err == errTakenOver || errors.Is(err, net.ErrClosed) {
 			level = slog.LevelDebug
 		}
-		c.b.log.Log(c.b.ctx, level, "connection ended", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "error", err)
+		if c.b.log.Enabled(c.b.ctx, level) {
+			c.b.log.Log(c.b.ctx, level, "connection ended", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "error", err)
+		}
 		c.out.close(nil)
 		return
 	case !c.greeted.Load():

@@ -6,6 +6,7 @@ import (
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
 )
 
 const (
@@ -19,6 +20,8 @@ const (
 	outBytesMin = 4096
 	// keptBufferMax is the largest buffer that is used again.
 	keptBufferMax = 64 << 10
+	// keptSegmentsMax is the same for the list of held packets.
+	keptSegmentsMax = 1024
 	// writeBytesMax is the largest piece that is written at once, and how much a
 	// Client must take within the write timeout. A Client can take the beginning
 	// of a piece before its write returns.
@@ -35,27 +38,48 @@ const (
 // It is the one place where the promise "an acknowledgement means it is on
 // disk" is enforced: see queueHeld and release.
 type outbox struct {
-	// Static after newOutbox.
-	conn    transport
-	commits *committer
-	m       *metrics.Broker
-	timeout time.Duration
-	batch   int // bytes that are written without waiting for more
+	c *conn // whose it is; static
 
-	mu      sync.Mutex
-	out     []byte // ready to be written
-	held    []byte // awaiting commits: the bytes of segs
-	segs    []segment
-	writing bool // a goroutine is writing; it takes what is added to out
-	unsent  int  // bytes taken from out and not yet written
-	closing bool // nothing more is accepted; close when all is written
-	closed  bool
-	dirty   bool          // somebody will flush
+	mu      sync.Mutex    // guards the following
+	out     []byte        // ready to be written
+	unsent  int           // bytes taken from out and not yet written
+	held    *held         // awaiting commits; nil: nothing is
 	room    chan struct{} // not nil: closed when there is room again
-	credits int           // acknowledgements released since the reader last asked
+	credits int32         // acknowledgements released since the reader last asked
+	writing bool          // a goroutine is writing; it takes what is added to out
+	closing bool          // nothing more is accepted; close when all is written
+	closed  bool
+	dirty   bool // somebody will flush
 }
 
-// A segment is one held packet: the bytes up to end in held.
+// held are packets that await commits, in order.
+type held struct {
+	bytes []byte // of segs
+	segs  []segment
+}
+
+var heldPackets = sync.Pool{New: func() any { return new(held) }}
+
+// dropHeldLocked forgets what awaits commits.
+func (o *outbox) dropHeldLocked() {
+	h := o.held
+	if o.held = nil; h == nil || cap(h.bytes) > keptBufferMax || cap(h.segs) > keptSegmentsMax {
+		return
+	}
+	clear(h.segs)
+	h.bytes, h.segs = h.bytes[:0], h.segs[:0]
+	heldPackets.Put(h)
+}
+
+// heldLocked is the number of packets that await commits.
+func (o *outbox) heldLocked() int {
+	if o.held == nil {
+		return 0
+	}
+	return len(o.held.segs)
+}
+
+// A segment is one held packet: the bytes up to end in held.bytes.
 type segment struct {
 	group  uint64 // number of the commit group it awaits
 	end    int
@@ -64,16 +88,17 @@ type segment struct {
 	receipt *receipt
 }
 
-func newOutbox(t transport, c *committer, m *metrics.Broker, timeout time.Duration, batch int) *outbox {
-	return &outbox{conn: t, commits: c, m: m, timeout: timeout, batch: batch}
-}
-
 // A flushList gathers the outboxes that one goroutine has queued to and must
 // flush, holding no lock.
 type flushList struct {
 	list  []*outbox
 	ripe  bool // one has gathered so much that it should be written now
 	tally tally
+	// oneID is the Subscription Identifier of the message that is being encoded.
+	oneID [1]uint32
+	// fx is what the Session asks for whose Client the goroutine has locked: one
+	// at a time, so it is not each Client's own.
+	fx session.Effects
 }
 
 // flush counts in m what was tallied, and writes.
@@ -120,7 +145,7 @@ func (o *outbox) noteLocked(l *flushList) {
 		o.dirty = true
 		l.list = append(l.list, o)
 	}
-	if len(o.out) >= o.batch {
+	if len(o.out) >= o.c.b.o.WriteBuffer { // written without waiting for more
 		l.ripe = true
 	}
 }
@@ -133,7 +158,13 @@ func (o *outbox) note(l *flushList) {
 }
 
 // pendingLocked is the number of bytes that wait.
-func (o *outbox) pendingLocked() int { return len(o.out) + o.unsent + len(o.held) }
+func (o *outbox) pendingLocked() int {
+	n := len(o.out) + o.unsent
+	if o.held != nil {
+		n += len(o.held.bytes)
+	}
+	return n
+}
 
 // queueNow appends what encode produces to what is written next. It reports
 // false if the connection is closing. encode must not block.
@@ -175,12 +206,12 @@ func (o *outbox) growLocked() {
 // if not, it is what is written next. credit says that the packet ends the
 // receipt of a QoS 1 or 2 PUBLISH: when it was held and is released, takeCredits
 // returns its unit of Receive Maximum.
-func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func([]byte) []byte) (held bool) {
+func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func([]byte) []byte) (waits bool) {
 	return o.queueReceipt(l, group, credit, nil, encode)
 }
 
 // queueReceipt is queueHeld for a packet that may also leave when r is complete.
-func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receipt, encode func([]byte) []byte) (held bool) {
+func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receipt, encode func([]byte) []byte) (waits bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
@@ -189,22 +220,25 @@ func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receip
 	if broken("ack-before-commit") {
 		group = 0
 	}
-	if n := len(o.segs); n > 0 {
-		group = max(group, o.segs[n-1].group)
+	last := uint64(0) // the group that the packet before awaits
+	if n := o.heldLocked(); n > 0 {
+		last = o.held.segs[n-1].group
 	}
-	if len(o.segs) == 0 && group <= o.commits.committed.Load() {
-		o.growLocked()
-		o.out = encode(o.out)
-		o.noteLocked(l)
-		return false
+	group = max(group, last)
+	commits := o.c.b.commits
+	if o.held == nil {
+		if group <= commits.committed.Load() {
+			o.growLocked()
+			o.out = encode(o.out)
+			o.noteLocked(l)
+			return false
+		}
+		o.held = heldPackets.Get().(*held)
 	}
-	last := uint64(0)
-	if n := len(o.segs); n > 0 {
-		last = o.segs[n-1].group
-	}
-	o.held = encode(o.held)
-	o.segs = append(o.segs, segment{group: group, end: len(o.held), credit: credit, receipt: r})
-	if group != last && !o.commits.await(group, o) {
+	h := o.held
+	h.bytes = encode(h.bytes)
+	h.segs = append(h.segs, segment{group: group, end: len(h.bytes), credit: credit, receipt: r})
+	if group != last && !commits.await(group, o) {
 		o.releaseLocked()
 		o.noteLocked(l)
 	}
@@ -215,32 +249,34 @@ func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receip
 // here: it is written only if its commit group is on disk, or has nothing for it
 // to bring there.
 func (o *outbox) releaseLocked() {
-	committed := o.commits.committed.Load()
+	h, committed := o.held, o.c.b.commits.committed.Load()
 	n := 0
-	for n < len(o.segs) && (o.segs[n].group <= committed || o.segs[n].receipt.complete()) {
-		o.credits += boolInt(o.segs[n].credit)
+	for n < len(h.segs) && (h.segs[n].group <= committed || h.segs[n].receipt.complete()) {
+		o.credits += oneIf(h.segs[n].credit)
 		n++
 	}
 	if n == 0 {
 		return
 	}
-	end := o.segs[n-1].end
+	end := h.segs[n-1].end
 	o.growLocked()
-	o.out = append(o.out, o.held[:end]...)
-	rest := copy(o.held, o.held[end:])
-	o.held = o.held[:rest]
-	o.segs = o.segs[:copy(o.segs, o.segs[n:])]
-	for i := range o.segs {
-		o.segs[i].end -= end
+	o.out = append(o.out, h.bytes[:end]...)
+	if n == len(h.segs) {
+		o.dropHeldLocked()
+		return
 	}
-	if len(o.segs) == 0 {
-		o.held, o.segs = nil, nil
+	h.bytes = h.bytes[:copy(h.bytes, h.bytes[end:])]
+	left := copy(h.segs, h.segs[n:])
+	clear(h.segs[left:])
+	h.segs = h.segs[:left]
+	for i := range h.segs {
+		h.segs[i].end -= end
 	}
 }
 
 // takeCredits returns how many units of Receive Maximum came back with packets
 // that were held.
-func (o *outbox) takeCredits() int {
+func (o *outbox) takeCredits() int32 {
 	o.mu.Lock()
 	n := o.credits
 	o.credits = 0
@@ -253,7 +289,7 @@ func (o *outbox) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dirty = false
-	if len(o.segs) > 0 && !o.closing {
+	if o.held != nil && !o.closing {
 		o.releaseLocked()
 	}
 	if o.closed || o.writing {
@@ -263,7 +299,7 @@ func (o *outbox) flush() {
 		buf := o.takeLocked()
 		for n := 0; n < len(buf); {
 			piece := buf[n:min(n+writeBytesMax, len(buf))]
-			written, err := o.writeLocked(piece, o.conn.tryWrite)
+			written, err := o.writeLocked(piece, o.c.net.tryWrite)
 			n += written
 			if err != nil {
 				return
@@ -283,8 +319,8 @@ func (o *outbox) flush() {
 func (o *outbox) writeLocked(piece []byte, write func([]byte) (int, error)) (int, error) {
 	o.mu.Unlock()
 	n, err := write(piece)
-	o.m.SocketWrites.Inc()
-	o.m.BytesSent.Add(n)
+	o.c.b.m.SocketWrites.Inc()
+	o.c.b.m.BytesSent.Add(n)
 	o.mu.Lock()
 	o.unsent -= n
 	if err != nil {
@@ -315,7 +351,7 @@ func (o *outbox) idleLocked() {
 }
 
 func (o *outbox) wakeLocked() {
-	if o.room != nil && o.pendingLocked() < outBytesMax/2 && len(o.segs) < heldPacketsMax/2 {
+	if o.room != nil && o.pendingLocked() < outBytesMax/2 && o.heldLocked() < heldPacketsMax/2 {
 		close(o.room)
 		o.room = nil
 	}
@@ -326,11 +362,11 @@ func (o *outbox) drain(buf []byte, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
-		timeout := o.timeout
+		timeout := o.c.b.o.WriteTimeout
 		if o.closing {
 			timeout = min(timeout, closeWait)
 		}
-		within := func(b []byte) (int, error) { return o.conn.writeWithin(b, timeout) }
+		within := func(b []byte) (int, error) { return o.c.net.writeWithin(b, timeout) }
 		written, err := o.writeLocked(buf[n:min(n+writeBytesMax, len(buf))], within)
 		if err != nil {
 			return
@@ -355,12 +391,13 @@ func (o *outbox) failLocked() {
 		return
 	}
 	o.closed = true
-	o.out, o.held, o.segs, o.unsent = nil, nil, nil, 0
+	o.out, o.unsent = nil, 0
+	o.dropHeldLocked()
 	if o.room != nil {
 		close(o.room)
 		o.room = nil
 	}
-	o.conn.Close()
+	o.c.net.Close()
 }
 
 // close writes what is ready and then last, and closes the Network Connection.
@@ -373,7 +410,7 @@ func (o *outbox) close(last []byte) {
 			o.growLocked()
 			o.out = append(o.out, last...)
 		}
-		o.held, o.segs = nil, nil
+		o.dropHeldLocked()
 		if len(o.out) == 0 && !o.writing {
 			o.failLocked()
 		}
@@ -393,7 +430,7 @@ func (o *outbox) abort() {
 // that sends and does not read stops being read. It reports whether it blocked.
 func (o *outbox) awaitRoom() bool {
 	o.mu.Lock()
-	if o.closing || (o.pendingLocked() < outBytesMax && len(o.segs) < heldPacketsMax) {
+	if o.closing || (o.pendingLocked() < outBytesMax && o.heldLocked() < heldPacketsMax) {
 		o.mu.Unlock()
 		return false
 	}
@@ -406,7 +443,7 @@ func (o *outbox) awaitRoom() bool {
 	return true
 }
 
-func boolInt(b bool) int {
+func oneIf(b bool) int32 {
 	if b {
 		return 1
 	}

@@ -2,7 +2,7 @@ package broker
 
 import (
 	"crypto/rand"
-	"time"
+	"log/slog"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
@@ -42,7 +42,7 @@ func (c *conn) handleConnect(f codec.Frame) error {
 		keepAlive = limit // [MQTT-3.1.2-21] [MQTT-3.2.2-22]
 		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
 	}
-	c.params.keepAlive = time.Duration(keepAlive) * time.Second * 3 / 2
+	c.params.keepAliveSeconds = keepAlive
 	c.params.sessionExpirySeconds = sessionExpiry(&p)
 	if limit := c.b.o.MaxSessionExpirySeconds; c.params.sessionExpirySeconds > limit {
 		c.params.sessionExpirySeconds = limit
@@ -127,12 +127,14 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 		return dst
 	})
 	cl.connected.Store(true)
-	cl.fx.Reset()
-	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &cl.fx)
+	c.touched.fx.Reset()
+	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &c.touched.fx)
 	cl.applyLocked(c.now, &c.touched)
 	cl.startFeedLocked()
-	c.lastPacket = c.b.clock.now() // the Keep Alive does not count the wait for the disk
-	b.log.Debug("client connected", "client", id, "listener", c.listener, "remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent)
+	c.lastPacket = momentOf(b.clock.now()) // the Keep Alive does not count the wait for the disk
+	if b.log.Enabled(b.ctx, slog.LevelDebug) {
+		b.log.Debug("client connected", "client", id, "listener", c.listener.String(), "remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent)
+	}
 	return nil
 }
 
@@ -156,9 +158,12 @@ func (c *conn) fillConnack(ack *codec.Connack) {
 // fits says whether the Client takes a packet as large as this CONNACK.
 // [MQTT-3.1.2-24]
 func (c *conn) fits(ack *codec.Connack) bool {
-	b, _ := codec.AppendConnack(nil, ack, c.version) // cannot fail: the fields are in range
 	limit := c.params.packetBytesMax
-	return limit == 0 || uint64(len(b)) <= uint64(limit)
+	if limit == 0 {
+		return true
+	}
+	b, _ := codec.AppendConnack(nil, ack, c.version) // cannot fail: the fields are in range
+	return uint64(len(b)) <= uint64(limit)
 }
 
 // takeSession makes c the connection of the Client: it takes the Session over
@@ -240,7 +245,7 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 		ended.will = cl.sess.Will // its Session ends before the Will Delay Interval
 		ended.ended, ended.group = cl.endLocked()
 	}
-	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), durable, b.limits)
+	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), durable, &b.limits)
 	b.sessions.Add(1)
 	return ended, nil
 }

@@ -63,7 +63,7 @@ func (c *conn) breakParams() {
 	case broken("maximum-packet-size-ignored"):
 		c.params.packetBytesMax = 0
 	case broken("keep-alive-ignored"):
-		c.params.keepAlive = 0
+		c.params.keepAliveSeconds = 0
 	case broken("alias-invented"):
 		c.params.aliasMaximum = 100
 	}

@@ -112,7 +112,7 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 		}
 	}
 	r := s.Record(false, now)
-	cl.expiresAt = r.ExpiresAt
+	cl.storedLocked().expiresAt = r.ExpiresAt
 	if !r.ExpiresAt.IsZero() {
 		b.expirer.add(expiry{at: r.ExpiresAt, client: cl, sess: s.ID})
 	}
@@ -155,7 +155,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 		cl.writesLocked().Ended = true
 		cl.b.commits.later()
 	}
-	cl.sess, cl.writes, cl.sealed, cl.backlog, cl.cursors = nil, nil, nil, nil, nil
+	cl.sess, cl.stored, cl.owed = nil, nil, nil
 	cl.full.Store(false)
 	cl.durable.Store(false)
 	cl.b.sessions.Add(-1)
@@ -209,9 +209,9 @@ func (cl *Client) takeForOthers(now time.Time, l *flushList) []session.Entry {
 		return nil
 	}
 	var taken []session.Entry
-	cl.fx.Reset()
+	l.fx.Reset()
 	for _, filter := range shares {
-		taken = append(taken, cl.sess.TakeShared(filter, true, &cl.fx)...)
+		taken = append(taken, cl.sess.TakeShared(filter, true, &l.fx)...)
 	}
 	cl.applyLocked(now, l)
 	return taken

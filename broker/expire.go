@@ -112,7 +112,7 @@ func (b *Broker) expireSession(e expiry, now time.Time) {
 	cl.mu.Lock()
 	var after aftermath
 	// Another expiry stands for it if it was resumed since. [MQTT-4.1.0-1]
-	if s := cl.sess; s != nil && s.ID == e.sess && cl.conn == nil && !cl.expiresAt.IsZero() && !cl.expiresAt.After(e.at) {
+	if s, at := cl.sess, cl.expiresAtLocked(); s != nil && s.ID == e.sess && cl.conn == nil && !at.IsZero() && !at.After(e.at) {
 		after.will = s.Will
 		after.ended, after.group = cl.endLocked()
 	}

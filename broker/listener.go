@@ -10,9 +10,20 @@ import (
 	"github.com/coder/websocket"
 )
 
+// A listenerKind says where a Network Connection came from.
+type listenerKind uint8
+
+const (
+	noListener listenerKind = iota // ServeConn
+	mqttListener
+	webSocketListener
+)
+
+func (k listenerKind) String() string { return [...]string{"none", "mqtt", "websocket"}[k] }
+
 // A listener accepts Network Connections of one kind.
 type listener struct {
-	kind  string // "mqtt" or "websocket"
+	kind  listenerKind
 	addr  net.Addr
 	close func()
 }
@@ -24,7 +35,7 @@ func (b *Broker) listen() error {
 		if err != nil {
 			return err
 		}
-		b.addListener(&listener{kind: "mqtt", addr: ln.Addr(), close: func() { _ = ln.Close() }})
+		b.addListener(&listener{kind: mqttListener, addr: ln.Addr(), close: func() { _ = ln.Close() }})
 		go b.acceptTCP(ln)
 	}
 	if b.o.WSBind != "" {
@@ -54,10 +65,10 @@ func (b *Broker) closeListeners() {
 }
 
 // Addr and WSAddr return the addresses of the listeners; nil: not open.
-func (b *Broker) Addr() net.Addr   { return b.listenerAddr("mqtt") }
-func (b *Broker) WSAddr() net.Addr { return b.listenerAddr("websocket") }
+func (b *Broker) Addr() net.Addr   { return b.listenerAddr(mqttListener) }
+func (b *Broker) WSAddr() net.Addr { return b.listenerAddr(webSocketListener) }
 
-func (b *Broker) listenerAddr(kind string) net.Addr {
+func (b *Broker) listenerAddr(kind listenerKind) net.Addr {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range b.listeners {
@@ -78,7 +89,7 @@ func (b *Broker) acceptTCP(ln net.Listener) {
 		switch {
 		case err == nil:
 			wait = waitMin
-			go b.serve(newTransport(nc), "mqtt", true)
+			go b.serve(newTransport(nc), mqttListener, true)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -101,7 +112,7 @@ func (b *Broker) listenWebSocket(ln net.Listener) {
 		IdleTimeout:       b.o.ReadTimeout, // without it what asked for no WebSocket could stay for ever
 		MaxHeaderBytes:    16 << 10,
 	}
-	b.addListener(&listener{kind: "websocket", addr: ln.Addr(), close: func() {
+	b.addListener(&listener{kind: webSocketListener, addr: ln.Addr(), close: func() {
 		_ = ln.Close()
 		go func() { // the connections taken over by WebSocket are not the server's any more
 			b.background.Wait()
@@ -131,7 +142,7 @@ func (b *Broker) serveWebSocket(ctx context.Context, w http.ResponseWriter, r *h
 	// [MQTT-6.0.0-2], and any other frame than a binary one ends it [MQTT-6.0.0-1].
 	nc := websocket.NetConn(ctx, ws, websocket.MessageBinary)
 	ws.SetReadLimit(-1) // a frame is read in pieces; the limit is that of a packet
-	b.serve(webSocketTransport{streamTransport{nc}, remoteAddr(r)}, "websocket", false)
+	b.serve(webSocketTransport{streamTransport{nc}, remoteAddr(r)}, webSocketListener, false)
 }
 
 // webSocketTransport tells the address of the peer, which the stream does not.

@@ -72,7 +72,7 @@ func (b *Broker) restoreRetained(topic string, version uint64, m *session.Messag
 
 // restoreSession makes the Client of a stored Session. The caller holds the gate.
 func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
-	s, err := session.Restore(l, b.limits)
+	s, err := session.Restore(l, &b.limits)
 	if err != nil {
 		return err
 	}
@@ -86,19 +86,19 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})
 	}
 	b.router.mu.Unlock()
-	cl.expiresAt = l.Record.ExpiresAt
+	expiresAt := l.Record.ExpiresAt
 	limit := b.o.MaxSessionExpirySeconds
 	end := now.Add(time.Duration(limit) * time.Second)
-	lowered := s.ExpirySeconds > limit || (limit != session.NeverExpires && cl.expiresAt.After(end))
+	lowered := s.ExpirySeconds > limit || (limit != session.NeverExpires && expiresAt.After(end))
 	s.ExpirySeconds = min(s.ExpirySeconds, limit)
 	if lowered && !l.Record.Connected { // when its connection ended is not known: it counts from now on
 		r := s.Record(false, now)
-		cl.expiresAt = r.ExpiresAt
+		expiresAt = r.ExpiresAt
 		cl.writesLocked().Record = r
 	}
 	if l.Record.Connected { // the process died: the connection ended with it
 		r := s.Record(false, now)
-		cl.expiresAt = r.ExpiresAt
+		expiresAt = r.ExpiresAt
 		w := cl.writesLocked()
 		w.Record = r
 		w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor() // the doubt outlives another crash
@@ -111,8 +111,9 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 	if s.Will != nil {
 		b.expirer.add(expiry{at: s.Will.DueAt, client: cl, sess: s.ID, will: true})
 	}
-	if !cl.expiresAt.IsZero() {
-		b.expirer.add(expiry{at: cl.expiresAt, client: cl, sess: s.ID})
+	cl.storedLocked().expiresAt = expiresAt
+	if !expiresAt.IsZero() {
+		b.expirer.add(expiry{at: expiresAt, client: cl, sess: s.ID})
 	}
 	cl.mu.Unlock()
 	return nil

@@ -20,7 +20,7 @@ func (s *sink) tryWrite(b []byte) (int, error) {
 	return len(b), nil
 }
 func (s *sink) writeWithin(b []byte, _ time.Duration) (int, error) { return s.tryWrite(b) }
-func (s *sink) read(func() []byte, func()) (int, error)            { return 0, io.EOF }
+func (s *sink) read(*conn) (int, error)                            { return 0, io.EOF }
 func (s *sink) SetReadDeadline(time.Time) error                    { return nil }
 func (s *sink) RemoteAddr() net.Addr                               { return &net.TCPAddr{IP: net.IPv6loopback} }
 func (s *sink) Close() error                                       { return nil }
@@ -96,7 +96,7 @@ func (p *path) put(c *conn, packets []byte) {
 }
 
 func (p *path) connect(id string, t transport) *conn {
-	c := p.b.newConn(t, "test")
+	c := p.b.newConn(t, noListener)
 	p.b.addConn(c)
 	b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}, codec.Version5)
 	if err != nil {

@@ -60,8 +60,13 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
 		return refuse(codec.ProtocolError, "a Client sent a Subscription Identifier")
 	}
-	if err := c.aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
-		return err
+	if p.TopicAlias > 0 {
+		if c.aliases == nil {
+			c.aliases = new(aliasNames)
+		}
+		if err := c.aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
+			return err
+		}
 	}
 	if broken("panic-on-publish") {
 		panic("asked for")
@@ -80,7 +85,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 			return c.refusePublish(p, reason)
 		}
 	}
-	pub := publication{p: p, from: c.client, out: c.out, now: c.now, slab: &c.slab}
+	pub := publication{p: p, from: c.client, out: &c.out, now: c.now, slab: &c.slab}
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
@@ -101,7 +106,7 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 		c.receiving = max(0, c.receiving-c.out.takeCredits())
 	}
 	c.receiving++
-	if c.version == codec.Version5 && c.receiving > int(c.b.o.ReceiveMaximum) {
+	if c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) {
 		return refuse(codec.ReceiveMaximumExceeded, "more messages in flight than the Receive Maximum")
 	}
 	return nil
@@ -204,10 +209,10 @@ func (c *conn) receiveQoS2(p *codec.Publish) (again, stored bool, err error) {
 	if cl.conn != c {
 		return false, false, errTakenOver
 	}
-	cl.fx.Reset()
-	if !cl.sess.ReceivePublish(p.PacketID, &cl.fx) || broken("qos2-twice") {
+	c.touched.fx.Reset()
+	if !cl.sess.ReceivePublish(p.PacketID, &c.touched.fx) || broken("qos2-twice") {
 		cl.applyLocked(c.now, &c.touched)
-		return false, cl.fx.State, nil
+		return false, c.touched.fx.State, nil
 	}
 	c.receiving--
 	c.out.queueHeld(&c.touched, cl.lastGroup, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
@@ -222,8 +227,8 @@ func (c *conn) forgetQoS2(packetID uint16) {
 	if cl.conn != c {
 		return
 	}
-	cl.fx.Reset()
-	cl.sess.ReceivePubrel(packetID, &cl.fx)
+	c.touched.fx.Reset()
+	cl.sess.ReceivePubrel(packetID, &c.touched.fx)
 	cl.applyLocked(c.now, &c.touched)
 }
 
@@ -329,7 +334,7 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 		qos = pub.p.QoS
 	}
 	if qos == 0 {
-		p := pub.copyFor(t, 0, retain)
+		p := pub.copyFor(t, 0, retain, l)
 		cl.sendQoS0Locked(&p, true, l)
 		return false
 	}
@@ -340,11 +345,11 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 	if r := pub.receiptFor(cl); r != nil {
 		e.Receipt = r
 	}
-	cl.fx.Reset()
-	cl.sess.Deliver(e, pub.now, &cl.fx)
-	stored = len(cl.fx.Entries) > 0
+	l.fx.Reset()
+	cl.sess.Deliver(e, pub.now, &l.fx)
+	stored = len(l.fx.Entries) > 0
 	if stored {
-		pub.noteStored(cl.fx.Awaited)
+		pub.noteStored(l.fx.Awaited)
 	}
 	cl.applyLocked(pub.now, l)
 	return stored
@@ -371,17 +376,17 @@ func (pub *publication) noteStored(awaited bool) {
 	}
 }
 
-// copyFor returns the packet for a copy that nothing keeps. It is valid while the
-// target's Client is locked and the packet of pub is.
-func (pub *publication) copyFor(t *target, qos codec.QoS, retain bool) codec.Publish {
+// copyFor returns the packet for a copy that nothing keeps. It is valid until the
+// next that is made with l.
+func (pub *publication) copyFor(t *target, qos codec.QoS, retain bool, l *flushList) codec.Publish {
 	p := codec.Publish{
 		QoS: qos, Topic: pub.p.Topic, Payload: pub.p.Payload, Retain: retain, Forward: pub.p.Forward,
 		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
 		SubscriptionIDs: t.ids,
 	}
 	if t.ids == nil && t.id != 0 {
-		t.client.oneID[0] = t.id
-		p.SubscriptionIDs = t.client.oneID[:]
+		l.oneID[0] = t.id
+		p.SubscriptionIDs = l.oneID[:]
 	}
 	return p
 }
@@ -394,7 +399,7 @@ func (cl *Client) deliverUnkeptLocked(t *target, pub *publication, qos codec.QoS
 	if c == nil || pub.p.HasMessageExpiry {
 		return false
 	}
-	p := pub.copyFor(t, qos, retain)
+	p := pub.copyFor(t, qos, retain, l)
 	if limit := c.params.packetBytesMax; limit > 0 && codec.PublishSize(&p, c.version) > int(limit) {
 		return false
 	}

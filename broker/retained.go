@@ -114,18 +114,37 @@ func (b *Broker) expireRetained(e expiry) {
 // oweRetainedLocked notes what a new subscription is owed: the messages, if they are few, or
 // that all slots must be looked at. The caller holds router.mu and cl.mu.
 func (cl *Client) oweRetainedLocked(filter string, sub *session.Subscription) {
-	r, before := cl.b.router, len(cl.backlog)
+	o := cl.owed
+	if o == nil {
+		o = new(backlog)
+	}
+	r, before := cl.b.router, len(o.listed)
 	whole := r.retained.Walk(filter, owedVisits, func(r *retained) bool {
-		cl.backlog = append(cl.backlog, retainedDelivery{r, sub})
+		o.listed = append(o.listed, retainedDelivery{r, sub})
 		if broken("retained-twice") {
-			cl.backlog = append(cl.backlog, retainedDelivery{r, sub})
+			o.listed = append(o.listed, retainedDelivery{r, sub})
 		}
-		return len(cl.backlog)-before <= owedMax
+		return len(o.listed)-before <= owedMax
 	})
 	if !whole {
-		clear(cl.backlog[before:])
-		cl.backlog = cl.backlog[:before]
-		cl.cursors = append(cl.cursors, retainedCursor{filter: filter, sub: sub, version: r.version})
+		clear(o.listed[before:])
+		o.listed = o.listed[:before]
+		o.cursors = append(o.cursors, retainedCursor{filter: filter, sub: sub, version: r.version})
+	}
+	cl.setOwedLocked(o)
+}
+
+// A backlog is the retained messages that a Client is owed for its
+// subscriptions.
+type backlog struct {
+	listed  []retainedDelivery
+	cursors []retainedCursor // for what is not yet listed
+}
+
+// setOwedLocked notes what the Client is owed now.
+func (cl *Client) setOwedLocked(o *backlog) {
+	if cl.owed = o; len(o.listed) == 0 && len(o.cursors) == 0 {
+		cl.owed = nil
 	}
 }
 
@@ -139,19 +158,19 @@ type retainedCursor struct {
 	version uint64 // of the last change before the subscription: what is newer, it gets anyway
 }
 
-// advanceLocked fills the backlog from the first cursor. The caller holds
-// router.mu and cl.mu.
-func (cl *Client) advanceLocked() {
-	r, c := cl.b.router, &cl.cursors[0]
+// advanceLocked lists more from the first cursor. The caller holds router.mu
+// and cl.mu.
+func (o *backlog) advanceLocked(r *router) {
+	c := &o.cursors[0]
 	end := min(c.next+slotStep, len(r.slots))
-	for ; c.next < end && len(cl.backlog) < feedStep; c.next++ {
+	for ; c.next < end && len(o.listed) < feedStep; c.next++ {
 		if at := r.slots[c.next]; at != nil && at.version <= c.version && topics.MatchString(c.filter, at.message.Topic) {
-			cl.backlog = append(cl.backlog, retainedDelivery{at, c.sub})
+			o.listed = append(o.listed, retainedDelivery{at, c.sub})
 		}
 	}
 	if c.next >= len(r.slots) {
 		*c = retainedCursor{}
-		cl.cursors = cl.cursors[1:]
+		o.cursors = o.cursors[1:]
 	}
 }
 
@@ -175,22 +194,27 @@ const (
 // replaced since they were collected are left out, for the Client was or will
 // be sent what replaced them.
 func (cl *Client) feedLocked(check bool, now time.Time, l *flushList) bool {
+	o := cl.owed
+	if o == nil {
+		return false
+	}
+	defer func() { cl.setOwedLocked(o) }()
 	for range feedStep {
-		if len(cl.backlog) == 0 && check && len(cl.cursors) > 0 {
-			cl.advanceLocked()
-			if len(cl.backlog) == 0 {
+		if len(o.listed) == 0 && check && len(o.cursors) > 0 {
+			o.advanceLocked(cl.b.router)
+			if len(o.listed) == 0 {
 				return true // on with the next slots, after others had the locks
 			}
 		}
-		if len(cl.backlog) == 0 {
-			cl.backlog = nil
+		if len(o.listed) == 0 {
+			o.listed = nil
 			return false
 		}
 		if cl.conn == nil || !cl.sess.Attached() || cl.sess.QueueLen() >= feedQueueMax || cl.sess.Full() {
 			return false
 		}
-		d := cl.backlog[0]
-		cl.backlog = cl.backlog[1:]
+		d := o.listed[0]
+		o.listed = o.listed[1:]
 		m := d.r.message
 		if check {
 			if cur, ok := cl.b.router.retained.Get([]byte(m.Topic)); !ok || cur != d.r {
@@ -213,8 +237,8 @@ func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscri
 		ids = []uint32{sub.ID}
 	}
 	if qos := min(m.QoS, sub.QoS); qos > 0 {
-		cl.fx.Reset()
-		cl.sess.Deliver(session.Entry{Message: m, QoS: qos, Retain: true, SubscriptionIDs: ids}, now, &cl.fx)
+		l.fx.Reset()
+		cl.sess.Deliver(session.Entry{Message: m, QoS: qos, Retain: true, SubscriptionIDs: ids}, now, &l.fx)
 		cl.applyLocked(now, l)
 		return
 	}
@@ -227,7 +251,7 @@ func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscri
 }
 
 // owedLocked says whether retained messages are still to be delivered.
-func (cl *Client) owedLocked() bool { return len(cl.backlog) > 0 || len(cl.cursors) > 0 }
+func (cl *Client) owedLocked() bool { return cl.owed != nil }
 
 // startFeedLocked makes a goroutine deliver the backlog if there is one and the
 // Client can take it.

@@ -225,8 +225,8 @@ func (c *conn) unsubscribeLocked(filter string) []session.Entry {
 	if name, _ := splitShare(filter); name == "" || b.router.shares[filter] == nil {
 		return nil
 	}
-	cl.fx.Reset()
-	orphans := cl.sess.TakeShared(filter, false, &cl.fx)
+	c.touched.fx.Reset()
+	orphans := cl.sess.TakeShared(filter, false, &c.touched.fx)
 	cl.applyLocked(c.now, &c.touched)
 	return orphans
 }
@@ -234,13 +234,11 @@ func (c *conn) unsubscribeLocked(filter string) []session.Entry {
 // dropBacklogLocked forgets the retained messages owed to a subscription that
 // is gone. [MQTT-3.10.4-2]
 func (cl *Client) dropBacklogLocked(filter string) {
-	kept := cl.backlog[:0]
-	for _, d := range cl.backlog {
-		if d.sub.Filter != filter {
-			kept = append(kept, d)
-		}
+	o := cl.owed
+	if o == nil {
+		return
 	}
-	clear(cl.backlog[len(kept):])
-	cl.backlog = kept
-	cl.cursors = slices.DeleteFunc(cl.cursors, func(c retainedCursor) bool { return c.sub.Filter == filter })
+	o.listed = slices.DeleteFunc(o.listed, func(d retainedDelivery) bool { return d.sub.Filter == filter })
+	o.cursors = slices.DeleteFunc(o.cursors, func(c retainedCursor) bool { return c.sub.Filter == filter })
+	cl.setOwedLocked(o)
 }

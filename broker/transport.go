@@ -3,6 +3,7 @@ package broker
 import (
 	"io"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -10,9 +11,9 @@ import (
 // A transport is a Network Connection: an ordered, lossless stream of bytes in
 // both directions. Section 4.2. [MQTT-4.2-1]
 type transport interface {
-	// read blocks until bytes arrive and reads them into what room returns.
-	// Before it blocks it calls idle, so that no buffer is held meanwhile.
-	read(room func() []byte, idle func()) (int, error)
+	// read blocks until bytes arrive and reads them into c.readRoom. Before it
+	// blocks it calls c.readIdle, so that no buffer is held meanwhile.
+	read(c *conn) (int, error)
 	// tryWrite writes what can be written without blocking.
 	tryWrite(b []byte) (int, error)
 	// writeWithin writes b, and fails if that takes longer than timeout.
@@ -27,8 +28,8 @@ type streamTransport struct{ net.Conn }
 
 func (t streamTransport) tryWrite([]byte) (int, error) { return 0, nil }
 
-func (t streamTransport) read(room func() []byte, _ func()) (int, error) {
-	return t.Read(room())
+func (t streamTransport) read(c *conn) (int, error) {
+	return t.Read(c.readRoom())
 }
 
 func (t streamTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
@@ -50,27 +51,30 @@ func writeWithin(c net.Conn, b []byte, timeout time.Duration) (int, error) {
 // reads and, at a time, one writes.
 type rawTransport struct {
 	net.Conn
-	raw syscall.RawConn
-
-	// Owned by the reader.
-	room    func() []byte
-	idle    func()
-	readN   int
-	readErr error
-	onRead  func(uintptr) bool
-
-	// Owned by the writer.
-	out      []byte
-	writeN   int
-	writeErr error
-	onWrite  func(uintptr) bool
+	raw    syscall.RawConn
+	reader *conn // for which read was called
+	ready  func(uintptr) bool
 }
+
+// A socketWrite is one write to a rawTransport.
+type socketWrite struct {
+	out   []byte
+	n     int
+	err   error
+	ready func(uintptr) bool
+}
+
+var socketWrites = sync.Pool{New: func() any {
+	w := new(socketWrite)
+	w.ready = w.writeReady
+	return w
+}}
 
 func newTransport(c net.Conn) transport {
 	if sc, ok := c.(syscall.Conn); ok && nonblocking {
 		if raw, err := sc.SyscallConn(); err == nil {
 			t := &rawTransport{Conn: c, raw: raw}
-			t.onRead, t.onWrite = t.readReady, t.writeReady
+			t.ready = t.readReady
 			return t
 		}
 	}
@@ -82,37 +86,41 @@ func (t *rawTransport) writeWithin(b []byte, timeout time.Duration) (int, error)
 }
 
 func (t *rawTransport) tryWrite(b []byte) (int, error) {
-	t.out, t.writeN, t.writeErr = b, 0, nil
-	err := t.raw.Write(t.onWrite)
-	t.out = nil
-	if t.writeErr != nil {
-		err = t.writeErr
+	w := socketWrites.Get().(*socketWrite)
+	w.out, w.n, w.err = b, 0, nil
+	err := t.raw.Write(w.ready)
+	n := w.n
+	if w.err != nil {
+		err = w.err
 	}
-	return t.writeN, err
+	w.out, w.err = nil, nil
+	socketWrites.Put(w)
+	return n, err
 }
 
-func (t *rawTransport) writeReady(fd uintptr) bool {
-	t.writeN, t.writeErr = writeSocket(fd, t.out)
+func (w *socketWrite) writeReady(fd uintptr) bool {
+	w.n, w.err = writeSocket(fd, w.out)
 	return true
 }
 
-func (t *rawTransport) read(room func() []byte, idle func()) (int, error) {
-	t.room, t.idle, t.readN, t.readErr = room, idle, 0, nil
-	if err := t.raw.Read(t.onRead); err != nil {
+func (t *rawTransport) read(c *conn) (int, error) {
+	t.reader = c
+	if err := t.raw.Read(t.ready); err != nil {
 		return 0, err
 	}
-	if t.readErr == nil && t.readN == 0 {
+	if c.readErr == nil && c.readN == 0 {
 		return 0, io.EOF
 	}
-	return t.readN, t.readErr
+	return c.readN, c.readErr
 }
 
 func (t *rawTransport) readReady(fd uintptr) bool {
-	var again bool
-	t.readN, again, t.readErr = readSocket(fd, t.room())
+	c := t.reader
+	n, again, err := readSocket(fd, c.readRoom())
 	if again {
-		t.idle()
+		c.readIdle()
 		return false
 	}
+	c.readN, c.readErr = n, err
 	return true
 }

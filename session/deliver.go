@@ -40,13 +40,15 @@ type deliverState struct {
 	// DropOldest, and lastBytes the bytes of the last entry that did.
 	beyond, beyondBytes, lastBytes int
 
-	// The connection attached now.
-	attached       bool
-	cursor         int // index in queue of the next entry to send on it
-	inflight       int // sent on it and not done
-	receiveMaximum int
-	packetBytesMax int
-	paging         bool
+	// On the connection attached now.
+	cursor   int // index in queue of the next entry to send
+	inflight int // sent and not done
+	paging   bool
+}
+
+// startQueue makes the deliverState of a Session that has none.
+func (s *Session) startQueue() {
+	s.deliverState = &deliverState{next: 1, floor: 1, sent: 1, diskFrom: 1}
 }
 
 type queued struct {
@@ -132,14 +134,23 @@ func (s *Session) onDisk() uint64 {
 
 // Full reports whether the queue has reached its limits.
 func (s *Session) Full() bool {
-	return s.queueLen >= s.limits.QueueMessages || s.queueBytes >= s.limits.QueueBytes
+	bytes := int64(0)
+	if s.deliverState != nil {
+		bytes = s.queueBytes
+	}
+	return s.QueueLen() >= s.limits.QueueMessages || bytes >= s.limits.QueueBytes
 }
 
 // QueueLen is the number of messages queued or on their way to the Client.
-func (s *Session) QueueLen() int { return s.queueLen }
+func (s *Session) QueueLen() int {
+	if s.deliverState == nil {
+		return 0
+	}
+	return s.queueLen
+}
 
 // Spilled reports whether entries wait on disk only.
-func (s *Session) Spilled() bool { return s.diskFrom < s.next }
+func (s *Session) Spilled() bool { return s.deliverState != nil && s.diskFrom < s.next }
 
 // Attached reports whether a Network Connection takes what is delivered.
 func (s *Session) Attached() bool { return s.attached }
@@ -151,9 +162,13 @@ func (s *Session) Attached() bool { return s.attached }
 // commit of all that earlier connections did.
 // receiveMaximum is the Client's, packetBytesMax its Maximum Packet Size; 0: none.
 func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.Time, fx *Effects) {
-	s.attached, s.cursor, s.inflight, s.paging = true, 0, 0, false
-	s.receiveMaximum = min(int(receiveMaximum), s.limits.Inflight)
-	s.packetBytesMax = int(packetBytesMax)
+	s.Detach()
+	s.attached = true
+	s.receiveMaximum = uint16(min(int(receiveMaximum), s.limits.Inflight))
+	s.packetBytesMax = packetBytesMax
+	if s.deliverState == nil {
+		return
+	}
 	for _, seq := range s.released {
 		s.inflight++
 		fx.Sends = append(fx.Sends, Send{PacketID: PacketID(seq)})
@@ -163,12 +178,18 @@ func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.
 
 // Detach notes that the Network Connection is gone.
 func (s *Session) Detach() {
-	s.attached, s.inflight, s.cursor, s.paging = false, 0, 0, false
+	s.attached = false
+	if d := s.deliverState; d != nil {
+		d.inflight, d.cursor, d.paging = 0, 0, false
+	}
 }
 
 // Deliver queues an entry (its Seq is assigned here) unless the queue is full
 // and its policy against it, and sends what may be sent.
 func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
+	if s.deliverState == nil {
+		s.startQueue()
+	}
 	bytes := e.Bytes()
 	if !s.mayQueue(bytes, fx) {
 		return
@@ -201,7 +222,13 @@ var unkept = new(Message)
 // acknowledged then is lost with it. It returns the Packet Identifier to send it
 // with; ok is false, and nothing has changed, if Deliver must take the message.
 func (s *Session) DeliverUnkept(qos codec.QoS) (packetID uint16, ok bool) {
-	if s.durable || !s.attached || s.cursor < len(s.queue) || s.inflight >= s.receiveMaximum || // [MQTT-3.3.4-9]
+	if s.durable || !s.attached {
+		return 0, false
+	}
+	if s.deliverState == nil {
+		s.startQueue()
+	}
+	if s.cursor < len(s.queue) || s.inflight >= int(s.receiveMaximum) || // [MQTT-3.3.4-9]
 		s.next-s.floor >= packetIDs || s.Full() { // [MQTT-2.2.1-4]
 		return 0, false
 	}
@@ -229,7 +256,7 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 	if !s.attached {
 		return
 	}
-	for s.cursor < len(s.queue) && s.inflight < s.receiveMaximum {
+	for s.cursor < len(s.queue) && s.inflight < int(s.receiveMaximum) {
 		q := &s.queue[s.cursor]
 		if q.Message == nil {
 			s.cursor++
@@ -243,7 +270,7 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 			s.finish(s.cursor, fx)
 			continue
 		}
-		if s.packetBytesMax > 0 && publishBytes(&q.Entry, s.Version, now) > s.packetBytesMax { // [MQTT-3.1.2-25]
+		if s.packetBytesMax > 0 && publishBytes(&q.Entry, s.Version, now) > int(s.packetBytesMax) { // [MQTT-3.1.2-25]
 			fx.TooLarge++
 			s.finish(s.cursor, fx)
 			continue
@@ -343,6 +370,9 @@ func (s *Session) skipTo(seq uint64) {
 // find returns the index in queue of the entry with this Packet Identifier
 // that was sent on the attached connection, or -1.
 func (s *Session) find(packetID uint16) int {
+	if s.deliverState == nil {
+		return -1
+	}
 	seq := s.seqOf(packetID)
 	i := sort.Search(len(s.queue), func(i int) bool { return s.queue[i].Seq >= seq })
 	if i >= s.cursor || s.queue[i].Seq != seq || s.queue[i].Message == nil {
@@ -370,6 +400,9 @@ func (s *Session) ReceivePuback(packetID uint16, now time.Time, fx *Effects) (fo
 // greater it ends it, else PUBREL is to be sent after the commit and PUBLISH
 // never again. [MQTT-4.3.3-4] [MQTT-4.3.3-6] It reports whether there was one.
 func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now time.Time, fx *Effects) (found bool) {
+	if s.deliverState == nil {
+		return false
+	}
 	seq := s.seqOf(packetID)
 	if s.isReleased(seq) { // a repeated PUBREC is answered again
 		fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
@@ -396,6 +429,9 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 
 // ReceivePubcomp completes a QoS 2 delivery and reports whether there was one.
 func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (found bool) {
+	if s.deliverState == nil {
+		return false
+	}
 	seq := s.seqOf(packetID)
 	i, found := slices.BinarySearch(s.released, seq)
 	if !found {
@@ -502,7 +538,8 @@ func (s *Session) advanceFloor() {
 	}
 }
 
-// Floor: every queue entry with a lower Seq is done and may be removed.
+// Floor is of a Durable Session: every queue entry with a lower Seq is done and
+// may be removed.
 func (s *Session) Floor() uint64 { return s.floor }
 
 // TakeShared removes and returns the entries of the Shared Subscription share
@@ -511,6 +548,9 @@ func (s *Session) Floor() uint64 { return s.floor }
 // message whose delivery has started stays. [MQTT-4.8.2-4] [MQTT-4.8.2-5]
 // Only entries in memory are seen.
 func (s *Session) TakeShared(share string, sentToo bool, fx *Effects) []Entry {
+	if s.deliverState == nil {
+		return nil
+	}
 	var taken []Entry
 	for i := 0; i < len(s.queue); i++ {
 		q := &s.queue[i]

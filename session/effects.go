@@ -45,7 +45,9 @@ type Dropped struct {
 func (fx *Effects) Reset() {
 	clear(fx.Entries)
 	clear(fx.Sends)
-	*fx = Effects{Entries: fx.Entries[:0], Removed: fx.Removed[:0], Discarded: fx.Discarded[:0], Sends: fx.Sends[:0]}
+	entries, removed, discarded, sends := fx.Entries[:0], fx.Removed[:0], fx.Discarded[:0], fx.Sends[:0]
+	*fx = Effects{} // in place, not by a copy on the stack
+	fx.Entries, fx.Removed, fx.Discarded, fx.Sends = entries, removed, discarded, sends
 }
 
 // A Send is one packet for the attached Client: a PUBLISH, or, if Message is

@@ -118,7 +118,7 @@ func newSimClient(t *testing.T, rng *rand.Rand, policy QueuePolicy) *simClient {
 		c.limits.QueueMessages = 6 + rng.IntN(20)
 	}
 	c.store.entries = make(map[uint64]Entry)
-	c.s = New(1, "c", "", true, c.limits)
+	c.s = New(1, "c", "", true, &c.limits)
 	c.s.Version, c.s.ExpirySeconds = codec.Version5, 60
 	return c
 }
@@ -411,7 +411,7 @@ func (c *simClient) crash() {
 		l.NextSeq = max(l.NextSeq, seq+1)
 		l.QueuedBytes += uint64(e.Bytes())
 	}
-	s, err := Restore(&l, c.limits)
+	s, err := Restore(&l, &c.limits)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestOrphans(t *testing.T) {
 	} {
 		s, err := Restore(&Loaded{
 			Record: Record{ID: 1, ClientID: "c", Connected: c.connected}, State: state.Append(nil), FirstSeq: 1, NextSeq: 7,
-		}, Limits{WindowMessages: 10, WindowBytes: 1000, QueueMessages: 10, QueueBytes: 1000, Inflight: 2})
+		}, &Limits{WindowMessages: 10, WindowBytes: 1000, QueueMessages: 10, QueueBytes: 1000, Inflight: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestDoubtOutlivesAnotherCrash(t *testing.T) {
 	}
 	loaded := Loaded{Record: Record{ID: 1, Connected: true}, FirstSeq: 1, NextSeq: 6}
 	for crash := range 3 {
-		s, err := Restore(&loaded, limits)
+		s, err := Restore(&loaded, &limits)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,8 +30,13 @@ type Session struct {
 	ID       ID
 	ClientID string
 	UserName string
+	limits   *Limits // shared by all Sessions
 	durable  bool
-	limits   Limits
+
+	// The connection attached now.
+	attached       bool
+	receiveMaximum uint16 // of its QoS 1 and 2 messages
+	packetBytesMax uint32 // 0: none
 
 	// Version is that of the connection attached now or last.
 	Version codec.Version
@@ -43,22 +48,26 @@ type Session struct {
 	// Subscriptions is keyed by Topic Filter, with $share/ if shared.
 	Subscriptions map[string]*Subscription
 
-	deliverState
+	// deliverState is nil until the first message is queued, unless the Session
+	// is Durable: most Clients only publish, or say nothing at all.
+	*deliverState
 	receiveState
 }
 
 // New returns a fresh Session. A durable one outlives its Network Connection,
 // so its changes are written; it stays so even if a later connection sets its
 // Session Expiry Interval to 0.
-func New(id ID, clientID, userName string, durable bool, limits Limits) *Session {
+func New(id ID, clientID, userName string, durable bool, limits *Limits) *Session {
 	s := &Session{ID: id, ClientID: clientID, UserName: userName, durable: durable, limits: limits}
-	s.next, s.floor, s.sent, s.diskFrom = 1, 1, 1, 1
+	if durable {
+		s.startQueue()
+	}
 	return s
 }
 
 // Restore returns a Session as a store holds it. Its queue stays on disk until
 // a connection asks for it.
-func Restore(l *Loaded, limits Limits) (*Session, error) {
+func Restore(l *Loaded, limits *Limits) (*Session, error) {
 	var st State
 	if err := st.Decode(l.State); err != nil {
 		return nil, err
@@ -102,7 +111,8 @@ func (s *Session) SetSubscription(sub *Subscription) (replaced bool) {
 	return replaced
 }
 
-// AppendState appends the encoded State to dst, which is to be written.
+// AppendState appends the encoded State of a Durable Session to dst, which is
+// to be written.
 func (s *Session) AppendState(dst []byte) []byte {
 	s.sentNoted = max(s.sent, s.floor)
 	if s.attached { // what is sent next needs no State of its own

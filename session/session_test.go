@@ -37,7 +37,7 @@ type scripted struct {
 }
 
 func volatile(t *testing.T, inflight int) *scripted {
-	s := New(1, "c", "", false, Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 5, QueueBytes: 1 << 20, Inflight: inflight})
+	s := New(1, "c", "", false, &Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 5, QueueBytes: 1 << 20, Inflight: inflight})
 	s.Version = codec.Version5
 	return &scripted{t: t, s: s, now: start}
 }
@@ -173,7 +173,7 @@ func TestTakeShared(t *testing.T) {
 }
 
 func TestReceive(t *testing.T) {
-	s := New(1, "c", "", true, simLimits)
+	s := New(1, "c", "", true, &simLimits)
 	var fx Effects
 	if s.ReceivePublish(7, &fx) || !fx.State {
 		t.Error("a new identifier must be stored")
@@ -182,7 +182,7 @@ func TestReceive(t *testing.T) {
 	if !s.ReceivePublish(7, &fx) || fx.State || !s.Receiving(7) {
 		t.Error("a repetition stores nothing")
 	}
-	restored, err := Restore(&Loaded{State: s.AppendState(nil), Record: Record{ID: 1}}, simLimits)
+	restored, err := Restore(&Loaded{State: s.AppendState(nil), Record: Record{ID: 1}}, &simLimits)
 	if err != nil || !restored.Receiving(7) || restored.ReceivingCount() != 1 {
 		t.Errorf("the identifier is lost: %v", err)
 	}
@@ -230,7 +230,7 @@ func FuzzDecodeState(f *testing.F) {
 
 // TestSteadyRoundAllocates nothing: a QoS 1 message to a Client that keeps up.
 func TestSteadyRoundAllocates(t *testing.T) {
-	s := New(1, "c", "", false, Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
+	s := New(1, "c", "", false, &Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
 	s.Version = codec.Version5
 	var fx Effects
 	s.Attach(65535, 0, start, &fx)
@@ -259,7 +259,7 @@ func roundQoS2(s *Session, fx *Effects) {
 }
 
 func benchmarkRound(b *testing.B, durable bool, round func(*Session, *Effects)) {
-	s := New(1, "c", "", durable, Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
+	s := New(1, "c", "", durable, &Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
 	s.Version = codec.Version5
 	var fx Effects
 	s.Attach(65535, 0, start, &fx)

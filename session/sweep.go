@@ -26,6 +26,9 @@ func (e *Entry) stale(now time.Time, maxAge time.Duration, fx *Effects) bool {
 // SweepWindow removes entries in memory that were never sent and have expired,
 // or have been queued for maxAge; 0: no limit.
 func (s *Session) SweepWindow(now time.Time, maxAge time.Duration, fx *Effects) {
+	if s.deliverState == nil {
+		return
+	}
 	var gone []uint64
 	for i := s.cursor; i < len(s.queue); i++ {
 		if q := &s.queue[i]; q.Message != nil && !q.sentBefore && q.stale(now, maxAge, fx) {
@@ -39,8 +42,12 @@ func (s *Session) SweepWindow(now time.Time, maxAge time.Duration, fx *Effects) 
 	s.wantPage(fx)
 }
 
-// SweepFrom begins a walk: the first SweepPage gets the entries from this Seq on.
+// SweepFrom begins a walk: the first SweepPage gets the entries from this Seq
+// on. Only a Durable Session has something on disk.
 func (s *Session) SweepFrom() uint64 {
+	if s.deliverState == nil {
+		return 0
+	}
 	return s.floor
 }
 

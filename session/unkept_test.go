@@ -49,10 +49,11 @@ type unkeptPair struct {
 }
 
 func newUnkeptPair(t *testing.T, r *rand.Rand) *unkeptPair {
-	limits := Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 + r.IntN(30), QueueBytes: 1 << 40, Policy: DropNewest, Inflight: 10}
+	limits := &Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 + r.IntN(30), QueueBytes: 1 << 40, Policy: DropNewest, Inflight: 10}
 	p := &unkeptPair{t: t, r: r, now: time.Unix(1e9, 0), keeps: New(1, "a", "", false, limits), other: New(2, "b", "", false, limits)}
 	maximum := uint16(1 + r.IntN(12))
 	for _, s := range []*Session{p.keeps, p.other} {
+		s.startQueue()
 		s.next = packetIDs - 500 // the identifiers begin anew on the way
 		s.floor, s.sent, s.diskFrom = s.next, s.next, s.next
 		s.Attach(maximum, 0, p.now, &Effects{})
