@@ -10,8 +10,8 @@ type exactFilter[K comparable, V any] struct {
 }
 
 func (f *Filters[K, V]) findExact(hash uint64, name []byte) *exactFilter[K, V] {
-	for p := f.exact.probe(hash); ; {
-		e := p.next()
+	slots := f.exact.slotsOf(hash)
+	for e, at := seek(slots, hash, hash); ; e, at = seek(slots, hash, at) {
 		if e == nil || e.filter == string(name) {
 			return e
 		}

@@ -34,32 +34,28 @@ type slot[E any] struct {
 	entry *E // nil: free
 }
 
-// A probe goes through the entries of one hash: nearly always one or none, so
-// the caller compares each with what it looks for.
-type probe[E any] struct {
-	slots []slot[E]
-	hash  uint64
-	at    uint64
-}
-
-func (t *table[E]) probe(hash uint64) probe[E] {
+// slotsOf returns the slots among which the entries of a hash are, for seek.
+func (t *table[E]) slotsOf(hash uint64) []slot[E] {
 	if t.len == 0 {
-		return probe[E]{}
+		return nil
 	}
-	return probe[E]{t.shards[hash>>t.shift].slots, hash, hash}
+	return t.shards[hash>>t.shift].slots
 }
 
-// next returns nil after the last.
-func (p *probe[E]) next() *E {
-	mask := uint64(len(p.slots) - 1)
-	for len(p.slots) > 0 {
-		s := &p.slots[p.at&mask]
-		p.at++
-		if s.entry == nil || s.hash == p.hash {
-			return s.entry
+// seek returns the next entry of a hash, or nil, and the place after it; it
+// begins at the hash itself. There is nearly always one or none, so the caller
+// compares each with what it looks for. (A struct that keeps the place would
+// be copied through memory, which costs more than all the rest.)
+func seek[E any](slots []slot[E], hash, at uint64) (e *E, next uint64) {
+	mask := uint64(len(slots) - 1)
+	for len(slots) > 0 {
+		s := &slots[at&mask]
+		at++
+		if s.entry == nil || s.hash == hash {
+			return s.entry, at
 		}
 	}
-	return nil
+	return nil, at
 }
 
 func (t *table[E]) add(hash uint64, e *E) {

@@ -38,8 +38,9 @@ func (t *wildTrie[K, V]) literal(n *wildNode[K, V], hash uint64, level []byte) *
 	if n.literals == 0 {
 		return nil
 	}
-	for p := t.edges.probe(n.edge(hash)); ; {
-		c := p.next()
+	hash = n.edge(hash)
+	slots := t.edges.slotsOf(hash)
+	for c, at := seek(slots, hash, hash); ; c, at = seek(slots, hash, at) {
 		if c == nil || c.parent == n && c.level == string(level) {
 			return c
 		}
