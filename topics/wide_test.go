@@ -100,7 +100,7 @@ func TestWildBombVisits(t *testing.T) {
 	for range 20 {
 		var next []*wildNode[int, int]
 		for _, n := range at {
-			next = f.wild.appendNext(next, n, hash, []byte("a"), true)
+			next = f.wild.appendNext(next, n, hash, []byte("a"))
 		}
 		at, visits = next, visits+len(next)
 	}

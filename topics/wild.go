@@ -129,45 +129,84 @@ func (t *wildTrie[K, V]) prune(n *wildNode[K, V]) {
 // frontierSize is how many nodes of one depth are walked without allocating.
 const frontierSize = 32
 
+// appendMatches walks down as long as one node of each depth matches, which is
+// nearly always; a frontier would first have to be cleared.
 func (t *wildTrie[K, V]) appendMatches(dst []Match[K, V], name []byte) []Match[K, V] {
-	var here, below [frontierSize]*wildNode[K, V]
-	at, next := here[:0], below[:0]
-	at = append(at, &t.root)
-	wild := len(name) == 0 || name[0] != '$' // [MQTT-4.7.2-1]
-	for more := true; more && len(at) > 0; wild = true {
-		level := name
-		i := bytes.IndexByte(name, '/')
-		if more = i >= 0; more {
-			level, name = name[:i], name[i+1:]
+	n, wild := &t.root, len(name) == 0 || name[0] != '$' // [MQTT-4.7.2-1]
+	for more := true; more; wild = true {
+		var level []byte
+		level, name, more = cutLevel(name)
+		if wild && n.rest != nil {
+			dst = n.rest.appendTo(dst)
 		}
+		plus := n.plus
+		if !wild {
+			plus = nil
+		}
+		literal := t.literal(n, maphash.Bytes(t.seed, level), level)
+		switch {
+		case plus != nil && literal != nil:
+			return t.appendForked(dst, plus, literal, name, more)
+		case plus != nil:
+			n = plus
+		case literal != nil:
+			n = literal
+		default:
+			return dst
+		}
+	}
+	return n.appendEnd(dst)
+}
+
+// appendForked goes on with two nodes, where there is more of the name.
+func (t *wildTrie[K, V]) appendForked(dst []Match[K, V], plus, literal *wildNode[K, V], name []byte, more bool) []Match[K, V] {
+	var here, below [frontierSize]*wildNode[K, V]
+	at, next := append(here[:0], plus, literal), below[:0]
+	for more && len(at) > 0 {
+		var level []byte
+		level, name, more = cutLevel(name)
 		next = next[:0]
 		hash := maphash.Bytes(t.seed, level)
 		for _, n := range at {
-			if wild && n.rest != nil {
+			if n.rest != nil {
 				dst = n.rest.appendTo(dst)
 			}
-			next = t.appendNext(next, n, hash, level, wild)
+			next = t.appendNext(next, n, hash, level)
 		}
 		at, next = next, at
 	}
-	for _, n := range at { // the name ends here; a/# matches a
-		if n.subs != nil {
-			dst = n.subs.appendTo(dst)
-		}
-		if n.rest != nil {
-			dst = n.rest.appendTo(dst)
-		}
+	for _, n := range at {
+		dst = n.appendEnd(dst)
 	}
 	return dst
 }
 
 // appendNext appends the nodes below n, at most two, that match a level.
-func (t *wildTrie[K, V]) appendNext(next []*wildNode[K, V], n *wildNode[K, V], hash uint64, level []byte, wild bool) []*wildNode[K, V] {
-	if wild && n.plus != nil {
+func (t *wildTrie[K, V]) appendNext(next []*wildNode[K, V], n *wildNode[K, V], hash uint64, level []byte) []*wildNode[K, V] {
+	if n.plus != nil {
 		next = append(next, n.plus)
 	}
 	if c := t.literal(n, hash, level); c != nil {
 		next = append(next, c)
 	}
 	return next
+}
+
+// appendEnd appends the subscribers of filters that match a name which ends at
+// n; a/# matches a.
+func (n *wildNode[K, V]) appendEnd(dst []Match[K, V]) []Match[K, V] {
+	if n.subs != nil {
+		dst = n.subs.appendTo(dst)
+	}
+	if n.rest != nil {
+		dst = n.rest.appendTo(dst)
+	}
+	return dst
+}
+
+func cutLevel(name []byte) (level, rest []byte, more bool) {
+	if i := bytes.IndexByte(name, '/'); i >= 0 {
+		return name[:i], name[i+1:], true
+	}
+	return name, nil, false
 }
