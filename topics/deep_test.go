@@ -54,7 +54,7 @@ func TestDeepWalk(t *testing.T) {
 	}
 	n.Delete(deep)
 	n.Delete(half)
-	if !f.root.empty() || !n.root.empty() || f.Len()+n.Len() != 0 {
+	if !nothingLeft(f) || !n.root.empty() || f.Len()+n.Len() != 0 {
 		t.Errorf("%d filters and %d names are left", f.Len(), n.Len())
 	}
 }

@@ -1,5 +1,14 @@
 package topics
 
+// childrenSliceMax is how many children are searched one by one before a map
+// is made.
+const childrenSliceMax = 8
+
+type child[N any] struct {
+	level string
+	node  *N
+}
+
 // siblings are the nodes below a node of Names: always a list, with an index
 // when it is long. A walk can stop anywhere in a list and needs no copy of it;
 // with a map alone it could not.

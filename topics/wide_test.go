@@ -3,6 +3,7 @@ package topics
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func TestWideAgainstModel(t *testing.T) {
 	for name := range names {
 		n.Delete(name)
 	}
-	if !f.root.empty() || f.root.children.many != nil || n.root.children.byLevel != nil || f.Len()+n.Len() != 0 {
+	if !nothingLeft(f) || n.root.children.byLevel != nil || f.Len()+n.Len() != 0 {
 		t.Error("something is left of an empty trie")
 	}
 }
@@ -94,11 +95,12 @@ func TestWildBombVisits(t *testing.T) {
 		}
 		f.Set(strings.Join(levels, "/")+"/#", i, 0)
 	}
-	at, visits := []*filterNode[int, int]{&f.root}, 0
+	at, visits := []*wildNode[int, int]{&f.wild.root}, 0
+	hash := maphash.String(f.seed, "a")
 	for range 20 {
-		var next []*filterNode[int, int]
+		var next []*wildNode[int, int]
 		for _, n := range at {
-			next = n.appendNext(next, []byte("a"), true)
+			next = f.wild.appendNext(next, n, hash, []byte("a"))
 		}
 		at, visits = next, visits+len(next)
 	}
