@@ -130,8 +130,8 @@ func TestIdleHTTPIsClosed(t *testing.T) {
 // WebSocket too.
 func TestWebSocketTimeouts(t *testing.T) {
 	t.Parallel()
-	s := start(t, "server: {read-timeout: 1s}")
-	silent := dialSilentWebSocket(t, s)
+	s := start(t, "server: {read-timeout: 5s}") // no machine takes as long from connecting to CONNECT
+	silent, half := dialSilentWebSocket(t, s), dialSilentWebSocket(t, s)
 	gone := func(ws *websocket.Conn, what string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), clientSeconds*time.Second)
@@ -145,10 +145,9 @@ func TestWebSocketTimeouts(t *testing.T) {
 			}
 		}
 	}
-	gone(silent, "no CONNECT")
 	b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("idle"), CleanStart: true, RequestProblemInformation: true}, codec.Version5)
-	half := dialSilentWebSocket(t, s)
 	writeWebSocket(t, half, append(b, 0x30, 100, 0), err)
+	gone(silent, "no CONNECT")
 	gone(half, "half a packet")
 
 	// A server of its own, whose read timeout no slow machine reaches before CONNECT.
@@ -448,7 +447,7 @@ func TestThousandIdentifiers(t *testing.T) {
 // leave nothing behind.
 func TestCrowdBeforeConnect(t *testing.T) {
 	t.Parallel()
-	s := start(t, "server: {read-timeout: 2s}\nmqtt: {max-connections: 2}")
+	s := start(t, "server: {read-timeout: 5s}\nmqtt: {max-connections: 2}")
 	before := s.metric("promptmq_system_goroutines")
 	crowd := make([]net.Conn, 300)
 	for i := range crowd {

@@ -16,7 +16,7 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
-	"server.read-timeout": {"server: {read-timeout: 1s}", func(t *testing.T, s *server) {
+	"server.read-timeout": {"server: {read-timeout: 5s}", func(t *testing.T, s *server) {
 		silent := dialRaw(t, s.mqtt, codec.Version5)
 		half := dialRaw(t, s.mqtt, codec.Version5)
 		half.send([]byte{0x10, 20, 0, 4}, nil)
@@ -28,13 +28,13 @@ var settingTests = map[string]struct {
 		p.closed(codec.ProtocolError)
 		idle.quiet() // between packets the Keep Alive counts
 	}},
-	"server.write-timeout": {"server: {write-timeout: 300ms}", func(t *testing.T, s *server) {
+	"server.write-timeout": {"server: {write-timeout: 1s}", func(t *testing.T, s *server) {
 		stuck, _ := connectRaw(t, s.mqtt, codec.Version5, "stuck", lasting)
 		stuck.subscribeOne("flood", 0)
 		pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
 		payload := make([]byte, 64<<10)
 		eventually(t, "the peer that takes nothing is closed", func() bool {
-			for range 50 {
+			for range 200 { // much more than sockets hold: while one message waits others are dropped
 				pub.publish(codec.Publish{Topic: codec.View("flood"), Payload: payload})
 			}
 			pub.quiet()
