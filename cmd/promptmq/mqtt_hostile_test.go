@@ -40,13 +40,20 @@ func writeWebSocket(t *testing.T, ws *websocket.Conn, b []byte, err error) {
 }
 
 // soon runs f and fails if it takes as long as a peer that does not answer can
-// make the broker wait for it.
+// make the broker wait for it; each time, for a machine may be slow.
 func soon(t *testing.T, what string, f func()) {
 	t.Helper()
-	began := time.Now()
-	f()
-	if d := time.Since(began); d > 3*time.Second {
-		t.Errorf("%s took %v", what, d)
+	for tries := 1; ; tries++ {
+		began := time.Now()
+		f()
+		d := time.Since(began)
+		if d < 3*time.Second {
+			return
+		}
+		if tries == 5 {
+			t.Fatalf("%s took %v", what, d)
+		}
+		t.Logf("%s took %v: again", what, d)
 	}
 }
 
@@ -57,14 +64,12 @@ func TestSilentWebSocketHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
 	bystander := v5Of(t, s, "bystander", nil)
-	publishes := func(what string) {
+	publishes := func() {
 		t.Helper()
-		soon(t, what, func() {
-			for i := range uint16(20) {
-				bystander.publish(codec.Publish{QoS: 1, PacketID: 1 + i, Retain: true, Topic: codec.View("all/kept"), Payload: codec.View("x")})
-				bystander.ack(codec.TypePuback)
-			}
-		})
+		for i := range uint16(10) {
+			bystander.publish(codec.Publish{QoS: 1, PacketID: 1 + i, Retain: true, Topic: codec.View("all/kept"), Payload: codec.View("x")})
+			bystander.ack(codec.TypePuback)
+		}
 	}
 	connect := func(id string, v codec.Version, then []byte) *websocket.Conn {
 		ws := dialSilentWebSocket(t, s)
@@ -82,17 +87,20 @@ func TestSilentWebSocketHoldsNobodyUp(t *testing.T) {
 	}
 	for i := range 8 { // held acknowledgements, subscribed, then against the protocol
 		b := bytes.Join([][]byte{subscribe, publish, {0xF0, 0}}, nil)
-		connect(fmt.Sprint("wrong", i), codec.Version5, b)
-		publishes("publishing while a wrong peer is closed")
+		soon(t, "publishing while a wrong peer is closed", func() {
+			connect(fmt.Sprint("wrong", i), codec.Version5, b)
+			publishes()
+		})
 	}
 	for _, v := range []codec.Version{codec.Version311, codec.Version5} {
-		connect("taken", v, nil)
-		eventually(t, "it is connected", func() bool { return s.metric("promptmq_sessions_connected") == 2 })
-		var next *raw
-		soon(t, "taking over", func() { next, _ = connectRaw(t, s.mqtt, v, "taken", nil) })
-		publishes("publishing while a session is taken over")
-		_ = next.Close()
-		eventually(t, "it is gone", func() bool { return s.metric("promptmq_sessions_connected") == 1 })
+		soon(t, "taking over, and publishing meanwhile", func() {
+			connect("taken", v, nil)
+			eventually(t, "it is connected", func() bool { return s.metric("promptmq_sessions_connected") == 2 })
+			next, _ := connectRaw(t, s.mqtt, v, "taken", nil)
+			publishes()
+			_ = next.Close()
+			eventually(t, "it is gone", func() bool { return s.metric("promptmq_sessions_connected") == 1 })
+		})
 	}
 	eventually(t, "the connections are gone", func() bool { return s.metric("promptmq_connections_current") == 1 })
 }

@@ -253,7 +253,7 @@ var settingTests = map[string]struct {
 	}},
 	"storage.cleanup.check-interval": {"storage: {cleanup: {check-interval: 100ms}}", testCleanupInterval},
 	"storage.cleanup.max-message-age": {
-		"mqtt: {max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 1s, check-interval: 100ms}}", testMaxMessageAge,
+		"mqtt: {max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 8s, check-interval: 100ms}}", testMaxMessageAge,
 	},
 	"storage.cleanup.batch-size": {"", testCleanupBatch},
 	"auth.allow-anonymous": {"auth: {allow-anonymous: true}\nserver: {bind: '0.0.0.0:0'}", func(t *testing.T, s *server) {
@@ -355,6 +355,25 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// inTime calls try with 1, 2, 4 ... seconds, for a time that the broker waits and
+// that try must be ahead of, until try reports that it was. What try finds wrong
+// must be wrong on a machine of any speed.
+func inTime(t *testing.T, try func(seconds uint32) bool) {
+	t.Helper()
+	for seconds := uint32(1); !try(seconds); seconds *= 2 {
+		if t.Failed() {
+			return
+		}
+		if seconds > clientSeconds {
+			t.Fatalf("not in time, with %d seconds for it", seconds)
+		}
+		t.Logf("too late for %d seconds: again with twice as many", seconds)
+	}
+}
+
+// lifetime is how long so many seconds are.
+func lifetime(seconds uint32) time.Duration { return time.Duration(seconds) * time.Second }
 
 // outsideAddr is an address of this machine that is not loopback, or empty.
 func outsideAddr() string {
