@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -170,7 +169,7 @@ func (o *Filters) publish(ctx context.Context, r *Runner, t *traffic, res *Resul
 		return err
 	}
 	if n == 0 {
-		return errors.New("no message was delivered while the run was measured")
+		return errNothingMeasured
 	}
 	if delivered, expected := f.delivered.Load(), f.sent.Load()*f.copies; delivered > expected {
 		res.warn("%d deliveries more than there should be", delivered-expected)

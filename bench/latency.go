@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -114,7 +113,7 @@ func (o *Latency) run(ctx context.Context, r *Runner, t *traffic, res *Result, b
 	}
 	t.close() // ends the readers: their histograms are ours now
 	if last == first {
-		return errors.New("no message was delivered while the run was measured")
+		return errNothingMeasured
 	}
 	var all histogram
 	for _, h := range times {

@@ -28,6 +28,9 @@ type Runner struct {
 	Progress func(text string) `kong:"-"`
 }
 
+// errNothingMeasured fails a run that was too short for this broker.
+var errNothingMeasured = errors.New("no message was delivered while the run was measured")
+
 // A Scenario is one kind of measurement with its settings.
 type Scenario interface {
 	// Measure runs it. A broker that refuses, drops or stalls gives a Result

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -23,7 +24,7 @@ type running struct {
 }
 
 // startSeconds bounds how long a broker may take until it lets a client in.
-const startSeconds = 20
+const startSeconds = 60
 
 func (c *contender) start(ctx context.Context, dir string) (*running, error) {
 	port, err := freePort()
@@ -85,12 +86,16 @@ func (b *running) stop() {
 	}
 }
 
-// freePort returns a port of 127.0.0.1 that nobody listens on now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// freePort returns a port of 127.0.0.1 that nobody listens on now. It is none of
+// those that a system gives to connections and to who asks for any port, so that
+// it is still free when the broker comes.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = 10_000 + rand.IntN(20_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }

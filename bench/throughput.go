@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -175,7 +174,7 @@ func (o *Throughput) run(ctx context.Context, r *Runner, t *traffic, res *Result
 		return err
 	}
 	if last == first {
-		return errors.New("no message was delivered while the run was measured")
+		return errNothingMeasured
 	}
 	res.add("delivered", float64(last-first))
 	res.add("delivered_per_s", float64(last-first)/to.at.Sub(from.at).Seconds())

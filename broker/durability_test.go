@@ -16,6 +16,9 @@ import (
 	"github.com/x0a1b/promptmq/store"
 )
 
+// patience is how long what must come is waited for; only what fails waits so long.
+const patience = time.Minute
+
 // A gatedStore is the real store with a gate in front of Apply: while it is
 // shut, the disk does not answer.
 type gatedStore struct {
@@ -73,7 +76,11 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	o := store.DefaultOptions()
+	return newFixtureOn(t, store.DefaultOptions())
+}
+
+func newFixtureOn(t *testing.T, o store.Options) *fixture {
+	t.Helper()
 	o.DataDir = t.TempDir()
 	db, err := store.Open(o)
 	if err != nil {
@@ -89,7 +96,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := f.b.Shutdown(ctx); err != nil && f.store.fail == nil {
 			t.Error(err)
@@ -185,7 +192,7 @@ func (p *peer) next() (codec.Frame, error) {
 		if err != codec.ErrIncomplete {
 			return f, err
 		}
-		if err := p.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := p.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			return f, err
 		}
 		n, err := p.Read(p.r.Room())
@@ -331,7 +338,7 @@ func TestCommitStaysFailed(t *testing.T) {
 		if err == nil {
 			t.Fatal("no error")
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the broker did not give up")
 	}
 	pub.quiet()

@@ -58,7 +58,7 @@ func newPath(tb testing.TB, subscriptions int, qos codec.QoS) *path {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := b.Shutdown(ctx); err != nil {
 			tb.Error(err)

@@ -197,7 +197,7 @@ func TestReplacedRetained(t *testing.T) {
 func (f *fixture) awaitQueued(n int) {
 	f.t.Helper()
 	want := fmt.Sprintf("\npromptmq_queued_messages %d\n", n)
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		var out strings.Builder
 		if f.m.WritePrometheus(&out); strings.Contains(out.String(), want) {
 			return

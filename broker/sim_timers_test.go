@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,10 +64,10 @@ const (
 // the last commit was, so it is known from lo to hi.
 type timersWorld struct {
 	*world
-	offset   time.Duration // of the system clock from virtual time
-	boot     time.Time     // virtual time of the last start
-	lo, hi   time.Time     // the broker's clock then
-	noted    time.Time     // the broker's clock was at least there in the last commit
+	offset   atomic.Int64 // of the system clock from virtual time; the broker reads it at any time
+	boot     time.Time    // virtual time of the last start
+	lo, hi   time.Time    // the broker's clock then
+	noted    time.Time    // the broker's clock was at least there in the last commit
 	subjects []*subject
 	observer *observer
 	links    []*timedLink
@@ -86,7 +87,7 @@ func newTimersWorld(w *world) *timersWorld {
 	tw := &timersWorld{world: w, kept: make(map[string]*timedMessage), sums: make(map[string]int)}
 	tw.disk.setDelay(func() time.Duration { return time.Millisecond })
 	tw.clients = nil
-	tw.system = func() time.Time { return time.Now().Add(tw.offset) }
+	tw.system = func() time.Time { return time.Now().Add(time.Duration(tw.offset.Load())) }
 	tw.observer = &observer{tw: tw, wills: make(map[string]*timedWill), received: make(map[uint16]bool), stored: make(map[uint16]bool)}
 	for i := range 4 {
 		tw.subjects = append(tw.subjects, &subject{tw: tw, id: fmt.Sprintf("s%d", i)})
@@ -170,9 +171,10 @@ func (tw *timersWorld) startAt(lo, hi time.Time) error {
 func (tw *timersWorld) jump() {
 	const year = 365 * 24 * time.Hour
 	most := []time.Duration{time.Minute, 2 * time.Hour, year}[tw.r.IntN(3)]
-	tw.offset = time.Duration(tw.r.Int64N(int64(2*most))) - most
+	offset := time.Duration(tw.r.Int64N(int64(2*most))) - most
+	tw.offset.Store(int64(offset))
 	tw.sums["jumps of the clock"]++
-	tw.trace("the system clock is at %v", tw.offset)
+	tw.trace("the system clock is at %v", offset)
 }
 
 // restart ends the process in one of three ways and starts another, later.

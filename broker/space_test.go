@@ -3,7 +3,9 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker"
@@ -26,8 +28,10 @@ func (p *peer) publishReason(id uint16, topic, payload string) codec.ReasonCode 
 
 // TestDiskFull: while the disk takes nothing, acknowledgements wait, what would
 // be stored is refused whole, and the rest goes on. When there is space again,
-// so does everything, within a second.
-func TestDiskFull(t *testing.T) {
+// so does everything, within a second of a clock that stands while anybody works.
+func TestDiskFull(t *testing.T) { synctest.Test(t, diskFull) }
+
+func diskFull(t *testing.T) {
 	f := newFixture(t)
 	sub, first, other := f.connect("sub"), f.connect("first"), f.connect("other")
 	sub.subscribe(1, "q/#", 1)
@@ -88,8 +92,49 @@ func TestDiskFull(t *testing.T) {
 	sub.expect(codec.TypePublish)
 }
 
+// TestMaxSizeDrained: what a store at its limit holds goes, and within a second
+// there is room for new work.
+func TestMaxSizeDrained(t *testing.T) { synctest.Test(t, maxSizeDrained) }
+
+func maxSizeDrained(t *testing.T) {
+	o := store.DefaultOptions()
+	o.MaxSize = 1 << 20
+	f := newFixtureOn(t, o)
+	sub, pub := f.connect("sub"), f.connect("pub")
+	sub.subscribe(1, "q", 1)
+	sub.expect(codec.TypeSuback)
+	_ = sub.Close()
+	payload := strings.Repeat("x", 4000)
+	stored := 0
+	for pub.publishReason(1, "q", payload) == codec.Success {
+		if stored++; stored > 1000 {
+			t.Fatal("the store has no limit")
+		}
+	}
+	sub = f.connect("sub")
+	for range stored {
+		var p codec.Publish
+		if err := p.Decode(sub.expect(codec.TypePublish), codec.Version5); err != nil {
+			t.Fatal(err)
+		}
+		sub.ack(codec.TypePuback, p.PacketID)
+	}
+	sub.quiet()
+	began := time.Now()
+	for id := uint16(1); pub.publishReason(id, "q", payload) != codec.Success; id++ {
+		if d := time.Since(began); d > time.Second {
+			t.Fatalf("no room %v after it was drained of %d messages", d, stored)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Logf("room for %d messages, and again after %v", stored, time.Since(began))
+	sub.expect(codec.TypePublish)
+}
+
 // A broker on a full disk can be stopped, and says that not all was stored.
-func TestShutdownOnAFullDisk(t *testing.T) {
+func TestShutdownOnAFullDisk(t *testing.T) { synctest.Test(t, shutdownOnAFullDisk) }
+
+func shutdownOnAFullDisk(t *testing.T) {
 	db, err := store.Open(store.Options{DataDir: t.TempDir(), Synchronous: "OFF", JournalMode: "WAL", TempStore: "MEMORY"})
 	if err != nil {
 		t.Fatal(err)

@@ -13,5 +13,5 @@
 // A test passes, fails, is not offered (the broker said in CONNACK that it lacks
 // the feature) or is not run (it needs a restart or a configuration that the
 // suite cannot give to a foreign broker). Silence of the broker is a failure
-// after answerSeconds.
+// after answerTime.
 package conformance

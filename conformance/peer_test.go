@@ -170,7 +170,7 @@ func (p *peer) append(b []byte, err error) {
 func (p *peer) send(b ...byte) {
 	p.t.Helper()
 	p.sent = b
-	if err := p.net.SetWriteDeadline(time.Now().Add(answerSeconds * time.Second)); err != nil {
+	if err := p.net.SetWriteDeadline(time.Now().Add(answerTime)); err != nil {
 		p.t.Fatalf("%v", err)
 	}
 	if _, err := p.net.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -205,7 +205,7 @@ func (p *peer) read(deadline time.Time) (*packet, error) {
 	}
 }
 
-func soon() time.Time { return time.Now().Add(answerSeconds * time.Second) }
+func soon() time.Time { return time.Now().Add(answerTime) }
 
 // next returns the next packet, of whatever type.
 func (p *peer) next() *packet {

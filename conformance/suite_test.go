@@ -24,8 +24,12 @@ var (
 	updateFlag   = flag.Bool("update", false, "rewrite the tests column of statements.tsv and docs/conformance.md from this run")
 )
 
-// answerSeconds bounds how long a broker may take to answer.
-const answerSeconds = 10
+// answerTime bounds how long a broker may take to answer. A PromptMQ that the
+// suite starts itself, and that breaks no rule, has more: where CI runs, a machine
+// may be slow and busy.
+var answerTime = 10 * time.Second
+
+const ownAnswerTime = time.Minute
 
 // cleanupSeconds bounds how long a test waits for the broker to forget what it
 // has left behind.
@@ -108,6 +112,9 @@ func runSuite(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, removeBuild()) }()
 	if *brokerFlag == "" {
+		if os.Getenv("BREAK_RULES") == "" {
+			answerTime = ownAnswerTime
+		}
 		own, err := startPromptMQ("")
 		if err != nil {
 			return 1, err

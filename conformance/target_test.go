@@ -60,7 +60,7 @@ const restartWait = 2 * time.Second
 
 func openTCP(host string) (nc net.Conn, err error) {
 	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		nc, err = net.DialTimeout("tcp", host, answerSeconds*time.Second)
+		nc, err = net.DialTimeout("tcp", host, answerTime)
 		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > restartWait {
 			return nc, err
 		}
@@ -116,7 +116,7 @@ func orDeadline(err error, deadline time.Time) error {
 func tooLate(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
 func openWebSocket(address string) (*websocket.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerSeconds*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, address, &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
 	if err != nil {
@@ -179,7 +179,7 @@ func greet(v codec.Version) (ack codec.Connack, err error) {
 	if err != nil {
 		return ack, err
 	}
-	if err := nc.SetDeadline(time.Now().Add(answerSeconds * time.Second)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(answerTime)); err != nil {
 		return ack, err
 	}
 	if _, err := nc.Write(b); err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/x0a1b/promptmq/codec"
@@ -168,7 +167,7 @@ var transportTests = []test{
 		ws := t.webSocket("mqtt")
 		p := t.peerOn(webSocketConn(ws))
 		stream, topic := t.script(p)
-		ctx, cancel := context.WithTimeout(context.Background(), answerSeconds*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 		defer cancel()
 		w, err := ws.Writer(ctx, websocket.MessageBinary)
 		for len(stream) > 0 && err == nil {
@@ -231,7 +230,7 @@ func (t *T) webSocket(protocols ...string) *websocket.Conn {
 	if t.target.ws == "" {
 		t.NotRun("needs -broker-ws")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerSeconds*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, t.target.ws, &websocket.DialOptions{Subprotocols: protocols})
 	if err != nil {
@@ -245,7 +244,7 @@ func (t *T) webSocket(protocols ...string) *websocket.Conn {
 // the next read to find.
 func (t *T) write(ws *websocket.Conn, typ websocket.MessageType, b []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), answerSeconds*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	_ = ws.Write(ctx, typ, b)
 }

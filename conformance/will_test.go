@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -114,11 +115,24 @@ var willTests = []test{
 		want.compare(t, watch.expect("rich"))
 	}},
 	{"will/delay", "3.1.2-8", "", func(t *T) {
-		watch, topic := t.watch(0)
-		t.connect(keepsSession(t.clientID(), 60), will(topic, "delayed", func(w *codec.Will) { w.DelaySeconds = 2 })).drop()
-		t.connect(keepsSession(t.clientID(), 60), will(topic, "at once")).drop()
-		watch.expect("at once")
-		watch.expect("delayed")
+		t.inTime(func(seconds uint32) bool {
+			watch, topic := t.watch(0)
+			p, other := t.connect(keepsSession(t.clientID(), 300), will(topic, "delayed", func(w *codec.Will) { w.DelaySeconds = seconds })),
+				t.connect(keepsSession(t.clientID(), 300), will(topic, "at once"))
+			dropped := time.Now()
+			p.drop()
+			other.drop()
+			for _, want := range []string{"at once", "delayed"} {
+				got, waited := watch.take(), time.Since(dropped)
+				if got.payload == "delayed" && waited < lifetime(seconds) {
+					t.Fatalf("a Will with a delay of %d seconds comes after %v", seconds, waited)
+				}
+				if got.payload != want {
+					return false
+				}
+			}
+			return true
+		})
 	}},
 	{"will/delay-until-session-ends", "3.1.2-8", "", func(t *T) {
 		watch, topic := t.watch(0)
@@ -134,12 +148,21 @@ var willTests = []test{
 		watch.expect("clean")
 	}},
 	{"will/back-before-delay", "3.1.3-9", "", func(t *T) {
-		watch, topic := t.watch(0)
-		id := t.clientID()
-		t.connect(keepsSession(id, 60), will(topic, "must not come", func(w *codec.Will) { w.DelaySeconds = 2 })).drop()
-		t.connect(keepsSession(id, 60), will(topic, "second", func(w *codec.Will) { w.DelaySeconds = 3 }), resume).drop()
-		watch.expect("second") // due a second after the first was
-		t.forget(id)
+		t.inTime(func(seconds uint32) bool {
+			watch, topic := t.watch(0)
+			id := t.clientID()
+			p := t.connect(keepsSession(id, 300), will(topic, "must not come", func(w *codec.Will) { w.DelaySeconds = seconds }))
+			dropped := time.Now()
+			p.drop()
+			p = t.connect(keepsSession(id, 300), will(topic, "second", func(w *codec.Will) { w.DelaySeconds = seconds + 1 }), resume)
+			defer t.forget(id)
+			if time.Since(dropped) >= lifetime(seconds) {
+				return false
+			}
+			p.drop()
+			watch.expect("second") // due a second after the first was
+			return true
+		})
 	}},
 	{"will/takeover-with-delay", "3.1.3-9", "", func(t *T) {
 		watch, topic := t.watch(0)

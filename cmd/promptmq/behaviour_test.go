@@ -142,27 +142,41 @@ func testSessionExpiry(t *testing.T, s *server, id string) {
 }
 
 func testWillDelay(t *testing.T, s *server, id string) {
-	watcher := v5Of(t, s, id+"-watcher", nil)
-	watcher.subscribeOne(id, 1)
-	will := func(c *codec.Connect) {
-		lasting(c)
-		c.CleanStart, c.HasWill = false, true
-		c.Will = codec.Will{Topic: codec.View(id), Payload: codec.View("gone"), DelaySeconds: 1, QoS: 1}
-	}
-	p := v5Of(t, s, id, will)
-	_ = p.Close()
-	p = v5Of(t, s, id, will) // in time: the Will of the first connection is void
-	began := time.Now()
-	_ = p.Close()
-	if m := watcher.receive(); string(m.Payload) != "gone" {
-		t.Errorf("%q", m.Payload)
-	}
-	if d := time.Since(began); d < time.Second {
-		t.Errorf("published after %v", d)
-	}
-	watcher.quiet()
+	var watcher *raw
+	var will func(*codec.Connect)
+	inTime(t, func(seconds uint32) bool {
+		topic := codec.View(fmt.Sprint(id, seconds))
+		watcher = v5Of(t, s, id+"-watcher", nil)
+		watcher.subscribeOne(string(topic), 1)
+		delayed := func(payload string) func(*codec.Connect) {
+			return func(c *codec.Connect) {
+				lasting(c)
+				c.CleanStart, c.HasWill = false, true
+				c.Will = codec.Will{Topic: topic, Payload: codec.View(payload), DelaySeconds: seconds, QoS: 1}
+			}
+		}
+		will = delayed("gone")
+		p := v5Of(t, s, id, delayed("void"))
+		left := time.Now()
+		_ = p.Close()
+		p = v5Of(t, s, id, will)
+		if time.Since(left) >= lifetime(seconds) {
+			return false
+		}
+		// In time: the Will of the first connection is void, and would have come first.
+		left = time.Now()
+		_ = p.Close()
+		if m := watcher.receive(); string(m.Payload) != "gone" {
+			t.Errorf("%q", m.Payload)
+		}
+		if d := time.Since(left); d < lifetime(seconds) {
+			t.Errorf("published after %v", d)
+		}
+		watcher.quiet()
+		return true
+	})
 
-	p = v5Of(t, s, id, will)
+	p := v5Of(t, s, id, will)
 	p.send(codec.AppendDisconnect(nil, &codec.Disconnect{}, codec.Version5))
 	p.closed(codec.Success)
 	p = v5Of(t, s, id, will)
@@ -177,7 +191,8 @@ func testMessageExpiry(t *testing.T, s *server, id string) {
 	sub.subscribeOne(id, 1)
 	sub.drop()
 	pub := v5Of(t, s, id+"-pub", nil)
-	for i, seconds := range []uint32{1, 100} {
+	began := time.Now()
+	for i, seconds := range []uint32{1, 1000} {
 		pub.publish(codec.Publish{QoS: 1, PacketID: uint16(i + 1), Topic: codec.View(id), Payload: codec.View(fmt.Sprint(seconds)),
 			HasMessageExpiry: true, MessageExpirySeconds: seconds})
 		pub.ack(codec.TypePuback)
@@ -185,8 +200,9 @@ func testMessageExpiry(t *testing.T, s *server, id string) {
 	passed := time.Now().Add(1100 * time.Millisecond)
 	eventually(t, "the first expires", func() bool { return time.Now().After(passed) })
 	sub = v5Of(t, s, id, func(c *codec.Connect) { lasting(c); c.CleanStart = false })
-	if m := sub.receive(); string(m.Payload) != "100" || m.MessageExpirySeconds > 99 || m.MessageExpirySeconds < 80 {
-		t.Errorf("%q with %d seconds left", m.Payload, m.MessageExpirySeconds)
+	m := sub.receive()
+	if least := 999 - time.Since(began).Seconds(); string(m.Payload) != "1000" || m.MessageExpirySeconds > 999 || float64(m.MessageExpirySeconds) < least {
+		t.Errorf("%q with %d seconds left, at least %.1f", m.Payload, m.MessageExpirySeconds, least)
 	}
 	sub.quiet()
 }

@@ -4,14 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/x0a1b/promptmq/bench"
 	"github.com/x0a1b/promptmq/codec"
@@ -31,7 +34,30 @@ func benchRun(t *testing.T, args ...string) (int, bench.Result, string) {
 }
 
 // short are the flags of a run that shows that a scenario works, not how fast.
-var short = []string{"--duration", "200ms", "--warmup", "50ms"}
+var short = lasts(200 * time.Millisecond)
+
+func lasts(d time.Duration) []string {
+	return []string{"--duration", d.String(), "--warmup", (d / 4).String()}
+}
+
+// tooShort is the failure of a run that ended before a slow machine came to it.
+const tooShort = "no message was delivered while the run was measured"
+
+// longEnough runs a scenario with short, and longer while that is too short.
+func longEnough(t *testing.T, args []string, again func(bench.Result) bool) (code int, res bench.Result, stderr string) {
+	t.Helper()
+	for d := 200 * time.Millisecond; ; d *= 5 {
+		flags := slices.Clone(args)
+		if i := slices.Index(flags, short[1]); i >= 0 {
+			flags = slices.Concat(flags[:i-1], lasts(d), flags[i-1+len(short):])
+		}
+		code, res, stderr = benchRun(t, flags...)
+		if !again(res) || d > clientSeconds*time.Second {
+			return code, res, stderr
+		}
+		t.Logf("%v are too short for this machine: %s", d, res.Failure)
+	}
+}
 
 func TestBenchScenarios(t *testing.T) {
 	s := start(t, "")
@@ -59,7 +85,8 @@ func TestBenchScenarios(t *testing.T) {
 		{"durable of 3.1.1", []string{"durable", "--url", tcp, "--protocol", "3.1.1", "--messages", "1600"}, []string{"acknowledged_per_s", "drained_per_s"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			code, res, stderr := benchRun(t, append(test.args, "--pid", pid, "--durability", "as tested")...)
+			code, res, stderr := longEnough(t, append(test.args, "--pid", pid, "--durability", "as tested", "--timeout", "1m"),
+				func(res bench.Result) bool { return res.Failure == tooShort })
 			if code != 0 || res.Failure != "" {
 				t.Fatalf("exit code %d, failure %q, %s", code, res.Failure, stderr)
 			}
@@ -84,7 +111,13 @@ func TestBenchScenarios(t *testing.T) {
 
 func TestBenchTable(t *testing.T) {
 	s := start(t, "")
-	r := run(t, nil, append([]string{"bench", "throughput", "--url", "tcp://" + s.mqtt}, short...)...)
+	var r result
+	for d := 200 * time.Millisecond; d < clientSeconds*time.Second; d *= 5 {
+		r = run(t, nil, append([]string{"bench", "throughput", "--url", "tcp://" + s.mqtt}, lasts(d)...)...)
+		if !strings.Contains(r.stdout, tooShort) {
+			break
+		}
+	}
 	for _, text := range []string{"throughput against tcp://", "durability: unknown", "delivered_per_s", "runner_cpu_us_per_message"} {
 		if !strings.Contains(r.stdout, text) {
 			t.Errorf("no %q in\n%s", text, r.stdout)
@@ -218,7 +251,8 @@ func TestBenchLossyBroker(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			lossy := steal(t, s.mqtt, test.oneIn)
-			code, res, stderr := benchRun(t, append(test.args, "--url", "tcp://"+lossy.Addr().String(), "--timeout", "1s")...)
+			code, res, stderr := longEnough(t, append(test.args, "--url", "tcp://"+lossy.Addr().String(), "--timeout", "5s"),
+				func(bench.Result) bool { return lossy.seen.Load() < test.oneIn }) // nothing was stolen
 			if code != exitFailure || !strings.Contains(res.Failure, test.text) {
 				t.Errorf("exit code %d, failure %q, %s", code, res.Failure, stderr)
 			}
@@ -246,7 +280,7 @@ func TestBenchNoBroker(t *testing.T) {
 	}{
 		{[]string{"throughput", "--url", "tcp://127.0.0.1:1"}, "connection refused"},
 		{[]string{"throughput", "--url", "ws://127.0.0.1:1/mqtt"}, "connection refused"},
-		{[]string{"throughput", "--url", "tcp://" + silent.Addr().String(), "--timeout", "100ms"}, "no answer to CONNECT"},
+		{[]string{"throughput", "--url", "tcp://" + silent.Addr().String(), "--timeout", "2s"}, "no answer to CONNECT"},
 		{[]string{"fan-out", "--url", "tcp://" + full.mqtt}, "subscriber 4"},
 		{[]string{"throughput", "--url", "tcp://" + narrow.mqtt, "--qos", "1"}, "Receive Maximum of 4"},
 	} {
@@ -257,16 +291,25 @@ func TestBenchNoBroker(t *testing.T) {
 	}
 }
 
+// freeAddr returns an address of loopback at which nobody listens. Its port is none
+// of those that a system gives to connections and to who asks for any port, so that
+// it is still free when a broker is started there, and started again.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			_ = l.Close()
+			return l.Addr().String()
+		}
+	}
+}
+
 // What a broker acknowledged is there after kill -9: counted by the runner.
 func TestBenchDurableKill(t *testing.T) {
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	addr := freeAddr(t)
 	command := fmt.Sprintf(`%s server --server-bind %s --server-ws-bind '' --metrics-enabled=false --data-dir %s/data >/dev/null 2>&1 & echo $! >%s`,
 		binary, addr, dir, pidFile)
 	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
@@ -284,7 +327,7 @@ func TestBenchDurableKill(t *testing.T) {
 		}
 		return err == nil
 	})
-	code, res, stderr := benchRun(t, "durable", "--url", "tcp://"+addr, "--pid-file", pidFile, "--messages", "16000",
+	code, res, stderr := benchRun(t, "durable", "--url", "tcp://"+addr, "--timeout", "1m", "--pid-file", pidFile, "--messages", "16000",
 		"--kill-command", "kill -9 $(cat "+pidFile+")", "--restart-command", command)
 	acknowledged, _ := res.Figures.Get("acknowledged")
 	lost, ok := res.Figures.Get("lost")
@@ -296,15 +339,21 @@ func TestBenchDurableKill(t *testing.T) {
 // The comparison runs brokers itself, and says what failed.
 func TestBenchPeers(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "results", "table.md")
-	r := run(t, nil, "bench", "peers", "--rounds", "1", "--duration", "100ms", "--only", "1 → 1, QoS 1", "--out", out,
-		"--brokers", "PromptMQ", "--brokers", "PromptMQ, durable", "--brokers", "relay", "--brokers", "other", "--brokers", "broken",
-		"--peer", "other="+binary+" bench relay --bind 127.0.0.1:{port}", "--peer", "broken=echo no such broker; exit 3 # {port}")
-	if r.code != 0 {
-		t.Fatalf("exit code %d: %s", r.code, r.stderr)
-	}
-	table, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
+	var table []byte
+	for d := 100 * time.Millisecond; ; d *= 5 {
+		r := run(t, nil, "bench", "peers", "--rounds", "1", "--duration", d.String(), "--only", "1 → 1, QoS 1", "--out", out,
+			"--brokers", "PromptMQ", "--brokers", "PromptMQ, durable", "--brokers", "relay", "--brokers", "other", "--brokers", "broken",
+			"--peer", "other="+binary+" bench relay --bind 127.0.0.1:{port}", "--peer", "broken=echo no such broker; exit 3 # {port}")
+		if r.code != 0 {
+			t.Fatalf("exit code %d: %s", r.code, r.stderr)
+		}
+		var err error
+		if table, err = os.ReadFile(out); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(table), tooShort) || d > clientSeconds*time.Second {
+			break
+		}
 	}
 	lines, err := os.ReadFile(strings.TrimSuffix(out, ".md") + ".jsonl")
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -54,11 +53,8 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
+	// Within how much time is a matter of TestDiskFull in package broker.
 	eventually(t, "new work is taken", func() bool { return s.metric("promptmq_store_full") == 0 })
-	if d := time.Since(began); d > time.Second {
-		t.Errorf("%v after there was space", d)
-	}
 	var accepted []int
 	for i := range messages {
 		switch r := pub.ack(codec.TypePuback).Reason; r {

@@ -24,10 +24,11 @@ import (
 // server.
 
 // startSeconds bounds how long a server may take until it says that it is
-// ready, stopSeconds until it is gone after SIGTERM.
+// ready, stopSeconds until it is gone after SIGTERM. Nothing waits for them but
+// what fails, so they are long, for machines that are slow or busy.
 const (
-	startSeconds = 30
-	stopSeconds  = 10
+	startSeconds = 120
+	stopSeconds  = 60
 )
 
 // binary is the path of promptmq, built once for all tests.

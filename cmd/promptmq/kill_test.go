@@ -30,7 +30,7 @@ var (
 // When the process dies cannot be repeated; the seed fixes the rest.
 func TestKill9(t *testing.T) {
 	s := start(t, "mqtt: {max-queued-messages: 100000000, max-queued-bytes: 100000000000}") // for the one who stays away
-	w := killRepeatedly(t, s, *kills)
+	w := killRepeatedly(t, s, *kills, clientSeconds*time.Second)
 	for _, problem := range w.problems {
 		t.Error(problem)
 	}
@@ -42,7 +42,7 @@ func TestKill9Control(t *testing.T) {
 	control := controlBinary(t)
 	for tries := 1; ; tries++ {
 		s := startBinary(t, control, []string{"BREAK_RULES=ack-before-commit"}, "")
-		w := killRepeatedly(t, s, 10)
+		w := killRepeatedly(t, s, 10, 5*time.Second)
 		s.stop()
 		if len(w.problems) > 0 {
 			t.Logf("caught after %d kills: %s", 10*tries, w.problems[0])
@@ -65,7 +65,9 @@ func controlBinary(t *testing.T) string {
 	return control
 }
 
-func killRepeatedly(t *testing.T, s *server, n int) *killWorld {
+// killRepeatedly kills the broker n times. patience is how long nothing may arrive
+// in the end before what is missing is given up as lost.
+func killRepeatedly(t *testing.T, s *server, n int, patience time.Duration) *killWorld {
 	t.Helper()
 	seed := *killSeed
 	if seed == 0 {
@@ -73,9 +75,9 @@ func killRepeatedly(t *testing.T, s *server, n int) *killWorld {
 	}
 	t.Logf("replay with -kill-seed=%d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	w := newKillWorld(t, s.mqtt)
+	w := newKillWorld(t, s.mqtt, patience)
 	for range n {
-		if !w.progressed(20 * time.Second) {
+		if !w.progressed() {
 			break
 		}
 		time.Sleep(time.Duration(rng.IntN(60)) * time.Millisecond) // the moment of death, not a wait for a condition
@@ -87,7 +89,7 @@ func killRepeatedly(t *testing.T, s *server, n int) *killWorld {
 		addr := s.mqtt
 		w.addr.Store(&addr)
 	}
-	w.progressed(20 * time.Second)
+	w.progressed()
 	w.finish()
 	return w
 }
@@ -112,6 +114,7 @@ const (
 // A killWorld is the clients of TestKill9.
 type killWorld struct {
 	t         *testing.T
+	patience  time.Duration
 	addr      atomic.Pointer[string]
 	acked     atomic.Int64
 	delivered atomic.Int64
@@ -132,8 +135,8 @@ func (w *killWorld) errorf(format string, args ...any) {
 	w.problems = append(w.problems, fmt.Sprintf(format, args...))
 }
 
-func newKillWorld(t *testing.T, addr string) *killWorld {
-	w := &killWorld{t: t, stop: make(chan struct{})}
+func newKillWorld(t *testing.T, addr string, patience time.Duration) *killWorld {
+	w := &killWorld{t: t, patience: patience, stop: make(chan struct{})}
 	w.addr.Store(&addr)
 	for i, qos := range []codec.QoS{2, 1, 2} {
 		sub := &killSubscriber{w: w, id: fmt.Sprintf("sub%d", i), qos: qos, got: make(map[string][]int), receiving: make(map[uint16]bool)}
@@ -177,8 +180,8 @@ func (w *killWorld) run(session func(*killConn) error) {
 }
 
 // progressed waits until some messages more have been acknowledged.
-func (w *killWorld) progressed(limit time.Duration) bool {
-	from, deadline := w.acked.Load(), time.Now().Add(limit)
+func (w *killWorld) progressed() bool {
+	from, deadline := w.acked.Load(), time.Now().Add(clientSeconds*time.Second)
 	for w.acked.Load() < from+20 {
 		if time.Now().After(deadline) {
 			w.errorf("no progress: %d acknowledged", w.acked.Load())
@@ -195,7 +198,7 @@ func (w *killWorld) finish() {
 	w.draining.Store(true)
 	w.run(w.subs[2].session)
 	last, since := w.delivered.Load(), time.Now()
-	for !w.complete() && time.Since(since) < 5*time.Second { // check tells what is missing
+	for !w.complete() && time.Since(since) < w.patience { // check tells what is missing
 		if n := w.delivered.Load(); n != last {
 			last, since = n, time.Now()
 		}

@@ -40,13 +40,20 @@ func writeWebSocket(t *testing.T, ws *websocket.Conn, b []byte, err error) {
 }
 
 // soon runs f and fails if it takes as long as a peer that does not answer can
-// make the broker wait for it.
+// make the broker wait for it; each time, for a machine may be slow.
 func soon(t *testing.T, what string, f func()) {
 	t.Helper()
-	began := time.Now()
-	f()
-	if d := time.Since(began); d > 3*time.Second {
-		t.Errorf("%s took %v", what, d)
+	for tries := 1; ; tries++ {
+		began := time.Now()
+		f()
+		d := time.Since(began)
+		if d < 3*time.Second {
+			return
+		}
+		if tries == 5 {
+			t.Fatalf("%s took %v", what, d)
+		}
+		t.Logf("%s took %v: again", what, d)
 	}
 }
 
@@ -57,14 +64,12 @@ func TestSilentWebSocketHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
 	bystander := v5Of(t, s, "bystander", nil)
-	publishes := func(what string) {
+	publishes := func() {
 		t.Helper()
-		soon(t, what, func() {
-			for i := range uint16(20) {
-				bystander.publish(codec.Publish{QoS: 1, PacketID: 1 + i, Retain: true, Topic: codec.View("all/kept"), Payload: codec.View("x")})
-				bystander.ack(codec.TypePuback)
-			}
-		})
+		for i := range uint16(10) {
+			bystander.publish(codec.Publish{QoS: 1, PacketID: 1 + i, Retain: true, Topic: codec.View("all/kept"), Payload: codec.View("x")})
+			bystander.ack(codec.TypePuback)
+		}
 	}
 	connect := func(id string, v codec.Version, then []byte) *websocket.Conn {
 		ws := dialSilentWebSocket(t, s)
@@ -82,17 +87,20 @@ func TestSilentWebSocketHoldsNobodyUp(t *testing.T) {
 	}
 	for i := range 8 { // held acknowledgements, subscribed, then against the protocol
 		b := bytes.Join([][]byte{subscribe, publish, {0xF0, 0}}, nil)
-		connect(fmt.Sprint("wrong", i), codec.Version5, b)
-		publishes("publishing while a wrong peer is closed")
+		soon(t, "publishing while a wrong peer is closed", func() {
+			connect(fmt.Sprint("wrong", i), codec.Version5, b)
+			publishes()
+		})
 	}
 	for _, v := range []codec.Version{codec.Version311, codec.Version5} {
-		connect("taken", v, nil)
-		eventually(t, "it is connected", func() bool { return s.metric("promptmq_sessions_connected") == 2 })
-		var next *raw
-		soon(t, "taking over", func() { next, _ = connectRaw(t, s.mqtt, v, "taken", nil) })
-		publishes("publishing while a session is taken over")
-		_ = next.Close()
-		eventually(t, "it is gone", func() bool { return s.metric("promptmq_sessions_connected") == 1 })
+		soon(t, "taking over, and publishing meanwhile", func() {
+			connect("taken", v, nil)
+			eventually(t, "it is connected", func() bool { return s.metric("promptmq_sessions_connected") == 2 })
+			next, _ := connectRaw(t, s.mqtt, v, "taken", nil)
+			publishes()
+			_ = next.Close()
+			eventually(t, "it is gone", func() bool { return s.metric("promptmq_sessions_connected") == 1 })
+		})
 	}
 	eventually(t, "the connections are gone", func() bool { return s.metric("promptmq_connections_current") == 1 })
 }
@@ -130,8 +138,8 @@ func TestIdleHTTPIsClosed(t *testing.T) {
 // WebSocket too.
 func TestWebSocketTimeouts(t *testing.T) {
 	t.Parallel()
-	s := start(t, "server: {read-timeout: 1s}")
-	silent := dialSilentWebSocket(t, s)
+	s := start(t, "server: {read-timeout: 5s}") // no machine takes as long from connecting to CONNECT
+	silent, half := dialSilentWebSocket(t, s), dialSilentWebSocket(t, s)
 	gone := func(ws *websocket.Conn, what string) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), clientSeconds*time.Second)
@@ -145,10 +153,9 @@ func TestWebSocketTimeouts(t *testing.T) {
 			}
 		}
 	}
-	gone(silent, "no CONNECT")
 	b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("idle"), CleanStart: true, RequestProblemInformation: true}, codec.Version5)
-	half := dialSilentWebSocket(t, s)
 	writeWebSocket(t, half, append(b, 0x30, 100, 0), err)
+	gone(silent, "no CONNECT")
 	gone(half, "half a packet")
 
 	// A server of its own, whose read timeout no slow machine reaches before CONNECT.
@@ -156,9 +163,8 @@ func TestWebSocketTimeouts(t *testing.T) {
 	idle := dialSilentWebSocket(t, s)
 	writeWebSocket(t, idle, b, nil)
 	gone(idle, "nothing sent")
-	if n := s.metric("promptmq_keep_alive_timeouts_total"); n != 1 {
-		t.Errorf("%v Keep Alive timeouts counted", n)
-	}
+	// The WebSocket ends with its deadline, and the broker learns of it after the peer.
+	eventually(t, "the Keep Alive timeout is counted", func() bool { return s.metric("promptmq_keep_alive_timeouts_total") == 1 })
 }
 
 // TestWrongStates311 sends each packet type to a connection of 3.1.1 and of 3.1:
@@ -448,7 +454,7 @@ func TestThousandIdentifiers(t *testing.T) {
 // leave nothing behind.
 func TestCrowdBeforeConnect(t *testing.T) {
 	t.Parallel()
-	s := start(t, "server: {read-timeout: 2s}\nmqtt: {max-connections: 2}")
+	s := start(t, "server: {read-timeout: 5s}\nmqtt: {max-connections: 2}")
 	before := s.metric("promptmq_system_goroutines")
 	crowd := make([]net.Conn, 300)
 	for i := range crowd {

@@ -16,7 +16,7 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
-	"server.read-timeout": {"server: {read-timeout: 1s}", func(t *testing.T, s *server) {
+	"server.read-timeout": {"server: {read-timeout: 5s}", func(t *testing.T, s *server) {
 		silent := dialRaw(t, s.mqtt, codec.Version5)
 		half := dialRaw(t, s.mqtt, codec.Version5)
 		half.send([]byte{0x10, 20, 0, 4}, nil)
@@ -28,13 +28,13 @@ var settingTests = map[string]struct {
 		p.closed(codec.ProtocolError)
 		idle.quiet() // between packets the Keep Alive counts
 	}},
-	"server.write-timeout": {"server: {write-timeout: 300ms}", func(t *testing.T, s *server) {
+	"server.write-timeout": {"server: {write-timeout: 1s}", func(t *testing.T, s *server) {
 		stuck, _ := connectRaw(t, s.mqtt, codec.Version5, "stuck", lasting)
 		stuck.subscribeOne("flood", 0)
 		pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
 		payload := make([]byte, 64<<10)
 		eventually(t, "the peer that takes nothing is closed", func() bool {
-			for range 50 {
+			for range 200 { // much more than sockets hold: while one message waits others are dropped
 				pub.publish(codec.Publish{Topic: codec.View("flood"), Payload: payload})
 			}
 			pub.quiet()
@@ -253,7 +253,7 @@ var settingTests = map[string]struct {
 	}},
 	"storage.cleanup.check-interval": {"storage: {cleanup: {check-interval: 100ms}}", testCleanupInterval},
 	"storage.cleanup.max-message-age": {
-		"mqtt: {max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 1s, check-interval: 100ms}}", testMaxMessageAge,
+		"mqtt: {max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 8s, check-interval: 100ms}}", testMaxMessageAge,
 	},
 	"storage.cleanup.batch-size": {"", testCleanupBatch},
 	"auth.allow-anonymous": {"auth: {allow-anonymous: true}\nserver: {bind: '0.0.0.0:0'}", func(t *testing.T, s *server) {
@@ -355,6 +355,25 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// inTime calls try with 1, 2, 4 ... seconds, for a time that the broker waits and
+// that try must be ahead of, until try reports that it was. What try finds wrong
+// must be wrong on a machine of any speed.
+func inTime(t *testing.T, try func(seconds uint32) bool) {
+	t.Helper()
+	for seconds := uint32(1); !try(seconds); seconds *= 2 {
+		if t.Failed() {
+			return
+		}
+		if seconds > clientSeconds {
+			t.Fatalf("not in time, with %d seconds for it", seconds)
+		}
+		t.Logf("too late for %d seconds: again with twice as many", seconds)
+	}
+}
+
+// lifetime is how long so many seconds are.
+func lifetime(seconds uint32) time.Duration { return time.Duration(seconds) * time.Second }
 
 // outsideAddr is an address of this machine that is not loopback, or empty.
 func outsideAddr() string {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -61,11 +60,8 @@ func TestMaxSize(t *testing.T) {
 		sub.sendAck(codec.TypePuback, p.PacketID)
 	}
 	sub.quiet()
-	began := time.Now()
+	// Within how much time is a matter of TestMaxSizeDrained in package broker.
 	eventually(t, "there is room again", func() bool { return pub.publish1(1, "q/stored", payload(0)) == codec.Success })
-	if d := time.Since(began); d > time.Second {
-		t.Errorf("room after %v", d)
-	}
 	if n := s.metric("promptmq_store_full"); n != 0 {
 		t.Errorf("promptmq_store_full is %v with room", n)
 	}
