@@ -32,7 +32,8 @@ type conn struct {
 	params   connectParams
 
 	// Owned by the reader; greeted is for others to ask.
-	clean      bool          // DISCONNECT came: the Will may be void
+	left       bool          // DISCONNECT came
+	clean      bool          // and makes the Will void
 	handOver   bool          // another goroutine is to go on after CONNECT
 	sample     uint8         // counts PUBLISH packets
 	receiving  int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -28,12 +30,18 @@ type gatedStore struct {
 	shut    chan struct{}
 	entered chan struct{} // gets a value when Apply comes to the shut gate
 	fail    error
+	// look, if not nil, is shown each batch at the start of Apply; what it returns
+	// is called at the end.
+	look func(*session.Batch) (after func())
 }
 
 func (s *gatedStore) Apply(b *session.Batch) error {
 	s.mu.Lock()
-	shut, fail := s.shut, s.fail
+	shut, fail, look := s.shut, s.fail, s.look
 	s.mu.Unlock()
+	if look != nil {
+		defer look(b)()
+	}
 	if shut != nil {
 		select {
 		case s.entered <- struct{}{}:
@@ -67,8 +75,15 @@ func (s *gatedStore) setFail(err error) {
 	s.mu.Unlock()
 }
 
+func (s *gatedStore) setLook(look func(*session.Batch) func()) {
+	s.mu.Lock()
+	s.look = look
+	s.mu.Unlock()
+}
+
 type fixture struct {
 	t     *testing.T
+	dir   string
 	b     *broker.Broker
 	store *gatedStore
 	m     *metrics.Broker
@@ -76,17 +91,23 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	return newFixtureOn(t, store.DefaultOptions())
+	return newFixtureOn(t, store.DefaultOptions(), t.TempDir())
 }
 
-func newFixtureOn(t *testing.T, o store.Options) *fixture {
+// newFixtureIn starts a broker on what is in dir.
+func newFixtureIn(t *testing.T, dir string) *fixture {
 	t.Helper()
-	o.DataDir = t.TempDir()
+	return newFixtureOn(t, store.DefaultOptions(), dir)
+}
+
+func newFixtureOn(t *testing.T, o store.Options, dir string) *fixture {
+	t.Helper()
+	o.DataDir = dir
 	db, err := store.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, store: &gatedStore{DB: db}, m: metrics.NewBroker()}
+	f := &fixture{t: t, dir: dir, store: &gatedStore{DB: db}, m: metrics.NewBroker()}
 	opts := broker.DefaultOptions()
 	opts.Bind, opts.WSBind, opts.Metrics = "", "", f.m
 	if f.b, err = broker.New(opts, f.store); err != nil {
@@ -240,22 +261,82 @@ func TestAcknowledgementsAwaitTheDisk(t *testing.T) {
 	held("UNSUBACK", sub, codec.TypeUnsuback, func() {
 		sub.write(codec.AppendUnsubscribe(nil, &codec.Unsubscribe{PacketID: 3}, []codec.View{codec.View("other")}, codec.Version5))
 	})
+}
 
-	t.Run("CONNACK", func(t *testing.T) {
-		open := f.store.close()
-		defer open()
-		p := f.dial()
-		p.sendConnect("third")
-		<-f.store.entered
-		if err := p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-			t.Fatal(err)
-		}
-		if n, err := p.Read(make([]byte, 1)); n != 0 || err == nil {
-			t.Fatal("CONNACK before the commit")
-		}
-		open()
-		p.expect(codec.TypeConnack)
-	})
+// nothing checks that nothing comes, and the connection stays open, while the
+// disk does not answer.
+func (p *peer) nothing(f *fixture) {
+	p.t.Helper()
+	<-f.store.entered
+	if err := p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		p.t.Fatal(err)
+	}
+	if n, err := p.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		p.t.Fatalf("%d bytes before the commit (%v)", n, err)
+	}
+}
+
+// TestConnackAwaitsTheDisk: whatever CONNACK promises. All but the first take the
+// Session over from a connection that is open.
+func TestConnackAwaitsTheDisk(t *testing.T) {
+	f := newFixture(t)
+	will := codec.Will{Topic: codec.View("will"), Payload: codec.View("w"), QoS: 1}
+	for _, c := range []struct {
+		name, id string
+		connect  codec.Connect
+	}{
+		{"new session", "new", codec.Connect{HasSessionExpiry: true, SessionExpirySeconds: 60}},
+		{"session present", "old", codec.Connect{HasSessionExpiry: true, SessionExpirySeconds: 60}},
+		{"present, will", "old", codec.Connect{HasSessionExpiry: true, SessionExpirySeconds: 60, HasWill: true, Will: will}},
+		{"clean start", "old", codec.Connect{CleanStart: true, HasSessionExpiry: true, SessionExpirySeconds: 60}},
+		{"clean start, nothing kept", "old", codec.Connect{CleanStart: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.id == "old" {
+				_ = f.connect(c.id)
+			}
+			open := f.store.close()
+			defer open()
+			p := f.dial()
+			p.t = t
+			c.connect.ClientID = codec.View(c.id)
+			p.write(codec.AppendConnect(nil, &c.connect, codec.Version5))
+			p.nothing(f)
+			open()
+			p.expect(codec.TypeConnack)
+		})
+	}
+}
+
+// TestCloseAwaitsTheDisk: the close after DISCONNECT says that what it asked for
+// is on disk, whatever its Reason Code.
+func TestCloseAwaitsTheDisk(t *testing.T) {
+	f := newFixture(t)
+	for name, d := range map[string]codec.Disconnect{
+		"will void":         {},
+		"other expiry":      {HasSessionExpiry: true, SessionExpirySeconds: 5},
+		"session ends":      {HasSessionExpiry: true},
+		"will, and expiry":  {Reason: codec.DisconnectWithWill, HasSessionExpiry: true, SessionExpirySeconds: 5},
+		"will, session end": {Reason: codec.DisconnectWithWill, HasSessionExpiry: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := f.dial()
+			p.t = t
+			p.write(codec.AppendConnect(nil, &codec.Connect{
+				ClientID: codec.View(name), HasSessionExpiry: true, SessionExpirySeconds: 60,
+				HasWill: true, Will: codec.Will{Topic: codec.View("will"), Payload: codec.View("w"), QoS: 1, DelaySeconds: 60},
+			}, codec.Version5))
+			p.expect(codec.TypeConnack)
+			open := f.store.close()
+			defer open()
+			p.write(codec.AppendDisconnect(nil, &d, codec.Version5))
+			p.nothing(f)
+			open()
+			if f, err := p.next(); err != io.EOF {
+				t.Errorf("%v %v, expected the end", f.Type(), err)
+			}
+		})
+	}
 }
 
 // TestDeliveryBeforeTheCommit: QoS 1 reaches the subscriber while the disk is

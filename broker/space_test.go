@@ -99,7 +99,7 @@ func TestMaxSizeDrained(t *testing.T) { synctest.Test(t, maxSizeDrained) }
 func maxSizeDrained(t *testing.T) {
 	o := store.DefaultOptions()
 	o.MaxSize = 1 << 20
-	f := newFixtureOn(t, o)
+	f := newFixtureOn(t, o, t.TempDir())
 	sub, pub := f.connect("sub"), f.connect("pub")
 	sub.subscribe(1, "q", 1)
 	sub.expect(codec.TypeSuback)
