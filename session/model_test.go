@@ -49,6 +49,7 @@ type simClient struct {
 	qosOf     map[int]codec.QoS
 	last      [3]int          // last new message by QoS
 	receiving map[uint16]bool // QoS 2 identifiers at the Client
+	left      map[uint64]bool // the Seqs that were sent with QoS 2
 	crashes   int
 
 	limits  Limits
@@ -111,7 +112,7 @@ func randomOperations(t *testing.T, policy QueuePolicy, expiring bool) {
 func newSimClient(t *testing.T, rng *rand.Rand, policy QueuePolicy) *simClient {
 	c := &simClient{
 		t: t, rng: rng, now: time.Unix(1e9, 0), max: 1 + rng.IntN(4),
-		got: make(map[int]int), qosOf: make(map[int]codec.QoS), receiving: make(map[uint16]bool),
+		got: make(map[int]int), qosOf: make(map[int]codec.QoS), receiving: make(map[uint16]bool), left: make(map[uint64]bool),
 		ids: make(map[uint64]int), sent: make(map[int]bool), dropped: make(map[int]bool), expires: make(map[int]time.Time), limits: simLimits,
 	}
 	if c.limits.Policy = policy; policy != Reject { // from less than two windows to several, and more than may be in flight
@@ -265,8 +266,11 @@ func (c *simClient) carryOut() bool {
 	entries, removed := slices.Clone(c.fx.Entries), slices.Clone(c.fx.Removed)
 	discarded := slices.Clone(c.fx.Discarded)
 	if len(entries) > 0 || len(removed) > 0 || c.fx.State {
-		state, floor := c.s.AppendState(nil), c.s.Floor()
-		real := c.fx.State || len(removed) > 0
+		real, floor := c.fx.State || len(removed) > 0, c.s.Floor()
+		var state []byte
+		if real {
+			state = c.s.AppendState(nil) // no sooner: the Session notes what it holds
+		}
 		c.store.pending = append(c.store.pending, func() {
 			for _, e := range entries {
 				c.store.entries[e.Seq] = e
@@ -320,6 +324,9 @@ func (c *simClient) send(send Send) {
 		c.t.Errorf("identifier %d is used twice", send.PacketID)
 	} else {
 		c.out[send.PacketID] = 1
+	}
+	if send.QoS == 2 {
+		c.left[uint64(send.PacketID)] = true // few enough for the two to be the same
 	}
 	c.wire = append(c.wire, send)
 }
@@ -419,6 +426,10 @@ func (c *simClient) crash() {
 	c.store.connected = false // the broker notes it at the start
 	stored := make(map[int]bool)
 	for _, e := range c.store.entries {
+		e.Share = "$share/g/t"
+		if e.QoS == 2 && c.left[e.Seq] && len(s.Orphans([]Entry{e})) > 0 { // [MQTT-4.8.2-5]
+			c.t.Errorf("entry %d was sent with QoS 2, and another member may get it", e.Seq)
+		}
 		stored[int(e.Message.Payload[0])<<8|int(e.Message.Payload[1])] = true
 	}
 	for id := range c.published {
