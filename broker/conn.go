@@ -42,7 +42,8 @@ type conn struct {
 	aliases    aliasNames
 	routes     *routeCache // what was published to before
 	sample     int
-	clean      bool // DISCONNECT came: the Will may be void
+	left       bool // DISCONNECT came
+	clean      bool // and makes the Will void
 	handOver   bool // another goroutine is to go on after CONNECT
 	*workspace      // while there is something to handle, else nil
 

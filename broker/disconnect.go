@@ -27,6 +27,7 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 		}
 		cl.sess.ExpirySeconds = min(p.SessionExpirySeconds, c.b.o.MaxSessionExpirySeconds)
 	}
+	c.left = true
 	c.clean = p.Reason == codec.NormalDisconnection && !broken("will-after-disconnect") // [MQTT-3.14.4-3]
 	return errDisconnect
 }
@@ -46,8 +47,8 @@ type aftermath struct {
 	left  bool   // the Session goes on, and was a member of Shared Subscriptions
 }
 
-// disconnected detaches c from its Client, and waits until what that stored is
-// on disk, so that the close tells the Client that it is.
+// disconnected detaches c from its Client, and waits until what DISCONNECT asked
+// for is on disk, so that the close tells the Client that it is.
 func (b *Broker) disconnected(c *conn) {
 	group := b.detach(c)
 	c.touched.flush()
@@ -72,7 +73,7 @@ func (b *Broker) detach(c *conn) (group uint64) {
 		}
 		durable := cl.sess.Durable()
 		after = cl.detachLocked(c.clean, now, &c.touched)
-		if c.clean && durable {
+		if c.left && durable {
 			group = cl.lastGroup
 		}
 	}()

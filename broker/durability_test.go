@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -25,12 +27,18 @@ type gatedStore struct {
 	shut    chan struct{}
 	entered chan struct{} // gets a value when Apply comes to the shut gate
 	fail    error
+	// look, if not nil, is shown each batch at the start of Apply; what it returns
+	// is called at the end.
+	look func(*session.Batch) (after func())
 }
 
 func (s *gatedStore) Apply(b *session.Batch) error {
 	s.mu.Lock()
-	shut, fail := s.shut, s.fail
+	shut, fail, look := s.shut, s.fail, s.look
 	s.mu.Unlock()
+	if look != nil {
+		defer look(b)()
+	}
 	if shut != nil {
 		select {
 		case s.entered <- struct{}{}:
@@ -64,8 +72,15 @@ func (s *gatedStore) setFail(err error) {
 	s.mu.Unlock()
 }
 
+func (s *gatedStore) setLook(look func(*session.Batch) func()) {
+	s.mu.Lock()
+	s.look = look
+	s.mu.Unlock()
+}
+
 type fixture struct {
 	t     *testing.T
+	dir   string
 	b     *broker.Broker
 	store *gatedStore
 	m     *metrics.Broker
@@ -73,13 +88,19 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newFixtureIn(t, t.TempDir())
+}
+
+// newFixtureIn starts a broker on what is in dir.
+func newFixtureIn(t *testing.T, dir string) *fixture {
+	t.Helper()
 	o := store.DefaultOptions()
-	o.DataDir = t.TempDir()
+	o.DataDir = dir
 	db, err := store.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, store: &gatedStore{DB: db}, m: metrics.NewBroker()}
+	f := &fixture{t: t, dir: dir, store: &gatedStore{DB: db}, m: metrics.NewBroker()}
 	opts := broker.DefaultOptions()
 	opts.Bind, opts.WSBind, opts.Metrics = "", "", f.m
 	if f.b, err = broker.New(opts, f.store); err != nil {
@@ -233,22 +254,105 @@ func TestAcknowledgementsAwaitTheDisk(t *testing.T) {
 	held("UNSUBACK", sub, codec.TypeUnsuback, func() {
 		sub.write(codec.AppendUnsubscribe(nil, &codec.Unsubscribe{PacketID: 3}, []codec.View{codec.View("other")}, codec.Version5))
 	})
+}
 
-	t.Run("CONNACK", func(t *testing.T) {
-		open := f.store.close()
-		defer open()
-		p := f.dial()
-		p.sendConnect("third")
-		<-f.store.entered
-		if err := p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-			t.Fatal(err)
-		}
-		if n, err := p.Read(make([]byte, 1)); n != 0 || err == nil {
-			t.Fatal("CONNACK before the commit")
-		}
-		open()
-		p.expect(codec.TypeConnack)
-	})
+// nothing checks that nothing comes, and the connection stays open, while the
+// disk does not answer.
+func (p *peer) nothing(f *fixture) {
+	p.t.Helper()
+	select {
+	case <-f.store.entered:
+	case <-time.After(10 * time.Second):
+		p.t.Fatal("nothing is to be committed")
+	}
+	if err := p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		p.t.Fatal(err)
+	}
+	if n, err := p.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		p.t.Fatalf("%d bytes before the commit (%v)", n, err)
+	}
+}
+
+// TestConnackAwaitsTheDisk: whatever CONNACK promises. All but the first take the
+// Session over from a connection that is open.
+func TestConnackAwaitsTheDisk(t *testing.T) {
+	f := newFixture(t)
+	will := codec.Will{Topic: codec.View("will"), Payload: codec.View("w"), QoS: 1}
+	for _, c := range []struct {
+		name, id string
+		connect  codec.Connect
+	}{
+		{"new session", "new", codec.Connect{HasSessionExpiry: true, SessionExpirySeconds: 60}},
+		{"session present", "old", codec.Connect{HasSessionExpiry: true, SessionExpirySeconds: 60}},
+		{"present, will", "old", codec.Connect{HasSessionExpiry: true, SessionExpirySeconds: 60, HasWill: true, Will: will}},
+		{"clean start", "old", codec.Connect{CleanStart: true, HasSessionExpiry: true, SessionExpirySeconds: 60}},
+		{"clean start, nothing kept", "old", codec.Connect{CleanStart: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.id == "old" {
+				_ = f.connect(c.id)
+			}
+			open := f.store.close()
+			defer open()
+			p := f.dial()
+			p.t = t
+			c.connect.ClientID = codec.View(c.id)
+			p.write(codec.AppendConnect(nil, &c.connect, codec.Version5))
+			p.nothing(f)
+			open()
+			p.expect(codec.TypeConnack)
+		})
+	}
+}
+
+// TestCloseAwaitsTheDisk: the close after DISCONNECT says that what it asked for
+// is on disk, whatever its Reason Code.
+func TestCloseAwaitsTheDisk(t *testing.T) {
+	f := newFixture(t)
+	for name, c := range map[string]struct {
+		d      codec.Disconnect
+		expiry uint32 // stored; 0: the Session is removed
+		void   bool   // the stored Will is removed
+	}{
+		"will void":         {codec.Disconnect{}, 60, true},
+		"other expiry":      {codec.Disconnect{HasSessionExpiry: true, SessionExpirySeconds: 5}, 5, true},
+		"session ends":      {codec.Disconnect{HasSessionExpiry: true}, 0, true},
+		"will, and expiry":  {codec.Disconnect{Reason: codec.DisconnectWithWill, HasSessionExpiry: true, SessionExpirySeconds: 5}, 5, false},
+		"will, session end": {codec.Disconnect{Reason: codec.DisconnectWithWill, HasSessionExpiry: true}, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := f.dial()
+			p.t = t
+			p.write(codec.AppendConnect(nil, &codec.Connect{
+				ClientID: codec.View(name), HasSessionExpiry: true, SessionExpirySeconds: 60,
+				HasWill: true, Will: codec.Will{Topic: codec.View("will"), Payload: codec.View("w"), QoS: 1, DelaySeconds: 60},
+			}, codec.Version5))
+			p.expect(codec.TypeConnack)
+			open := f.store.close()
+			defer open()
+			var written *session.Writes
+			f.store.setLook(func(b *session.Batch) func() {
+				for _, w := range b.Sessions {
+					written = w
+				}
+				return func() {}
+			})
+			p.write(codec.AppendDisconnect(nil, &c.d, codec.Version5))
+			p.nothing(f)
+			f.store.setLook(nil)
+			w := written
+			if r := w.Record; w.Ended != (c.expiry == 0) || !w.Ended && (r == nil || r.Connected || r.ExpirySeconds != c.expiry) {
+				t.Errorf("ended %v, record %+v", w.Ended, r)
+			}
+			if void := w.Ended || w.HasWill && w.Will == nil; void != c.void {
+				t.Errorf("the Will is void: %v", void)
+			}
+			open()
+			if f, err := p.next(); err != io.EOF {
+				t.Errorf("%v %v, expected the end", f.Type(), err)
+			}
+		})
+	}
 }
 
 // TestDeliveryBeforeTheCommit: QoS 1 reaches the subscriber while the disk is
