@@ -147,6 +147,7 @@ func (b *Broker) Start() error {
 	if err := b.load(); err != nil {
 		return errors.Join(err, b.commits.shutdown())
 	}
+	b.expirer.fireDue() // whose time is over must not be resumed
 	go b.expirer.run()
 	if err := b.listen(); err != nil {
 		b.closeListeners()

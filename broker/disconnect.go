@@ -125,6 +125,10 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 	return after
 }
 
+// leavesOrphans says whether a durable Session that ends may have messages of
+// Shared Subscriptions on disk only, for others to get.
+func leavesOrphans(s *session.Session) bool { return s.Spilled() && hasShared(s) }
+
 func hasShared(s *session.Session) bool {
 	for filter := range s.Subscriptions {
 		if name, _ := splitShare(filter); name != "" {
@@ -149,11 +153,22 @@ func (cl *Client) setWillLocked(w *session.Will) {
 
 // endLocked ends the Session and returns it; its subscriptions are still in the
 // router. [MQTT-4.1.0-2] If messages of Shared Subscriptions are on disk only,
-// endSpilled removes it from there when it has handed them on.
+// endSpilled removes it from there when it has handed them on; until then what
+// is stored says that its time is over, so that the next start ends it.
 func (cl *Client) endLocked() (s *session.Session, group uint64) {
 	s = cl.sess
-	if s.Durable() && !(s.Spilled() && hasShared(s)) {
-		cl.writesLocked().Ended = true
+	if s.Durable() {
+		w := cl.writesLocked()
+		if leavesOrphans(s) {
+			now := cl.b.clock.now()
+			w.Record = s.Record(false, now)
+			w.Record.ExpirySeconds, w.Record.ExpiresAt = 0, now
+			w.HasWill, w.Will = true, nil
+			w.Floor, _ = s.PageFrom() // what is in memory is handed on in the same group
+			w.State = s.AppendLeft(w.State[:0], w.Floor)
+		} else {
+			w.Ended = true
+		}
 		cl.b.commits.later()
 	}
 	cl.sess, cl.stored, cl.owed = nil, nil, nil
@@ -180,7 +195,7 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 	if s := after.ended; s != nil && hasShared(s) {
 		var fx session.Effects
 		b.handOver(s.TakeShared("", true, &fx), cl, now, l)
-		if s.Durable() && s.Spilled() {
+		if s.Durable() && leavesOrphans(s) {
 			b.background.Add(1)
 			go b.endSpilled(s, cl, after.group)
 		}
@@ -240,10 +255,10 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		var l flushList
 		b.commits.gate.RLock()
 		b.handOver(orphans, cl, b.clock.now(), &l)
-		if len(entries) == 0 {
-			b.commits.open.add(s.ID, &session.Writes{Ended: true})
-			b.commits.later()
-		}
+		// In the same group, so that a crash makes nobody get them again.
+		w := &session.Writes{Ended: len(entries) == 0, State: s.AppendLeft(nil, from), Floor: from}
+		b.commits.open.add(s.ID, w)
+		b.commits.later()
 		b.commits.gate.RUnlock()
 		l.flush(b.m)
 		if len(entries) == 0 {

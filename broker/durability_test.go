@@ -267,7 +267,11 @@ func TestAcknowledgementsAwaitTheDisk(t *testing.T) {
 // disk does not answer.
 func (p *peer) nothing(f *fixture) {
 	p.t.Helper()
-	<-f.store.entered
+	select {
+	case <-f.store.entered:
+	case <-time.After(time.Minute):
+		p.t.Fatal("nothing is to be committed")
+	}
 	if err := p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
 		p.t.Fatal(err)
 	}
@@ -312,12 +316,16 @@ func TestConnackAwaitsTheDisk(t *testing.T) {
 // is on disk, whatever its Reason Code.
 func TestCloseAwaitsTheDisk(t *testing.T) {
 	f := newFixture(t)
-	for name, d := range map[string]codec.Disconnect{
-		"will void":         {},
-		"other expiry":      {HasSessionExpiry: true, SessionExpirySeconds: 5},
-		"session ends":      {HasSessionExpiry: true},
-		"will, and expiry":  {Reason: codec.DisconnectWithWill, HasSessionExpiry: true, SessionExpirySeconds: 5},
-		"will, session end": {Reason: codec.DisconnectWithWill, HasSessionExpiry: true},
+	for name, c := range map[string]struct {
+		d      codec.Disconnect
+		expiry uint32 // stored; 0: the Session is removed
+		void   bool   // the stored Will is removed
+	}{
+		"will void":         {codec.Disconnect{}, 60, true},
+		"other expiry":      {codec.Disconnect{HasSessionExpiry: true, SessionExpirySeconds: 5}, 5, true},
+		"session ends":      {codec.Disconnect{HasSessionExpiry: true}, 0, true},
+		"will, and expiry":  {codec.Disconnect{Reason: codec.DisconnectWithWill, HasSessionExpiry: true, SessionExpirySeconds: 5}, 5, false},
+		"will, session end": {codec.Disconnect{Reason: codec.DisconnectWithWill, HasSessionExpiry: true}, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := f.dial()
@@ -329,8 +337,23 @@ func TestCloseAwaitsTheDisk(t *testing.T) {
 			p.expect(codec.TypeConnack)
 			open := f.store.close()
 			defer open()
-			p.write(codec.AppendDisconnect(nil, &d, codec.Version5))
+			var written *session.Writes
+			f.store.setLook(func(b *session.Batch) func() {
+				for _, w := range b.Sessions {
+					written = w
+				}
+				return func() {}
+			})
+			p.write(codec.AppendDisconnect(nil, &c.d, codec.Version5))
 			p.nothing(f)
+			f.store.setLook(nil)
+			w := written
+			if r := w.Record; w.Ended != (c.expiry == 0) || !w.Ended && (r == nil || r.Connected || r.ExpirySeconds != c.expiry) {
+				t.Errorf("ended %v, record %+v", w.Ended, r)
+			}
+			if void := w.Ended || w.HasWill && w.Will == nil; void != c.void {
+				t.Errorf("the Will is void: %v", void)
+			}
 			open()
 			if f, err := p.next(); err != io.EOF {
 				t.Errorf("%v %v, expected the end", f.Type(), err)

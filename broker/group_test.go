@@ -35,7 +35,8 @@ type batchCheck struct {
 
 	mu      sync.Mutex // guards the following
 	clients map[string]session.ID
-	batches int // with messages in them
+	stored  map[string]bool // by payload, the messages so far
+	batches int             // with messages in them
 	copies  int
 	fault   error
 }
@@ -56,7 +57,21 @@ func (c *batchCheck) look(b *session.Batch) (after func()) {
 	}
 	for m, n := range copies {
 		c.copies += n
+		c.stored[string(m.Payload)] = true
 		c.note(c.whole(b, m, n))
+	}
+	for client, id := range c.clients {
+		var st session.State
+		w := b.Sessions[id]
+		if w == nil || w.State == nil {
+			continue
+		}
+		c.note(st.Decode(w.State))
+		for _, id := range st.Received {
+			if !c.stored[fmt.Sprint(client, " ", id)] {
+				c.note(fmt.Errorf("the Packet Identifier of %s %d is stored before the message", client, id))
+			}
+		}
 	}
 	c.batches += min(len(copies), 1)
 	before := digest(b)
@@ -103,8 +118,8 @@ func (c *batchCheck) whole(b *session.Batch, m *session.Message, copies int) err
 // committer closes it: each copy, the retained message and, with QoS 2, the
 // Packet Identifier. And no batch changes while it is written.
 func TestOneTransaction(t *testing.T) {
-	const publishers, rounds, window = 4, 60, 8
-	check := &batchCheck{subscribers: 100, clients: make(map[string]session.ID)}
+	const publishers, rounds, window = 4, 60 / raceSlowdown, 8
+	check := &batchCheck{subscribers: 100, clients: make(map[string]session.ID), stored: make(map[string]bool)}
 	f := newFixture(t)
 	f.store.setLook(check.look)
 	for i := range check.subscribers {

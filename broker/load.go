@@ -12,7 +12,7 @@ import (
 // there if the older one ended and was not yet removed: it is stale.
 type loader struct {
 	byClient map[string]*session.Loaded
-	stale    []session.ID
+	stale    []*session.Loaded
 }
 
 func (l *loader) add(s *session.Loaded) error {
@@ -20,10 +20,10 @@ func (l *loader) add(s *session.Loaded) error {
 	switch {
 	case other == nil:
 	case other.Record.ID > s.Record.ID:
-		l.stale = append(l.stale, s.Record.ID)
+		l.stale = append(l.stale, s)
 		return nil
 	default:
-		l.stale = append(l.stale, other.Record.ID)
+		l.stale = append(l.stale, other)
 	}
 	l.byClient[s.Record.ClientID] = s
 	return nil
@@ -46,17 +46,37 @@ func (b *Broker) load() error {
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
-	for _, id := range l.stale {
-		b.commits.open.add(id, &session.Writes{Ended: true})
-	}
 	for _, s := range l.byClient {
 		if err := b.restoreSession(s, start); err != nil {
 			return fmt.Errorf("loading the session of client %q: %w", s.Record.ClientID, err)
 		}
 	}
+	for _, s := range l.stale { // when all members of Shared Subscriptions are there
+		if err := b.endStale(s); err != nil {
+			return fmt.Errorf("loading an ended session of client %q: %w", s.Record.ClientID, err)
+		}
+	}
 	unlock()
 	b.log.Info("store loaded", "sessions", len(l.byClient), "retained", b.router.retained.Len(), "took", b.clock.now().Sub(start))
 	return b.commits.flush()
+}
+
+// endStale removes a stored Session that has ended, as endLocked would have. The
+// caller holds the gate.
+func (b *Broker) endStale(l *session.Loaded) error {
+	s, err := session.Restore(l, &b.limits)
+	if err != nil {
+		return err
+	}
+	if !leavesOrphans(s) {
+		b.commits.open.add(s.ID, &session.Writes{Ended: true})
+		return nil
+	}
+	cl := b.registry.acquire(b, s.ClientID)
+	cl.mu.Unlock()
+	b.background.Add(1)
+	go b.endSpilled(s, cl, 0)
+	return nil
 }
 
 func (b *Broker) restoreRetained(topic string, version uint64, m *session.Message) {

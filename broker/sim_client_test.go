@@ -99,7 +99,7 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 	w := c.w
 	latency := []time.Duration{100 * time.Microsecond, 2 * time.Millisecond, 30 * time.Millisecond}[w.r.IntN(3)]
 	client, server := newSimConn(w.r.Uint64(), latency)
-	l := &simLink{c: c, conn: client, clean: clean || !c.durable || c.mustClean || c.unsure, will: will}
+	l := &simLink{c: c, conn: client, came: make(map[uint16]bool), clean: clean || !c.durable || c.mustClean || c.unsure, will: will}
 	l.brief = clean && c.durable && c.version == codec.Version5 && will == nil && w.r.IntN(2) == 0
 	l.mustBeNew, c.dropped = c.dropped && !l.brief, false
 	c.unsure = !l.clean && c.known && c.version == codec.Version5 && time.Since(c.leftAt) >= time.Duration(c.expiry)*time.Second

@@ -20,9 +20,10 @@ type simLink struct {
 	mustBeNew bool
 	will      *simMessage
 	online    bool
-	closing   bool      // the client ended it
-	since     time.Time // when CONNACK came
-	left      time.Time // when the client sent DISCONNECT
+	closing   bool            // the client ended it
+	came      map[uint16]bool // the identifiers of PUBLISH packets: no run is long enough to need one again
+	since     time.Time       // when CONNACK came
+	left      time.Time       // when the client sent DISCONNECT
 	pinged    time.Time
 }
 
@@ -327,6 +328,12 @@ func (l *simLink) publishLocked(f codec.Frame) error {
 	var p codec.Publish
 	if err := p.Decode(f, c.version); err != nil {
 		return err
+	}
+	if p.QoS > 0 {
+		if l.came[p.PacketID] { // [MQTT-4.4.0-1]
+			return fmt.Errorf("PUBLISH %d came twice on one connection", p.PacketID)
+		}
+		l.came[p.PacketID] = true
 	}
 	if l.probe() {
 		c.w.retained[p.Topic.String()] = p.Payload.String()

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -121,6 +122,19 @@ func (s *Session) AppendState(dst []byte) []byte {
 	st := State{
 		Floor: s.floor, Sent: s.sentNoted, Next: s.next, Doubtful: s.stillDoubtful(),
 		Done: s.done, Released: s.released, Received: s.received,
+	}
+	return st.Append(dst)
+}
+
+// AppendLeft appends the State of a Session that has ended, of which nothing is
+// left but what is stored from the Seq from on, for Orphans.
+func (s *Session) AppendLeft(dst []byte, from uint64) []byte {
+	st := State{Floor: from, Sent: max(s.sent, from), Next: max(s.next, from), Done: slices.Clone(s.done)}
+	st.Done.trim(from)
+	for _, seq := range s.released {
+		if seq >= from {
+			st.Released = append(st.Released, seq)
+		}
 	}
 	return st.Append(dst)
 }

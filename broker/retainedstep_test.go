@@ -1,0 +1,96 @@
+package broker_test
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// TestSubscribeWhileRetaining: a subscription is made in one step with the look
+// at what is retained, and a message is retained in one step with the look at
+// who subscribes. So after the retained message the next one follows: none is
+// missing and none comes twice.
+func TestSubscribeWhileRetaining(t *testing.T) {
+	const subscribers, rounds = 4, 500
+	f := newFixture(t)
+	pub := f.connect("pub")
+	var over atomic.Bool
+	var first atomic.Int64 // how many got the retained message first
+	var publishing, subscribing sync.WaitGroup
+	publishing.Go(func() {
+		for n := 1; !over.Load(); n++ {
+			b, _ := codec.AppendPublish(nil, &codec.Publish{
+				Retain: true, Topic: codec.View("now"), Payload: codec.View(strconv.Itoa(n)),
+			}, codec.Version5)
+			if _, err := pub.Write(b); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i := range subscribers {
+		subscribing.Go(func() {
+			for range rounds {
+				retained, err := f.subscribeAnew(fmt.Sprint("sub", i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if retained {
+					first.Add(1)
+				}
+			}
+		})
+	}
+	subscribing.Wait()
+	over.Store(true)
+	publishing.Wait()
+	if n := first.Load(); n < subscribers*rounds/2 { // else it shows nothing
+		t.Errorf("%d of %d subscriptions got the retained message first", n, subscribers*rounds)
+	}
+}
+
+// subscribeAnew subscribes in a Session of its own, which nothing stores, so that
+// no answer awaits the disk, and looks at the first two messages.
+func (f *fixture) subscribeAnew(id string) (retained bool, err error) {
+	client, server := net.Pipe()
+	defer client.Close()
+	go f.b.ServeConn(server)
+	p := &peer{Conn: client, t: f.t}
+	p.r.Reset(0)
+	b, _ := codec.AppendConnect(nil, &codec.Connect{CleanStart: true, ClientID: codec.View(id)}, codec.Version5)
+	b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("now")}}, codec.Version5)
+	if _, err := p.Write(b); err != nil {
+		return false, err
+	}
+	for last := 0; ; {
+		frame, err := p.next()
+		if err != nil {
+			return false, err
+		}
+		if frame.Type() != codec.TypePublish {
+			continue
+		}
+		var m codec.Publish
+		if err := m.Decode(frame, codec.Version5); err != nil {
+			return false, err
+		}
+		n, err := strconv.Atoi(m.Payload.String())
+		if err != nil {
+			return false, err
+		}
+		if last == 0 {
+			last, retained = n, m.Retain
+			continue
+		}
+		if n != last+1 {
+			return false, fmt.Errorf("message %d came after %d, RETAIN %v", n, last, retained)
+		}
+		return retained, nil
+	}
+}
