@@ -75,6 +75,10 @@ func TestConcurrentReadersWide(t *testing.T) {
 		}
 		n.Set(fmt.Sprintf("a/%d", mask), mask)
 	}
+	for i := range 2 * splitAbove { // tables in shards
+		f.Set(fmt.Sprint("b/", i), i, i)
+		f.Set(fmt.Sprintf("+/%d/c", i), i, i)
+	}
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
@@ -85,6 +89,9 @@ func TestConcurrentReadersWide(t *testing.T) {
 				_, set := f.Get("a/a/a/a/a/a/a", i%20)
 				if len(f.AppendMatches(nil, []byte("a/a/a/a/a/a/a"))) != 2560 || found != 128 || v != 7 || !ok || !set {
 					t.Error("wrong matches")
+				}
+				if len(f.AppendMatches(nil, []byte("b/77"))) != 1 || len(f.AppendMatches(nil, []byte("b/77/c"))) != 1 {
+					t.Error("wrong matches in shards")
 				}
 			}
 		})

