@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -92,16 +93,21 @@ var template = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "promptmq.db"))
 })
 
-// simRoot is where disks are: memory, if the system has a place for that.
+// simRoot is where disks are: memory, if the system has a place for that with
+// room for several times of what they take.
 func simRoot(t *testing.T) string {
 	t.Helper()
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		if dir, err := os.MkdirTemp("/dev/shm", "promptmq-sim"); err == nil {
-			t.Cleanup(func() { _ = os.RemoveAll(dir) })
-			return dir
-		}
+	dir, err := os.MkdirTemp("/dev/shm", "promptmq-sim")
+	if err != nil {
+		return t.TempDir()
 	}
-	return t.TempDir()
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	probe := filepath.Join(dir, "probe")
+	err = os.WriteFile(probe, make([]byte, 32<<20), 0o600)
+	if err := errors.Join(err, os.Remove(probe)); err != nil {
+		return t.TempDir()
+	}
+	return dir
 }
 
 func newWorld(seed uint64, root string, cfg simConfig) (*world, error) {

@@ -49,7 +49,10 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Close stops listening and waits for answers under way until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
-	if err := s.http.Shutdown(ctx); err != nil {
+	err := s.http.Shutdown(ctx)
+	// If Serve has not begun, Shutdown knows of no listener.
+	_ = s.listener.Close() // else it is closed already
+	if err != nil {
 		return s.http.Close()
 	}
 	return nil

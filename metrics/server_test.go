@@ -105,8 +105,42 @@ func TestServerListenFails(t *testing.T) {
 	}
 }
 
-// Close does not wait for a client that never finishes its request.
+// TestServerCloseAtOnce: nobody listens after Close, also if the server had not
+// yet come to serve.
+func TestServerCloseAtOnce(t *testing.T) {
+	for range 200 {
+		s, err := Listen("127.0.0.1:0", "/metrics", NewBroker(), func() error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := net.Dial("tcp", s.Addr().String()); err == nil {
+			conn.Close()
+			t.Fatal("still listening")
+		}
+	}
+}
+
+// Close does not wait for a client that never finishes its request; not once in
+// several times, for a machine may be slow.
 func TestServerCloseIsBounded(t *testing.T) {
+	for tries := 1; ; tries++ {
+		d := closeWhileAsked(t)
+		if d < 4*time.Second { // after five the request would have been given up
+			return
+		}
+		if tries == 5 {
+			t.Fatalf("close took %v", d)
+		}
+	}
+}
+
+// closeWhileAsked closes a server in the middle of a request and returns how long
+// that took.
+func closeWhileAsked(t *testing.T) time.Duration {
+	t.Helper()
 	s, err := Listen("127.0.0.1:0", "/metrics", NewBroker(), func() error { return nil })
 	if err != nil {
 		t.Fatal(err)
@@ -123,10 +157,9 @@ func TestServerCloseIsBounded(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	_ = s.Close(ctx)
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("close took %v", d)
-	}
+	d := time.Since(start)
 	if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
 		t.Error("still listening")
 	}
+	return d
 }

@@ -46,6 +46,8 @@ func TestLargeQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	v := newFaultVFS(t)
+	o.VFS, o.MmapSize = t.Name(), 0 // to count what is read
 	before := heap()
 	start := time.Now()
 	db = openTest(t, o)
@@ -65,12 +67,15 @@ func TestLargeQueues(t *testing.T) {
 	}
 	loaded := time.Since(start)
 	grown := heap() - before
-	t.Logf("%d messages in %d sessions, %d MiB: opened in %v, loaded in %v, heap %+d KiB",
-		queued, sessions, info.Size()>>20, opened.Round(time.Millisecond), loaded.Round(time.Millisecond), grown>>10)
+	t.Logf("%d messages in %d sessions, %d MiB: opened in %v, loaded in %v, %d KiB read, heap %+d KiB",
+		queued, sessions, info.Size()>>20, opened.Round(time.Millisecond), loaded.Round(time.Millisecond), v.read.Load()>>10, grown>>10)
 	if want := uint64(each * sessions); queued < want {
 		t.Errorf("%d messages are queued, expected %d", queued, want)
 	}
-	if loaded > 5*time.Second {
+	if n := v.read.Load(); n > 3*info.Size()+1<<20 { // twice to check it, and little to load it
+		t.Errorf("the start read %d bytes of a file of %d", n, info.Size())
+	}
+	if loaded > time.Minute { // a tenth of a second where nothing else runs
 		t.Errorf("the start took %v", loaded)
 	}
 	if limit := int64(sessions)*4096 + 8<<20; grown > limit {

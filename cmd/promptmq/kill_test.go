@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	kills    = flag.Int("kills", 50, "how often TestKill9 kills the broker")
+	kills    = flag.Int("kills", 50/raceSlowdown, "how often TestKill9 kills the broker")
 	killSeed = flag.Uint64("kill-seed", 0, "seed of TestKill9; 0: a new one")
 )
 
