@@ -54,17 +54,19 @@ func TestManyRetained(t *testing.T) {
 	}
 }
 
-// collect takes messages until each topic's last value is that of values, which
+// collect takes SUBACK and messages until each topic's last value is that of values, which
 // must hold still once the message "end" is on its way.
 func (p *peer) collect(values []int) error {
 	got := make([]int, len(values))
 	wrong := -1 // how many differ; -1: not yet counted
-	for wrong != 0 {
+	subscribed := false // SUBACK awaits the disk, and may come last
+	for wrong != 0 || !subscribed {
 		f, err := p.next()
 		if err != nil {
 			return fmt.Errorf("%d topics are not as retained: %w", wrong, err)
 		}
 		if f.Type() == codec.TypeSuback {
+			subscribed = true
 			continue
 		}
 		var m codec.Publish
