@@ -118,7 +118,7 @@ func TestApplyAgainAfterFault(t *testing.T) {
 			o.VFS, o.Synchronous, o.JournalMode = t.Name(), "FULL", mode
 			db := openTest(t, o)
 			m := newModel(r, db.NextID())
-			for i := range 45 {
+			for i := range 45 / raceSlowdown {
 				b := m.batch()
 				fault := []error{sqlite3.FULL, sqlite3.IOERR_WRITE, sqlite3.IOERR_FSYNC}[i%3]
 				if i%3 == 2 {
@@ -256,7 +256,7 @@ func TestKill9(t *testing.T) {
 	r := newRand(t)
 	dir := t.TempDir()
 	var printed uint64
-	for kill := 0; kill < 35 || printed < 100; kill++ { // on a slow disk each brings one commit
+	for kill := 0; kill < 35/raceSlowdown || printed < 100; kill++ { // on a slow disk each brings one commit
 		last, err := killChild(dir, r)
 		if err != nil {
 			t.Fatalf("kill %d: %v", kill, err)

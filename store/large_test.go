@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	largeMessages = flag.Int("large.messages", 20_000, "messages that TestLargeQueues queues")
+	largeMessages = flag.Int("large.messages", 20_000/raceSlowdown, "messages that TestLargeQueues queues")
 	largeSessions = flag.Int("large.sessions", 100, "sessions that it queues them for, each message in a run of its own")
 )
 

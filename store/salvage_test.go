@@ -34,7 +34,7 @@ func TestSalvage(t *testing.T) {
 	r := newRand(t)
 	fixtures := []*corruptFixture{newCorruptFixture(t, r, true), newCorruptFixture(t, r, false)}
 	damagedStores, kept, whole := 0, 0, 0
-	for i := range 2*len(fixedMutations) + 60 {
+	for i := range 2*len(fixedMutations) + 60/raceSlowdown {
 		f := fixtures[i%2]
 		m := randomMutation(r, f)
 		if i/2 < len(fixedMutations) {
