@@ -6,9 +6,9 @@
 //
 // Levels are compared byte by byte, without normalisation. [MQTT-4.7.3-4]
 //
-// A filter without wildcards is found by a hash of the name, the others by a walk
-// through a trie, breadth first, that visits a node at most once and hashes each
-// level once: the cost is bounded by the length of the name and the number of
-// trie nodes down to its depth, however filters are built; no call recurses.
-// Hashes are keyed with a random seed.
+// Filters finds a filter without wildcards by a hash of the name, the others by a
+// walk through a trie, breadth first, that visits a node at most once and hashes
+// each level once. So the cost of a match is bounded by the length of the name and
+// the number of trie nodes down to its depth, however filters are built. Names
+// walks depth first; no call recurses. Hashes are keyed with a random seed.
 package topics
