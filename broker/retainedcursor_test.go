@@ -58,7 +58,7 @@ func TestManyRetained(t *testing.T) {
 // must hold still once the message "end" is on its way.
 func (p *peer) collect(values []int) error {
 	got := make([]int, len(values))
-	wrong := -1 // how many differ; -1: not yet counted
+	wrong := -1         // how many differ; -1: not yet counted
 	subscribed := false // SUBACK awaits the disk, and may come last
 	for wrong != 0 || !subscribed {
 		f, err := p.next()

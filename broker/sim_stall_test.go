@@ -129,15 +129,16 @@ func (s *stalled) during(length time.Duration) {
 
 // ready checks what /ready says: no from 10 s of the stall on, and yes before.
 func (s *stalled) ready() {
-	stalled, err := time.Since(s.begin), s.w.b.Ready()
-	s.w.locked(func() {
-		if !s.end.IsZero() && time.Now().After(s.end) {
-			stalled = 0
-		}
-		if (stalled > 10*time.Second+prompt && err == nil) || (stalled < 10*time.Second && err != nil) {
-			s.w.faultLocked("ready is %v when the disk has stalled for %v", err, stalled)
-		}
-	})
+	now, err := time.Now(), s.w.b.Ready()
+	s.w.disk.mu.Lock()
+	stalled := now.Sub(s.begin)
+	if s.begin.IsZero() || now.After(s.end) {
+		stalled = 0
+	}
+	s.w.disk.mu.Unlock()
+	if (stalled > 10*time.Second+prompt && err == nil) || (stalled < 10*time.Second && err != nil) {
+		s.w.locked(func() { s.w.faultLocked("ready is %v when the disk has stalled for %v", err, stalled) })
+	}
 }
 
 func (s *stalled) check() {
