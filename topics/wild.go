@@ -3,7 +3,6 @@ package topics
 import (
 	"bytes"
 	"hash/maphash"
-	"math/rand/v2"
 	"strings"
 )
 
@@ -34,6 +33,9 @@ func (n *wildNode[K, V]) empty() bool {
 // parent drew, so that the same level below many nodes is not one hash.
 func (n *wildNode[K, V]) edge(level uint64) uint64 { return level ^ n.salt }
 
+// newSalt returns a random number: what a random seed makes of nothing.
+func newSalt() uint64 { return maphash.String(maphash.MakeSeed(), "") }
+
 func (t *wildTrie[K, V]) literal(n *wildNode[K, V], hash uint64, level []byte) *wildNode[K, V] {
 	if n.literals == 0 {
 		return nil
@@ -51,14 +53,14 @@ func (t *wildTrie[K, V]) literal(n *wildNode[K, V], hash uint64, level []byte) *
 func (t *wildTrie[K, V]) child(n *wildNode[K, V], level string, grow bool) *wildNode[K, V] {
 	if level == "+" {
 		if n.plus == nil && grow {
-			n.plus = &wildNode[K, V]{parent: n, level: "+", salt: rand.Uint64()}
+			n.plus = &wildNode[K, V]{parent: n, level: "+", salt: newSalt()}
 		}
 		return n.plus
 	}
 	hash := maphash.String(t.seed, level)
 	c := t.literal(n, hash, []byte(level))
 	if c == nil && grow {
-		c = &wildNode[K, V]{parent: n, level: strings.Clone(level), salt: rand.Uint64()}
+		c = &wildNode[K, V]{parent: n, level: strings.Clone(level), salt: newSalt()}
 		t.edges.add(n.edge(hash), c)
 		n.literals++
 	}
