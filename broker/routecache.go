@@ -18,7 +18,10 @@ var routeSeed = maphash.MakeSeed()
 // A routeCache remembers where the last Topic Names of one publishing
 // connection went, so that a publisher that stays with its topics costs no walk
 // of the trie and no lock. An entry holds until any subscription changes.
-type routeCache struct{ slots [routeSlots]cachedRoute }
+type routeCache struct {
+	slots [routeSlots]cachedRoute
+	turn  uint64
+}
 
 // A cachedRoute is first only a hash: what is published to once is not worth
 // memory of its own.
@@ -55,8 +58,9 @@ func routePlaces(hash uint64) [4]uint64 {
 	return [4]uint64{hash % routeSlots, hash >> 16 % routeSlots, hash >> 32 % routeSlots, hash >> 48 % routeSlots}
 }
 
-// slot returns where the Topic Name is, or is to be: if possible where none is
-// remembered that still holds.
+// slot returns where the Topic Name is, or is to be: if possible where nothing is,
+// else where none is remembered that still holds. Which of these changes from
+// one call to the next, so that no two names drive each other out for ever.
 func (c *routeCache) slot(hash, version uint64) *cachedRoute {
 	places := routePlaces(hash)
 	for _, i := range places {
@@ -65,11 +69,18 @@ func (c *routeCache) slot(hash, version uint64) *cachedRoute {
 		}
 	}
 	for _, i := range places {
-		if c.slots[i].name == "" || c.slots[i].version != version {
+		if c.slots[i].hash == 0 {
 			return &c.slots[i]
 		}
 	}
-	return &c.slots[places[0]]
+	c.turn++
+	for i := range uint64(len(places)) {
+		e := &c.slots[places[(i+c.turn)%uint64(len(places))]]
+		if e.name == "" || e.version != version {
+			return e
+		}
+	}
+	return &c.slots[places[c.turn%uint64(len(places))]]
 }
 
 // remember keeps the targets that were just found, if the Topic Name comes for
