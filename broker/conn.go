@@ -375,8 +375,7 @@ func (c *conn) fail(err error) {
 		if c.b.log.Enabled(c.b.ctx, level) {
 			c.b.log.Log(c.b.ctx, level, "connection ended", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "error", err)
 		}
-		c.out.close(nil)
-		return
+		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
 	case !c.greeted.Load():
 		c.b.m.Refused(reason.String()).Inc()
 		c.out.close(c.appendRefusedConnack(nil, reason, detail))
@@ -454,10 +453,10 @@ func (c *conn) finish() {
 	c.work()
 	defer c.b.removeConn(c)
 	defer c.b.recoverPanic("ending a connection")
+	defer c.out.close(nil)
 	if c.client != nil {
 		c.b.disconnected(c)
 	}
 	c.touched.flush(c.b.m)
-	c.out.close(nil)
 	c.readIdle()
 }
