@@ -192,17 +192,23 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 	if after.will != nil && !broken("will-lost") {
 		b.publishWill(after.will, now, l)
 	}
-	if s := after.ended; s != nil && hasShared(s) {
+	s := after.ended
+	if s == nil {
+		if after.left {
+			b.handOver(cl.takeForOthers(now, l), cl, now, l)
+		}
+		return
+	}
+	if hasShared(s) {
 		var fx session.Effects
 		b.handOver(s.TakeShared("", true, &fx), cl, now, l)
 		if s.Durable() && leavesOrphans(s) {
 			b.background.Add(1)
 			go b.endSpilled(s, cl, after.group)
+			return
 		}
 	}
-	if after.left {
-		b.handOver(cl.takeForOthers(now, l), cl, now, l)
-	}
+	b.m.Dropped[metrics.DropSessionEnded].Add(s.Unsent())
 }
 
 // takeForOthers takes what connected members of Shared Subscriptions may get
@@ -242,6 +248,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		return // the next start ends it
 	}
 	from, _ := s.PageFrom()
+	left := s.Unsent()
 	for {
 		entries, err := b.store.Page(s.ID, from, windowMessages, windowBytes)
 		if err != nil {
@@ -261,7 +268,8 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		b.commits.later()
 		b.commits.gate.RUnlock()
 		l.flush(b.m)
-		if len(entries) == 0 {
+		if left -= len(orphans); len(entries) == 0 {
+			b.m.Dropped[metrics.DropSessionEnded].Add(max(0, left))
 			return
 		}
 	}

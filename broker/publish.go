@@ -403,8 +403,7 @@ func (cl *Client) deliverUnkeptLocked(t *target, pub *publication, qos codec.QoS
 	if limit := c.params.packetBytesMax; limit > 0 && codec.PublishSize(&p, c.version) > int(limit) {
 		return false
 	}
-	var ok bool
-	if p.PacketID, ok = cl.sess.DeliverUnkept(qos); !ok {
+	if !cl.sess.DeliverUnkept(&p) {
 		return false
 	}
 	cl.noteFullLocked()

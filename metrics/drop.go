@@ -12,6 +12,7 @@ const (
 	DropQueueNewest                    // the queue full, and the policy drop-newest; or drop-oldest and nothing older may go
 	DropQueueOldest                    // it left a full queue to make room, by the policy drop-oldest
 	DropTooOld                         // queued for the longest time that a message may be
+	DropSessionEnded                   // queued and never sent when the Session ended
 	NumDropReasons
 )
 
@@ -34,6 +35,8 @@ func (r DropReason) String() string {
 		return "queue_full_oldest"
 	case DropTooOld:
 		return "too_old"
+	case DropSessionEnded:
+		return "session_ended"
 	}
 	return "unknown"
 }

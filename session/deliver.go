@@ -55,7 +55,12 @@ type queued struct {
 	Entry
 	sentBefore bool // on this or an earlier connection
 	doubtful   bool // perhaps sent before a crash
+	// unkeptBytes are those of a message that stands here as unkept.
+	unkeptBytes int
 }
+
+// bytes is what the entry counts towards the queue limits.
+func (q *queued) bytes() int { return q.Entry.Bytes() + q.unkeptBytes }
 
 // packetIDs is the number of Packet Identifiers.
 const packetIDs = 65535
@@ -149,6 +154,20 @@ func (s *Session) QueueLen() int {
 	return s.queueLen
 }
 
+// Unsent is how many messages are queued that were never sent, as far as known.
+func (s *Session) Unsent() int {
+	if s.deliverState == nil {
+		return 0
+	}
+	n := int(s.onDisk())
+	for i := range s.queue {
+		if q := &s.queue[i]; q.Message != nil && !q.sentBefore {
+			n++
+		}
+	}
+	return n
+}
+
 // Spilled reports whether entries wait on disk only.
 func (s *Session) Spilled() bool { return s.deliverState != nil && s.diskFrom < s.next }
 
@@ -219,31 +238,36 @@ var unkept = new(Message)
 
 // DeliverUnkept is Deliver for a message that can be sent at once and need not be
 // kept, since the Session ends with its Network Connection: what is sent and not
-// acknowledged then is lost with it. It returns the Packet Identifier to send it
-// with; ok is false, and nothing has changed, if Deliver must take the message.
-func (s *Session) DeliverUnkept(qos codec.QoS) (packetID uint16, ok bool) {
+// acknowledged then is lost with it. It gives p, which is to be sent, its Packet
+// Identifier. It reports false, and has changed nothing, if Deliver must take the
+// message. Until it is acknowledged it counts towards the limits as if it were kept.
+func (s *Session) DeliverUnkept(p *codec.Publish) bool {
 	if s.durable || !s.attached {
-		return 0, false
+		return false
 	}
 	if s.deliverState == nil {
 		s.startQueue()
 	}
 	if s.cursor < len(s.queue) || s.inflight >= int(s.receiveMaximum) || // [MQTT-3.3.4-9]
 		s.next-s.floor >= packetIDs || s.Full() { // [MQTT-2.2.1-4]
-		return 0, false
+		return false
 	}
-	e := Entry{Seq: s.next, QoS: qos, Message: unkept}
+	q := queued{
+		Entry: Entry{Seq: s.next, QoS: p.QoS, Message: unkept}, sentBefore: true,
+		unkeptBytes: len(p.Topic) + len(p.Payload) + p.Forward.Len() + 4*len(p.SubscriptionIDs),
+	}
 	s.next++
 	s.diskFrom = s.next
 	s.sent = s.next
-	bytes := e.Bytes()
+	bytes := q.bytes()
 	s.queueLen++
 	s.queueBytes += int64(bytes)
 	s.windowBytes += bytes
-	s.push(queued{Entry: e, sentBefore: true})
+	s.push(q)
 	s.cursor++
 	s.inflight++
-	return PacketID(e.Seq), true
+	p.PacketID = PacketID(q.Seq)
+	return true
 }
 
 func (s *Session) windowFull(bytes int) bool {
@@ -420,7 +444,7 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 	}
 	at, _ := slices.BinarySearch(s.released, seq)
 	s.released = slices.Insert(s.released, at, seq)
-	s.queueBytes -= int64(s.queue[i].Bytes())
+	s.queueBytes -= int64(s.queue[i].bytes())
 	s.forget(i)
 	fx.State = fx.State || s.Durable()
 	fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
@@ -459,14 +483,14 @@ func (s *Session) isReleased(seq uint64) bool {
 func (s *Session) finish(i int, fx *Effects) {
 	seq := s.queue[i].Seq
 	s.queueLen--
-	s.queueBytes -= int64(s.queue[i].Bytes())
+	s.queueBytes -= int64(s.queue[i].bytes())
 	s.forget(i)
 	s.markDone(seq, fx)
 }
 
 // forget drops queue[i] from memory.
 func (s *Session) forget(i int) {
-	s.windowBytes -= s.queue[i].Bytes()
+	s.windowBytes -= s.queue[i].bytes()
 	s.queue[i] = queued{Entry: Entry{Seq: s.queue[i].Seq}}
 	n := 0
 	for n < len(s.queue) && s.queue[n].Message == nil {

@@ -86,7 +86,7 @@ func (s *Session) dropOldest(fx *Effects) bool {
 	if i == len(s.queue) {
 		return false
 	}
-	seq, bytes := s.queue[i].Seq, s.queue[i].Bytes()
+	seq, bytes := s.queue[i].Seq, s.queue[i].bytes()
 	s.queueLen--
 	s.queueBytes -= int64(bytes)
 	s.windowBytes -= bytes

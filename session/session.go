@@ -117,7 +117,7 @@ func (s *Session) SetSubscription(sub *Subscription) (replaced bool) {
 func (s *Session) AppendState(dst []byte) []byte {
 	s.sentNoted = max(s.sent, s.floor)
 	if s.attached { // what is sent next needs no State of its own
-		s.sentNoted = max(s.sentNoted, min(s.sent+uint64(s.limits.Inflight), s.next))
+		s.sentNoted = max(s.sentNoted, min(s.sent+uint64(s.receiveMaximum), s.next))
 	}
 	st := State{
 		Floor: s.floor, Sent: s.sentNoted, Next: s.next, Doubtful: s.stillDoubtful(),

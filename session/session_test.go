@@ -251,11 +251,12 @@ func roundQoS1(s *Session, m *Message, fx *Effects) {
 // roundQoS2 delivers a message as a Session that ends with its connection does,
 // and takes the Client's answers.
 func roundQoS2(s *Session, fx *Effects) {
-	id, _ := s.DeliverUnkept(2)
+	p := codec.Publish{QoS: 2}
+	s.DeliverUnkept(&p)
 	fx.Reset()
-	s.ReceivePubrec(id, codec.Success, start, fx)
+	s.ReceivePubrec(p.PacketID, codec.Success, start, fx)
 	fx.Reset()
-	s.ReceivePubcomp(id, start, fx)
+	s.ReceivePubcomp(p.PacketID, start, fx)
 }
 
 func benchmarkRound(b *testing.B, durable bool, round func(*Session, *Effects)) {
@@ -278,9 +279,10 @@ func BenchmarkRound(b *testing.B) {
 	b.Run("QoS=1/kept", func(b *testing.B) { benchmarkRound(b, false, kept) })
 	b.Run("QoS=1", func(b *testing.B) {
 		benchmarkRound(b, false, func(s *Session, fx *Effects) {
-			id, _ := s.DeliverUnkept(1)
+			p := codec.Publish{QoS: 1}
+			s.DeliverUnkept(&p)
 			fx.Reset()
-			s.ReceivePuback(id, start, fx)
+			s.ReceivePuback(p.PacketID, start, fx)
 		})
 	})
 	b.Run("QoS=2", func(b *testing.B) { benchmarkRound(b, false, roundQoS2) })

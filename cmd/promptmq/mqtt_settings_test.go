@@ -381,6 +381,18 @@ var limitTests = map[string]struct {
 			t.Errorf("PUBREC after draining: %v", r)
 		}
 	}},
+	"max-queued-bytes of a session that ends with its connection": {"mqtt: {max-queued-bytes: 65536, max-inflight: 100}", func(t *testing.T, s *server) {
+		sub := v5Of(t, s, "sub", nil) // it acknowledges nothing
+		sub.subscribeOne("t", 1)
+		pub := v5Of(t, s, "pub", nil)
+		taken := 0
+		for taken < 100 && pub.publish1(1, "t", strings.Repeat("x", 2000)) == codec.Success {
+			taken++
+		}
+		if taken < 30 || taken > 33 { // 65,536 bytes with about 100 for each message beside its payload
+			t.Errorf("%d messages of 2,000 bytes were taken", taken)
+		}
+	}},
 	"max-queued-bytes of a will": {"mqtt: {max-queued-bytes: 1024}", func(t *testing.T, s *server) {
 		sub := v5Of(t, s, "sub", lasting)
 		sub.subscribeOne("t", 1)

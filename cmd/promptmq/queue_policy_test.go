@@ -159,6 +159,29 @@ func TestDropOldestKeepsWhatIsInFlight(t *testing.T) {
 	})
 }
 
+// TestDroppedWithTheSession: what a Session leaves unsent when it ends is counted.
+func TestDroppedWithTheSession(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	count := func() float64 { return s.metric(`promptmq_messages_dropped_total{reason="session_ended"}`) }
+	narrow := func(c *codec.Connect) { c.ReceiveMaximum = 2 }
+	pub := v5Of(t, s, "pub", nil)
+	for i, connect := range []func(*codec.Connect){narrow, func(c *codec.Connect) { narrow(c); lasting(c) }} {
+		sub := v5Of(t, s, "sub", connect)
+		sub.subscribeOne("t", 1)
+		publishRange(pub, "t", 0, 1000, 10)
+		sub.drop()
+		if i == 1 { // the stored Session ends when another takes its place
+			v5Of(t, s, "sub", nil).drop()
+		}
+		eventually(t, "what was never sent is counted", func() bool { return count() == float64(998*(i+1)) })
+	}
+	v5Of(t, s, "sub", nil).drop() // nothing was queued
+	if n := count(); n != 2*998 {
+		t.Errorf("%v counted", n)
+	}
+}
+
 // TestDropOldestOnDisk: the oldest messages are on disk only, before and after
 // kill -9, and what is left is the newest, in order.
 func TestDropOldestOnDisk(t *testing.T) {
