@@ -244,6 +244,7 @@ func (cl *Client) takeForOthers(now time.Time, l *flushList) []session.Entry {
 func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 	defer b.background.Done()
 	defer b.recoverPanic("ending a session")
+	defer b.registry.remove(cl) // a start made it for this alone
 	if b.commits.wait(group) != nil {
 		return // the next start ends it
 	}
