@@ -56,6 +56,7 @@ type Broker struct {
 	router   *router
 	expirer  *expirer
 	clock    *clock
+	notices  *notices
 	limits   session.Limits
 	ctx      context.Context // of log lines; never done
 
@@ -86,6 +87,7 @@ func New(o Options, s Store) (*Broker, error) {
 		commits:  newCommitter(s, clock, o.Logger, o.Metrics),
 		registry: &registry{clients: make(map[string]*Client)},
 		router:   newRouter(),
+		notices:  newNotices(o.Logger, o.Metrics),
 		ctx:      context.Background(),
 		conns:    make(map[*conn]struct{}),
 
@@ -206,6 +208,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		b.log.Warn("connections did not end in time")
 	}
+	b.notices.close()
 	return b.commits.shutdown()
 }
 

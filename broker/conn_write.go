@@ -99,9 +99,14 @@ type flushList struct {
 	// fx is what the Session asks for whose Client the goroutine has locked: one
 	// at a time, so it is not each Client's own.
 	fx session.Effects
+	// notices are log lines that wait until no lock is held.
+	notices []notice
 }
 
-// flush counts in m what was tallied, and writes.
+// say writes a log line with the next flush: for who holds a lock.
+func (l *flushList) say(line notice) { l.notices = append(l.notices, line) }
+
+// flush counts in m what was tallied, writes to the sockets, and then to the log.
 func (l *flushList) flush(m *metrics.Broker) {
 	l.tally.count(m)
 	for i, o := range l.list {
@@ -109,6 +114,12 @@ func (l *flushList) flush(m *metrics.Broker) {
 		l.list[i] = nil
 	}
 	l.list, l.ripe = l.list[:0], false
+	if len(l.notices) > 0 {
+		for i := range l.notices {
+			l.notices[i].write()
+		}
+		l.notices = nil
+	}
 }
 
 // A tally is what one goroutine has received and sent since it last flushed, by

@@ -207,7 +207,8 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 	b := c.b
 	if old := cl.conn; old != nil {
 		b.m.Takeovers.Inc()
-		b.log.Info("session taken over", "client", cl.id, "from", old.net.RemoteAddr().String(), "by", c.net.RemoteAddr().String())
+		c.touched.say(b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over",
+			"client", shown(cl.id), "from", old.net.RemoteAddr().String(), "by", c.net.RemoteAddr().String()))
 		after = cl.detachLocked(false, c.now, &c.touched)
 	}
 	if b.connectedClients.Add(1) > int64(b.o.MaxConnections) {

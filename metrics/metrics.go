@@ -139,6 +139,12 @@ func (b *Broker) ProtocolErrors(reason string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_protocol_errors_total", "reason", reason))
 }
 
+// NoticesLeftOut counts log lines that were left out because there were too many
+// for the same cause. It looks the counter up.
+func (b *Broker) NoticesLeftOut(cause string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_log_lines_left_out_total", "cause", cause))
+}
+
 // Gauge registers a metric whose value is asked for at each scrape. The name
 // is one of families.go and not yet registered.
 func (b *Broker) Gauge(name string, f func() float64) {

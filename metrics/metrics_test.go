@@ -82,6 +82,7 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.RefusedMessages("r").Inc()
 	b.ProtocolErrors("r").Inc()
 	b.StoreRefused("PUBLISH").Inc()
+	b.NoticesLeftOut("c").Inc()
 	b.BuildInfo("v")
 	used := make(map[string]bool)
 	for _, name := range []string{
