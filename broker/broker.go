@@ -86,7 +86,6 @@ func New(o Options, s Store) (*Broker, error) {
 		o: o, log: o.Logger, m: o.Metrics, store: s, clock: clock,
 		commits:  newCommitter(s, clock, o.Logger, o.Metrics),
 		registry: &registry{clients: make(map[string]*Client)},
-		router:   newRouter(),
 		notices:  newNotices(o.Logger, o.Metrics),
 		ctx:      context.Background(),
 		conns:    make(map[*conn]struct{}),
@@ -99,6 +98,7 @@ func New(o Options, s Store) (*Broker, error) {
 		},
 	}
 	b.expirer = newExpirer(b)
+	b.router = newRouter(b.expirer)
 	b.registerGauges()
 	return b, nil
 }
@@ -117,6 +117,7 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.Len()) }))
 	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retainedBytes }))
 	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
+	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.expirer.len()) })
 	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.waiting().Seconds() })
 	b.m.Gauge("promptmq_store_full", func() float64 {
 		if b.commits.full() {

@@ -37,8 +37,10 @@ type Client struct {
 
 // stored is what the broker knows of a durable Session beside the Session.
 type stored struct {
-	// expiresAt is when the Session ends if no connection resumes it; zero: never.
-	expiresAt time.Time
+	client *Client
+	// expiresAt is when the Session ends if no connection resumes it.
+	expiresAt dueTime
+	expiry    uint32 // see expiring
 	// The open group's writes for the Session: valid while group is the open one.
 	// sealed are those of the group before: see committer.strikable.
 	writes, sealed     *session.Writes
@@ -48,17 +50,9 @@ type stored struct {
 // storedLocked returns cl.stored, made if there is none.
 func (cl *Client) storedLocked() *stored {
 	if cl.stored == nil {
-		cl.stored = new(stored)
+		cl.stored = &stored{client: cl}
 	}
 	return cl.stored
-}
-
-// expiresAtLocked is when the Session ends if no connection resumes it; zero: never.
-func (cl *Client) expiresAtLocked() time.Time {
-	if cl.stored == nil {
-		return time.Time{}
-	}
-	return cl.stored.expiresAt
 }
 
 // writesLocked returns the open group's writes for the Session, for something

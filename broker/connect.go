@@ -280,6 +280,7 @@ func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 		return 0
 	}
 	cl.writesLocked().Record = s.Record(true, c.now)
+	cl.scheduleLocked()
 	return cl.lastGroup
 }
 

@@ -109,14 +109,11 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 			waiting := *w
 			waiting.DueAt = due
 			cl.setWillLocked(&waiting)
-			b.expirer.add(expiry{at: due, client: cl, sess: s.ID, will: true})
 		}
 	}
 	r := s.Record(false, now)
-	cl.storedLocked().expiresAt = r.ExpiresAt
-	if !r.ExpiresAt.IsZero() {
-		b.expirer.add(expiry{at: r.ExpiresAt, client: cl, sess: s.ID})
-	}
+	cl.storedLocked().expiresAt = dueAt(r.ExpiresAt)
+	cl.scheduleLocked()
 	w := cl.writesLocked()
 	w.Record = r
 	w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor()
@@ -170,6 +167,9 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 			w.Ended = true
 		}
 		cl.b.commits.later()
+	}
+	if cl.stored != nil {
+		cl.b.expirer.remove(cl.stored)
 	}
 	cl.sess, cl.stored, cl.owed = nil, nil, nil
 	cl.full.Store(false)

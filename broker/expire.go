@@ -2,6 +2,7 @@ package broker
 
 import (
 	"container/heap"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -9,20 +10,41 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// An expiry is something that happens at a time unless it has become void by
-// then: the end of a Session, a delayed Will, the end of a retained message.
-type expiry struct {
-	at time.Time
-	// client and sess, with will for its Will and else for its end.
-	client *Client
-	sess   session.ID
-	will   bool
-	// topic and version of a retained message.
-	topic   string
-	version uint64
+// An expiring is a thing that something happens to when its time comes: a
+// Session without a connection, or a retained message.
+type expiring interface {
+	// place is where it stands in the expirer's heap, counted from 1; 0: it does
+	// not. It belongs to the expirer.
+	place() *uint32
+	// expire does what is due, if anything still is.
+	expire(b *Broker, now time.Time)
 }
 
-// An expirer carries out expiries with one goroutine and one heap.
+// A dueTime is when something is due, in Unix milliseconds, not rounded to before
+// it; 0: never.
+type dueTime int64
+
+func dueAt(t time.Time) dueTime {
+	if t.IsZero() {
+		return 0
+	}
+	return dueTime(t.Add(time.Millisecond - 1).UnixMilli())
+}
+
+// over reports whether the time has come.
+func (d dueTime) over(now time.Time) bool { return d != 0 && now.UnixMilli() >= int64(d) }
+
+// earlier returns the earlier of two times, of which each may be never.
+func earlier(a, b dueTime) dueTime {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// An expirer carries out what is due with one goroutine and one heap, in which
+// each thing stands at most once, and as long as it has a time: the heap grows
+// with the things that there are and not with what happens to them.
 type expirer struct {
 	b    *Broker
 	wake chan struct{}
@@ -37,18 +59,45 @@ func newExpirer(b *Broker) *expirer {
 	return &expirer{b: b, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
-// add schedules e. It may be called with a Client's lock held.
-func (x *expirer) add(e expiry) {
-	x.mu.Lock()
-	heap.Push(&x.heap, e)
-	first := x.heap[0].at.Equal(e.at)
-	x.mu.Unlock()
-	if first {
+// set makes what is due of thing happen at this time, in place of any that was
+// set before; never takes thing out. It may be called with any lock held but its own.
+func (x *expirer) set(thing expiring, at dueTime) {
+	if x.put(thing, at) {
 		select {
 		case x.wake <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// put is set without waking the goroutine, and reports whether it must be woken.
+func (x *expirer) put(thing expiring, at dueTime) (first bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i := int(*thing.place()) - 1
+	switch {
+	case at == 0 && i < 0:
+		return false
+	case at == 0:
+		heap.Remove(&x.heap, i)
+		return false
+	case i < 0:
+		heap.Push(&x.heap, expiry{at, thing})
+	default:
+		x.heap[i].at = at
+		heap.Fix(&x.heap, i)
+	}
+	return *thing.place() == 1
+}
+
+// remove takes out what has ended.
+func (x *expirer) remove(thing expiring) { x.set(thing, 0) }
+
+// len is how many things have a time.
+func (x *expirer) len() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.heap)
 }
 
 func (x *expirer) run() {
@@ -76,70 +125,83 @@ func (x *expirer) shutdown() {
 func (x *expirer) fireDue() time.Duration {
 	for {
 		now := x.b.clock.now()
-		x.mu.Lock()
-		if len(x.heap) == 0 {
-			x.mu.Unlock()
-			return time.Hour
-		}
-		if wait := x.heap[0].at.Sub(now); wait > 0 {
-			x.mu.Unlock()
+		thing, wait := x.next(now)
+		if thing == nil {
 			return wait
 		}
-		e := heap.Pop(&x.heap).(expiry)
-		x.mu.Unlock()
-		x.fire(e, now)
+		x.fire(thing, now)
 	}
 }
 
-func (x *expirer) fire(e expiry, now time.Time) {
+// next takes out the first thing if its time has come, or else returns how long
+// to wait for it.
+func (x *expirer) next(now time.Time) (expiring, time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.heap) == 0 {
+		return nil, time.Hour
+	}
+	if at := x.heap[0].at; !at.over(now) {
+		return nil, min(time.UnixMilli(int64(at)).Sub(now), time.Hour)
+	}
+	return heap.Pop(&x.heap).(expiry).thing, 0
+}
+
+func (x *expirer) fire(thing expiring, now time.Time) {
 	defer x.b.recoverPanic("carrying out an expiry")
-	switch {
-	case e.client == nil:
-		x.b.expireRetained(e)
-	case e.will:
-		x.b.delayedWill(e, now)
-	default:
-		x.b.expireSession(e, now)
-	}
+	thing.expire(x.b, now)
 }
 
-// expireSession ends a Session whose Session Expiry Interval has passed.
-// [MQTT-4.1.0-2]
-func (b *Broker) expireSession(e expiry, now time.Time) {
+// place makes a durable Session expiring.
+func (s *stored) place() *uint32 { return &s.expiry }
+
+// scheduleLocked has the expirer come when something is due of the durable
+// Session: its Will or its end, while no connection is attached.
+func (cl *Client) scheduleLocked() {
+	s := cl.storedLocked()
+	if cl.conn != nil {
+		cl.b.expirer.remove(s)
+		return
+	}
+	next := s.expiresAt
+	if w := cl.sess.Will; w != nil {
+		next = earlier(next, dueAt(w.DueAt))
+	}
+	cl.b.expirer.set(s, next)
+}
+
+// expire ends the Session if its Session Expiry Interval has passed [MQTT-4.1.0-2],
+// and publishes its Will if the Will Delay Interval has passed [MQTT-3.1.3-9],
+// unless it was resumed meanwhile [MQTT-4.1.0-1].
+func (s *stored) expire(b *Broker, now time.Time) {
 	var l flushList
+	defer l.flush(b.m)
 	b.commits.gate.RLock()
-	cl := e.client
+	defer b.commits.gate.RUnlock()
+	cl := s.client
+	b.finishDetach(cl, cl.takeDue(s, now), now, &l)
+}
+
+// takeDue takes from the Session that s belongs to what is due, and schedules
+// what remains. The caller holds the gate.
+func (cl *Client) takeDue(s *stored, now time.Time) (after aftermath) {
 	cl.mu.Lock()
-	var after aftermath
-	// Another expiry stands for it if it was resumed since. [MQTT-4.1.0-1]
-	if s, at := cl.sess, cl.expiresAtLocked(); s != nil && s.ID == e.sess && cl.conn == nil && !at.IsZero() && !at.After(e.at) {
-		after.will = s.Will
+	defer cl.mu.Unlock()
+	if cl.stored != s || cl.conn != nil {
+		return after
+	}
+	will := cl.sess.Will
+	if s.expiresAt.over(now) {
+		after.will = will
 		after.ended, after.group = cl.endLocked()
+		return after
 	}
-	cl.mu.Unlock()
-	b.finishDetach(cl, after, now, &l)
-	b.commits.gate.RUnlock()
-	l.flush(b.m)
-}
-
-// delayedWill publishes a Will whose Will Delay Interval has passed without a
-// new connection. [MQTT-3.1.3-9]
-func (b *Broker) delayedWill(e expiry, now time.Time) {
-	var l flushList
-	b.commits.gate.RLock()
-	cl := e.client
-	cl.mu.Lock()
-	var will *session.Will
-	if s := cl.sess; s != nil && s.ID == e.sess && cl.conn == nil && s.Will != nil && s.Will.DueAt.Equal(e.at) {
-		will = s.Will
+	if will != nil && dueAt(will.DueAt).over(now) {
+		after.will = will
 		cl.setWillLocked(nil) // [MQTT-3.1.2-10]
 	}
-	cl.mu.Unlock()
-	if will != nil {
-		b.publishWill(will, now, &l)
-	}
-	b.commits.gate.RUnlock()
-	l.flush(b.m)
+	cl.scheduleLocked()
+	return after
 }
 
 // publishWill routes a Will Message. It joins the group in which the Will is
@@ -156,22 +218,42 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *flushList) {
 	var s routing
 	if _, reason := b.publishLocked(&publication{p: &p, now: now, expiresAt: m.ExpiresAt, m: &m}, &s, l); reason != codec.Success {
 		b.m.RefusedMessages(reason.String()).Inc()
-		b.log.Warn("a Will Message was refused", "topic", m.Topic, "reason", reason.String())
+		l.say(b.notices.notice(slog.LevelWarn, "will refused", m.Topic, "a Will Message was refused", "topic", shown(m.Topic), "reason", reason.String()))
 	}
 }
 
-// expiries is a heap by time.
+// An expiry is one thing in the heap.
+type expiry struct {
+	at    dueTime
+	thing expiring
+}
+
+// expiries is a heap by time in which each thing knows its place.
 type expiries []expiry
 
 func (h expiries) Len() int           { return len(h) }
-func (h expiries) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h expiries) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiries) Push(x any)        { *h = append(*h, x.(expiry)) }
+func (h expiries) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h expiries) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	*h[i].thing.place(), *h[j].thing.place() = uint32(i+1), uint32(j+1)
+}
+func (h *expiries) Push(x any) {
+	e := x.(expiry)
+	*h = append(*h, e)
+	*e.thing.place() = uint32(len(*h))
+}
 func (h *expiries) Pop() any {
 	old := *h
 	n := len(old) - 1
 	e := old[n]
 	old[n] = expiry{}
-	*h = old[:n]
+	*e.thing.place() = 0
+	if *h = old[:n]; cap(old) >= expiriesKept && n < cap(old)/4 {
+		*h = append(make(expiries, 0, cap(old)/2), old[:n]...)
+	}
 	return e
 }
+
+// expiriesKept is from which capacity on the heap gives memory back when most of
+// it is empty.
+const expiriesKept = 1024

@@ -85,9 +85,6 @@ func (b *Broker) restoreRetained(topic string, version uint64, m *session.Messag
 	defer r.mu.Unlock()
 	r.setRetainedLocked(m, version)
 	r.version = max(r.version, version)
-	if !m.ExpiresAt.IsZero() {
-		b.expirer.add(expiry{at: m.ExpiresAt, topic: topic, version: version})
-	}
 }
 
 // restoreSession makes the Client of a stored Session. The caller holds the gate.
@@ -128,13 +125,8 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 			cl.setWillLocked(&due)
 		}
 	}
-	if s.Will != nil {
-		b.expirer.add(expiry{at: s.Will.DueAt, client: cl, sess: s.ID, will: true})
-	}
-	cl.storedLocked().expiresAt = expiresAt
-	if !expiresAt.IsZero() {
-		b.expirer.add(expiry{at: expiresAt, client: cl, sess: s.ID})
-	}
+	cl.storedLocked().expiresAt = dueAt(expiresAt)
+	cl.scheduleLocked()
 	cl.mu.Unlock()
 	return nil
 }

@@ -13,13 +13,23 @@ type retained struct {
 	message *session.Message
 	version uint64
 	slot    uint32 // its place in router.slots
+	expiry  uint32 // see expiring
 }
+
+// place makes a retained message expiring.
+func (r *retained) place() *uint32 { return &r.expiry }
 
 // setRetainedLocked replaces the retained message of its Topic Name. A topic
 // keeps its slot as long as it has a retained message.
 func (r *router) setRetainedLocked(m *session.Message, version uint64) {
 	now := &retained{message: m, version: version}
 	old, replaced := r.retained.Set(m.Topic, now)
+	if replaced {
+		r.removeExpiryLocked(old)
+	}
+	if at := dueAt(m.ExpiresAt); at != 0 {
+		r.expirer.set(now, at)
+	}
 	switch n := len(r.freeSlots); {
 	case replaced:
 		r.retainedBytes -= int64(old.message.Bytes())
@@ -40,6 +50,7 @@ func (r *router) deleteRetainedLocked(topic string) (existed bool) {
 	if !existed {
 		return false
 	}
+	r.removeExpiryLocked(old)
 	r.retainedBytes -= int64(old.message.Bytes())
 	r.slots[old.slot] = nil
 	r.freeSlots = append(r.freeSlots, old.slot)
@@ -47,6 +58,13 @@ func (r *router) deleteRetainedLocked(topic string) (existed bool) {
 		r.slots, r.freeSlots = nil, nil
 	}
 	return true
+}
+
+// removeExpiryLocked takes back when a retained message was to end.
+func (r *router) removeExpiryLocked(old *retained) {
+	if !old.message.ExpiresAt.IsZero() {
+		r.expirer.remove(old)
+	}
 }
 
 // A retainedDelivery is a retained message that a new subscription has yet to
@@ -73,9 +91,6 @@ func (b *Broker) retainLocked(m *session.Message) {
 	} else {
 		r.setRetainedLocked(m, r.version)
 		b.m.Retained.Inc()
-		if !m.ExpiresAt.IsZero() {
-			b.expirer.add(expiry{at: m.ExpiresAt, topic: m.Topic, version: r.version})
-		}
 		w.Message = m
 	}
 	b.commits.open.setRetained(m.Topic, w)
@@ -94,20 +109,21 @@ func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
 	return r.retained.Len() < b.o.MaxRetainedMessages && bytes <= b.o.MaxRetainedBytes
 }
 
-// expireRetained removes a retained message whose Message Expiry Interval has passed.
-func (b *Broker) expireRetained(e expiry) {
+// expire removes a retained message whose Message Expiry Interval has passed,
+// unless it was replaced meanwhile.
+func (old *retained) expire(b *Broker, _ time.Time) {
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
 	r := b.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cur, ok := r.retained.Get([]byte(e.topic))
-	if !ok || cur.version != e.version {
+	topic := old.message.Topic
+	if cur, ok := r.retained.Get([]byte(topic)); !ok || cur != old {
 		return
 	}
 	r.version++
-	r.deleteRetainedLocked(e.topic)
-	b.commits.open.setRetained(e.topic, session.RetainedWrite{Version: r.version})
+	r.deleteRetainedLocked(topic)
+	b.commits.open.setRetained(topic, session.RetainedWrite{Version: r.version})
 	b.commits.later()
 }
 

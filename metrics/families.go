@@ -9,6 +9,7 @@ var help = map[string]string{
 	"promptmq_connections_current":           "Network connections that are open.",
 	"promptmq_connections_refused_total":     "Network connections closed without a CONNACK of success, by reason.",
 	"promptmq_connections_total":             "Network connections that clients have opened.",
+	"promptmq_expiries_pending":              "Sessions without a connection and retained messages that end, or publish a Will, at a set time.",
 	"promptmq_keep_alive_timeouts_total":     "Connections closed because nothing came for one and a half Keep Alive.",
 	"promptmq_log_lines_left_out_total":      "Log lines left out because there were too many for the same cause, by cause.",
 	"promptmq_message_bytes_published_total": "Payload bytes of PUBLISH packets sent to clients, by QoS.",

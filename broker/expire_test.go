@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A timedThing notes when it was fired.
+type timedThing struct {
+	at    uint32
+	fired []time.Time
+}
+
+func (t *timedThing) place() *uint32                { return &t.at }
+func (t *timedThing) expire(_ *Broker, n time.Time) { t.fired = append(t.fired, n) }
+
+// TestExpirer sets, moves and removes the times of things at random: each fires
+// at its last time, once, and never too early; the heap holds each once.
+func TestExpirer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		b := &Broker{clock: newClock(nil, nil)}
+		x := newExpirer(b)
+		b.expirer = x
+		things := make([]timedThing, 3000)
+		due := make([]time.Time, len(things))
+		start := b.clock.now()
+		for range 50000 {
+			i := rnd.IntN(len(things))
+			due[i] = time.Time{}
+			if rnd.IntN(4) > 0 {
+				due[i] = start.Add(time.Duration(rnd.IntN(10_000_000)) * time.Microsecond)
+			}
+			x.set(&things[i], dueAt(due[i]))
+		}
+		want := len(due) - len(slices.DeleteFunc(slices.Clone(due), func(t time.Time) bool { return !t.IsZero() }))
+		if x.len() != want {
+			t.Fatalf("%d in the heap, expected %d", x.len(), want)
+		}
+		go x.run()
+		time.Sleep(5 * time.Second)
+		now := b.clock.now()
+		for i := range things { // what is to come comes sooner, or never
+			if len(things[i].fired) == 0 && due[i].After(now) {
+				due[i] = now.Add(due[i].Sub(now) / 2)
+				if i%2 == 0 {
+					due[i] = time.Time{}
+				}
+				x.set(&things[i], dueAt(due[i]))
+			}
+		}
+		time.Sleep(time.Minute)
+		x.shutdown()
+		for i := range things {
+			th := &things[i]
+			switch {
+			case due[i].IsZero() != (len(th.fired) == 0) || len(th.fired) > 1 || th.at != 0:
+				t.Fatalf("thing %d, due %v, fired %v, stands at %d", i, due[i], th.fired, th.at)
+			case len(th.fired) == 1 && (th.fired[0].Before(due[i]) || th.fired[0].Sub(due[i]) > time.Millisecond):
+				t.Fatalf("thing %d was due %v and fired %v", i, due[i], th.fired[0])
+			}
+		}
+		if x.len() != 0 || cap(x.heap) > expiriesKept {
+			t.Errorf("%d left in the heap, with room for %d", x.len(), cap(x.heap))
+		}
+	})
+}
