@@ -31,7 +31,7 @@ type listener struct {
 // listen opens the listeners that the options ask for.
 func (b *Broker) listen() error {
 	if b.o.Bind != "" {
-		ln, err := net.Listen("tcp", b.o.Bind)
+		ln, err := Listen("server.bind", b.o.Bind)
 		if err != nil {
 			return err
 		}
@@ -39,7 +39,7 @@ func (b *Broker) listen() error {
 		go b.acceptTCP(ln)
 	}
 	if b.o.WSBind != "" {
-		ln, err := net.Listen("tcp", b.o.WSBind)
+		ln, err := Listen("server.ws-bind", b.o.WSBind)
 		if err != nil {
 			return err
 		}

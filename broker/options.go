@@ -12,8 +12,8 @@ import (
 // Options are the settings of a Broker. DefaultOptions has a value for each;
 // the config package checks what an operator wrote.
 type Options struct {
-	// Bind and WSBind are the TCP and WebSocket listeners, host:port; empty:
-	// not opened.
+	// Bind and WSBind are the TCP and WebSocket listeners, host:port as Listen
+	// takes it; empty: not opened.
 	Bind, WSBind string
 	// ReadTimeout is how long a packet whose first byte has come may take to
 	// arrive whole, and how long a new connection may take for its CONNECT.
@@ -90,8 +90,8 @@ type Options struct {
 // DefaultOptions returns the settings a Broker has when nothing is said.
 func DefaultOptions() Options {
 	return Options{
-		Bind:                    "0.0.0.0:1883",
-		WSBind:                  "0.0.0.0:8080",
+		Bind:                    ":1883",
+		WSBind:                  ":8080",
 		ReadTimeout:             30 * time.Second,
 		WriteTimeout:            30 * time.Second,
 		ReadBuffer:              32 << 10,

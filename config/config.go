@@ -35,7 +35,7 @@ func Default() *Config {
 		Log:     Log{Level: "info", Format: "json"},
 		Broker:  broker.DefaultOptions(),
 		Store:   store.DefaultOptions(),
-		Metrics: Metrics{Enabled: true, Bind: "0.0.0.0:9090", Path: "/metrics"},
+		Metrics: Metrics{Enabled: true, Bind: ":9090", Path: "/metrics"},
 		origins: make(map[string]Origin),
 	}
 }

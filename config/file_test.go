@@ -61,7 +61,7 @@ func TestFileFaults(t *testing.T) {
 				"F:4: mqtt.max-qos: \"9\" is not allowed; it must be an integer from 0 to 2\n" +
 				"F:5: mqtt.keep-alive: x is a string; it must be an integer from 0 to 65535"},
 		{"no listener", "server:\n  bind: \"\"\n  ws-bind: \"\"\n", "F:2: server.bind: is empty and so is server.ws-bind: no client could connect"},
-		{"one socket twice", "server:\n  ws-bind: 0.0.0.0:1883\nmetrics:\n  bind: 0.0.0.0:1883\n",
+		{"one socket twice", "server:\n  ws-bind: :1883\nmetrics:\n  bind: 0.0.0.0:1883\n",
 			"F:2: server.ws-bind: is the address of server.bind too\n" +
 				"F:4: metrics.bind: is the address of server.bind too\n" +
 				"F:4: metrics.bind: is the address of server.ws-bind too"},

@@ -173,7 +173,7 @@ func notInHost(r rune) bool {
 func (address) format(field any) string { return *field.(*string) }
 func (address) scalar() scalar          { return stringScalar }
 func (a address) allowed() string {
-	s := `host:port, such as "127.0.0.1:1883", "[::1]:1883" or ":1883" for all interfaces, with port 0 for any free one`
+	s := `host:port, such as "127.0.0.1:1883" or "[::1]:1883"; ":1883" is every address of this machine, "0.0.0.0:1883" every IPv4 address, "[::]:1883" every IPv6 address; port 0 is any free one`
 	if !a.required {
 		s += `; or empty`
 	}

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -84,6 +86,20 @@ func (c *Config) crossCheck() Errors {
 	return errs
 }
 
+// sameSocket reports whether two addresses could not be listened on at once: one
+// port of one host, or of a host and of all that it is among.
 func sameSocket(a, b string) bool {
-	return a == b && a != "" && !strings.HasSuffix(a, ":0")
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	return hostA == hostB || hostA == "" || hostB == "" || everyOf(hostA, hostB) || everyOf(hostB, hostA)
+}
+
+// everyOf reports whether a is the unspecified address of the family of b.
+func everyOf(a, b string) bool {
+	all, errA := netip.ParseAddr(a)
+	one, errB := netip.ParseAddr(b)
+	return errA == nil && errB == nil && all.IsUnspecified() && all.Is4() == one.Is4()
 }

@@ -19,14 +19,10 @@ type Server struct {
 	listener net.Listener
 }
 
-// Listen serves the metrics of b at path on bind, and two probes: /health
-// answers 200 as long as the process runs, /ready answers 200 only while ready
-// returns nil, else 503 with its error. It returns when the socket is open.
-func Listen(bind, path string, b *Broker, ready func() error) (*Server, error) {
-	listener, err := net.Listen("tcp", bind)
-	if err != nil {
-		return nil, err
-	}
+// Serve serves the metrics of b at path, and two probes: /health answers 200 as
+// long as the process runs, /ready answers 200 only while ready returns nil, else
+// 503 with its error. It does not block.
+func Serve(listener net.Listener, path string, b *Broker, ready func() error) *Server {
 	s := &Server{
 		listener: listener,
 		http: &http.Server{
@@ -41,7 +37,7 @@ func Listen(bind, path string, b *Broker, ready func() error) (*Server, error) {
 	// Serve returns when Close shuts the server down; it waits and tries again
 	// by itself when the process is out of file descriptors.
 	go func() { _ = s.http.Serve(listener) }()
-	return s, nil
+	return s
 }
 
 // Addr is the address the socket listens on.

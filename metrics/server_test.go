@@ -16,16 +16,22 @@ import (
 
 func listen(t *testing.T, path string, ready func() error) (*Server, string) {
 	t.Helper()
-	s, err := Listen("127.0.0.1:0", path, NewBroker(), ready)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := Serve(anyPort(t), path, NewBroker(), ready)
 	t.Cleanup(func() {
 		if err := s.Close(t.Context()); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("close: %v", err)
 		}
 	})
 	return s, "http://" + s.Addr().String()
+}
+
+func anyPort(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
 }
 
 func get(t *testing.T, url string) (int, string, http.Header) {
@@ -98,21 +104,11 @@ func TestServerPathAndMethod(t *testing.T) {
 	}
 }
 
-func TestServerListenFails(t *testing.T) {
-	s, _ := listen(t, "/metrics", func() error { return nil })
-	if _, err := Listen(s.Addr().String(), "/metrics", NewBroker(), nil); err == nil {
-		t.Error("two servers on one address")
-	}
-}
-
 // TestServerCloseAtOnce: nobody listens after Close, also if the server had not
 // yet come to serve.
 func TestServerCloseAtOnce(t *testing.T) {
 	for range 200 {
-		s, err := Listen("127.0.0.1:0", "/metrics", NewBroker(), func() error { return nil })
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil })
 		if err := s.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -141,10 +137,7 @@ func TestServerCloseIsBounded(t *testing.T) {
 // that took.
 func closeWhileAsked(t *testing.T) time.Duration {
 	t.Helper()
-	s, err := Listen("127.0.0.1:0", "/metrics", NewBroker(), func() error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil })
 	conn, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)

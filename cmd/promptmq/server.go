@@ -58,10 +58,11 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, salvage bo
 	counters.BuildInfo(version())
 	var ready readiness
 	if cfg.Metrics.Enabled {
-		server, err := metrics.Listen(cfg.Metrics.Bind, cfg.Metrics.Path, counters, ready.check)
+		ln, err := broker.Listen("metrics.bind", cfg.Metrics.Bind)
 		if err != nil {
 			return err
 		}
+		server := metrics.Serve(ln, cfg.Metrics.Path, counters, ready.check)
 		defer func() { _ = server.Close(closed()) }() // a scrape under way is cut off
 		logListening(log, "metrics", server.Addr())
 	}

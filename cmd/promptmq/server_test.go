@@ -3,7 +3,6 @@ package main
 import (
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,29 +80,6 @@ func TestKillAndRestart(t *testing.T) {
 	for range 3 {
 		s.kill()
 		s.restart()
-	}
-}
-
-// An address in use ends the start with a reason and exit code 1.
-func TestAddressInUse(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	free := map[string]string{"--server-bind": "127.0.0.1:0", "--server-ws-bind": "127.0.0.1:0", "--metrics-bind": "127.0.0.1:0"}
-	for flag := range free {
-		args := []string{"server", "--data-dir", filepath.Join(t.TempDir(), "data")}
-		for name, addr := range free {
-			if name == flag {
-				addr = taken.Addr().String()
-			}
-			args = append(args, name, addr)
-		}
-		r := run(t, nil, args...)
-		if r.code != exitFailure || !strings.Contains(r.stderr, `"level":"FATAL"`) || !strings.Contains(r.stderr, "address already in use") {
-			t.Errorf("%s: exit code %d\n%s", flag, r.code, r.stderr)
-		}
 	}
 }
 
