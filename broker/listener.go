@@ -111,6 +111,7 @@ func (b *Broker) listenWebSocket(ln net.Listener) {
 		ReadHeaderTimeout: b.o.ReadTimeout,
 		IdleTimeout:       b.o.ReadTimeout, // without it what asked for no WebSocket could stay for ever
 		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          b.httpErrorLog(),
 	}
 	b.addListener(&listener{kind: webSocketListener, addr: ln.Addr(), close: func() {
 		_ = ln.Close()

@@ -12,6 +12,7 @@ var help = map[string]string{
 	"promptmq_expiries_pending":              "Sessions without a connection and retained messages that end, or publish a Will, at a set time.",
 	"promptmq_keep_alive_timeouts_total":     "Connections closed because nothing came for one and a half Keep Alive.",
 	"promptmq_log_lines_left_out_total":      "Log lines left out because there were too many for the same cause, by cause.",
+	"promptmq_log_lines_dropped_total":       "Lines of the log dropped because its reader was too slow, stopped or gone.",
 	"promptmq_message_bytes_published_total": "Payload bytes of PUBLISH packets sent to clients, by QoS.",
 	"promptmq_message_bytes_received_total":  "Payload bytes of PUBLISH packets taken from clients, by QoS.",
 	"promptmq_message_processing_duration":   "Seconds from reading a PUBLISH to the end of its fan-out; a sample.",

@@ -27,6 +27,7 @@ type Broker struct {
 	Takeovers          *Counter
 	KeepAliveTimeouts  *Counter
 	Panics             *Counter
+	LogLinesDropped    *Counter
 
 	// PUBLISH packets and their payload bytes, by QoS; received from Clients
 	// and sent to Clients.
@@ -70,6 +71,7 @@ func NewBroker() *Broker {
 		Takeovers:          set.NewCounter("promptmq_session_takeovers_total"),
 		KeepAliveTimeouts:  set.NewCounter("promptmq_keep_alive_timeouts_total"),
 		Panics:             set.NewCounter("promptmq_panics_total"),
+		LogLinesDropped:    set.NewCounter("promptmq_log_lines_dropped_total"),
 
 		MessagesReceived:     byQoS(set, "promptmq_messages_received_total"),
 		MessageBytesReceived: byQoS(set, "promptmq_message_bytes_received_total"),

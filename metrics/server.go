@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"encoding/json"
+	"log"
 	"net"
 	"net/http"
 	"time"
@@ -21,8 +22,9 @@ type Server struct {
 
 // Serve serves the metrics of b at path, and two probes: /health answers 200 as
 // long as the process runs, /ready answers 200 only while ready returns nil, else
-// 503 with its error. It does not block.
-func Serve(listener net.Listener, path string, b *Broker, ready func() error) *Server {
+// 503 with its error. What the HTTP server complains of goes to errorLog. It does
+// not block.
+func Serve(listener net.Listener, path string, b *Broker, ready func() error, errorLog *log.Logger) *Server {
 	s := &Server{
 		listener: listener,
 		http: &http.Server{
@@ -32,6 +34,7 @@ func Serve(listener net.Listener, path string, b *Broker, ready func() error) *S
 			WriteTimeout:      30 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    16 << 10,
+			ErrorLog:          errorLog,
 		},
 	}
 	// Serve returns when Close shuts the server down; it waits and tries again

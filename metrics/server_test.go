@@ -16,7 +16,7 @@ import (
 
 func listen(t *testing.T, path string, ready func() error) (*Server, string) {
 	t.Helper()
-	s := Serve(anyPort(t), path, NewBroker(), ready)
+	s := Serve(anyPort(t), path, NewBroker(), ready, nil)
 	t.Cleanup(func() {
 		if err := s.Close(t.Context()); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("close: %v", err)
@@ -108,7 +108,7 @@ func TestServerPathAndMethod(t *testing.T) {
 // yet come to serve.
 func TestServerCloseAtOnce(t *testing.T) {
 	for range 200 {
-		s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil })
+		s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil }, nil)
 		if err := s.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestServerCloseIsBounded(t *testing.T) {
 // that took.
 func closeWhileAsked(t *testing.T) time.Duration {
 	t.Helper()
-	s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil })
+	s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil }, nil)
 	conn, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)

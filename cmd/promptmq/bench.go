@@ -222,6 +222,6 @@ func (c *peersCommand) Run() (err error) {
 	if err := c.Compare(ctx); err != nil {
 		return err
 	}
-	fmt.Println(c.Out)
-	return nil
+	_, err = fmt.Println(c.Out)
+	return err
 }

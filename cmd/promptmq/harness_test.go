@@ -79,15 +79,24 @@ type result struct {
 // run runs promptmq to its end.
 func run(t *testing.T, env []string, args ...string) result {
 	t.Helper()
+	var stdout bytes.Buffer
+	r := runTo(t, &stdout, env, args...)
+	r.stdout = stdout.String()
+	return r
+}
+
+// runTo is run with standard output elsewhere.
+func runTo(t *testing.T, stdout io.Writer, env []string, args ...string) result {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Env, cmd.Stdout, cmd.Stderr = environ(env...), &stdout, &stderr
+	var stderr bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = environ(env...), stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("promptmq %s: %v", strings.Join(args, " "), err)
 	}
-	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return result{code: cmd.ProcessState.ExitCode(), stderr: stderr.String()}
 }
 
 // record is one line of the log.
@@ -111,7 +120,9 @@ type server struct {
 	// listener that is off.
 	mqtt, ws, metrics string
 
-	exited chan struct{} // closed when the process is gone and its log is read
+	exited  chan struct{} // closed when the process is gone and its log is read
+	stderr  io.ReadCloser // its log
+	reading sync.Mutex    // held: the log is not read
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -171,6 +182,7 @@ func (s *server) begin() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	s.stderr = stderr
 	s.mqtt, s.ws, s.metrics = "", "", ""
 	s.exited = make(chan struct{})
 	s.changed = sync.NewCond(&s.mu)
@@ -199,7 +211,9 @@ func (s *server) readLog(stderr io.Reader) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var r record
+		s.reading.Lock()
 		err := json.Unmarshal(lines.Bytes(), &r)
+		s.reading.Unlock()
 		s.mu.Lock()
 		s.lines = append(s.lines, lines.Text())
 		if err == nil {

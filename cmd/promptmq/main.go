@@ -48,8 +48,8 @@ func (c *checkCommand) Run() error {
 	if _, err := config.Load(config.Sources{File: c.File}); err != nil {
 		return err
 	}
-	fmt.Printf("%s: ok\n", c.File)
-	return nil
+	_, err := fmt.Printf("%s: ok\n", c.File)
+	return err
 }
 
 type printCommand struct {

@@ -38,11 +38,16 @@ func (c *serverCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	log := cfg.Log.Logger(os.Stderr)
+	counters := metrics.NewBroker()
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads is no reason to end
+	lines := newLogQueue(os.Stderr, cfg.Log, counters.LogLinesDropped)
+	defer lines.flush(logFlushWithin)
+	log := cfg.Log.Logger(lines)
+	defer logHangups(log)()
 	// After the first signal the next one ends the process at once.
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore)
-	if err := serve(ctx, cfg, log, c.Salvage); err != nil {
+	if err := serve(ctx, cfg, log, counters, c.Salvage); err != nil {
 		log.Log(ctx, config.LevelFatal, "stopped by a failure", "error", err)
 		return errLogged
 	}
@@ -50,11 +55,27 @@ func (c *serverCommand) Run() error {
 	return nil
 }
 
+// logHangups answers SIGHUP, which ends a process that does not, with a log line
+// until the returned function is called: the configuration is read at the start
+// only.
+func logHangups(log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			log.Warn("SIGHUP has no effect: the configuration is read at the start only, so a change of it needs a restart")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
+}
+
 // serve runs a broker until ctx ends or the broker fails. The metrics listener
 // opens first and closes last: a prober sees a start and a stop as not ready.
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, salvage bool) (err error) {
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *metrics.Broker, salvage bool) (err error) {
 	log.Info("starting", "version", version(), "pid", os.Getpid())
-	counters := metrics.NewBroker()
 	counters.BuildInfo(version())
 	var ready readiness
 	if cfg.Metrics.Enabled {
@@ -62,7 +83,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, salvage bo
 		if err != nil {
 			return err
 		}
-		server := metrics.Serve(ln, cfg.Metrics.Path, counters, ready.check)
+		server := metrics.Serve(ln, cfg.Metrics.Path, counters, ready.check, newHTTPErrorLog(log))
 		defer func() { _ = server.Close(closed()) }() // a scrape under way is cut off
 		logListening(log, "metrics", server.Addr())
 	}
