@@ -77,6 +77,7 @@ func (c *conn) work() {
 		c.reader = *c.unfinished
 	} else {
 		c.reader.Reset(int(c.b.o.MaxPacketSize))
+		c.reader.SetVersion(c.version)
 	}
 }
 
@@ -388,7 +389,8 @@ func (c *conn) fail(err error) {
 
 // appendRefusedConnack encodes a CONNACK with a Reason Code of 0x80 or greater.
 // A peer whose protocol version is not known gets none, but for one that asked
-// for a version that is not supported. [MQTT-3.1.4-1] [MQTT-3.2.2-6]
+// for a version that is not supported; nor does one of 3.x if no return code
+// says what is wrong. [MQTT-3.1.4-1] [MQTT-3.2.2-6]
 func (c *conn) appendRefusedConnack(dst []byte, reason codec.ReasonCode, detail string) []byte {
 	v := c.version
 	if v == 0 {
@@ -397,8 +399,8 @@ func (c *conn) appendRefusedConnack(dst []byte, reason codec.ReasonCode, detail 
 		}
 		v = codec.Version311 // understood by clients of every version: return code 0x01
 	}
-	if v != codec.Version5 && (reason == codec.MalformedPacket || reason == codec.ProtocolError) { // [MQTT-3.1.4-1] of 3.1.1
-		return dst
+	if broken("return-code-invented") {
+		reason = codec.ServerUnavailable
 	}
 	ack := codec.Connack{Reason: reason}
 	ack.ReasonString, ack.HasReasonString = codec.View(detail), detail != ""
@@ -406,7 +408,7 @@ func (c *conn) appendRefusedConnack(dst []byte, reason codec.ReasonCode, detail 
 		if short {
 			ack.HasReasonString = false
 		}
-		dst, _ = codec.AppendConnack(dst, &ack, v) // cannot fail: the fields are in range
+		dst, _ = codec.AppendConnack(dst, &ack, v) // fails where no return code applies [MQTT-3.1.4-1] of 3.1.1
 		return dst
 	})
 }

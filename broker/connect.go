@@ -9,6 +9,10 @@ import (
 	"github.com/x0a1b/promptmq/topics"
 )
 
+// connackBytesMin is the size of a CONNACK without properties. A Client whose
+// Maximum Packet Size is not known gets none that is larger. [MQTT-3.2.2-19]
+const connackBytesMin = 5
+
 // handleConnect takes the first packet of a connection. Section 3.1.4.
 func (c *conn) handleConnect(f codec.Frame) error {
 	var p codec.Connect
@@ -17,7 +21,12 @@ func (c *conn) handleConnect(f codec.Frame) error {
 	}
 	err := p.Decode(f)
 	c.version = p.Version
+	c.reader.SetVersion(p.Version)
 	if err != nil { // [MQTT-3.1.4-1]
+		c.params.packetBytesMax = unlessBroken("limit-of-bad-connect-ignored", p.MaximumPacketSize)
+		if p.LimitUnknown && !broken("limit-of-bad-connect-ignored") {
+			c.params.packetBytesMax = connackBytesMin
+		}
 		return err
 	}
 	c.params = connectParams{
@@ -68,7 +77,7 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 	case len(p.ClientID) == 0 && p.Version == codec.Version311 && !p.CleanStart: // [MQTT-3.1.3-8]
 		return refuse(codec.ClientIdentifierNotValid, "an empty Client Identifier needs a clean session")
 	case c.b.stopping.Load():
-		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
+		return refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 	if reason := c.b.admit(c.net.RemoteAddr()); reason != codec.Success {
 		return refuse(reason, "anonymous Clients are admitted from loopback only")
@@ -111,7 +120,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 		group = 0
 	}
 	if err := c.b.commits.wait(group); err != nil {
-		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
+		return refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 	b, cl := c.b, c.client
 	b.commits.gate.RLock()

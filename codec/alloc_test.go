@@ -8,7 +8,7 @@ func TestAllocations(t *testing.T) {
 	var p packet
 	dst := make([]byte, 0, 1<<12)
 	for _, v := range validVectors {
-		f, err := frameOf(v.bytes(t), 0)
+		f, err := frameOf(v.bytes(t), v.version, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,6 +29,7 @@ func TestAllocations(t *testing.T) {
 		buf := make([]byte, 256)
 		if n := testing.AllocsPerRun(100, func() {
 			r.Reset(1 << 20)
+			r.SetVersion(v.version)
 			r.Lend(buf)
 			r.Wrote(copy(r.Room(), b))
 			f, err := r.Next()

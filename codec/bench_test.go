@@ -16,7 +16,7 @@ const payload64 = "0000000000000000000000000000000000000000000000000000000000000
 func BenchmarkDecodePublish(b *testing.B) {
 	for _, v := range benchmarkPublishes() {
 		b.Run(v.name, func(b *testing.B) {
-			f, err := frameOf(v.bytes(b), 0)
+			f, err := frameOf(v.bytes(b), v.version, 0)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -34,7 +34,7 @@ func BenchmarkDecodePublish(b *testing.B) {
 func BenchmarkAppendPublish(b *testing.B) {
 	for _, v := range benchmarkPublishes() {
 		b.Run(v.name, func(b *testing.B) {
-			f, err := frameOf(v.bytes(b), 0)
+			f, err := frameOf(v.bytes(b), v.version, 0)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func BenchmarkDecodeConnect(b *testing.B) {
 			continue
 		}
 		b.Run(v.name, func(b *testing.B) {
-			f, err := frameOf(v.bytes(b), 0)
+			f, err := frameOf(v.bytes(b), v.version, 0)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -14,7 +14,7 @@ func TestValidVectors(t *testing.T) {
 	for _, v := range validVectors {
 		t.Run(v.name, func(t *testing.T) {
 			b := v.bytes(t)
-			f, err := frameOf(b, 0)
+			f, err := frameOf(b, v.version, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +44,7 @@ func TestValidVectors(t *testing.T) {
 // checkIdentity decodes b, which p was appended to, and compares the meaning.
 func checkIdentity(t *testing.T, p *packet, b []byte) {
 	t.Helper()
-	f, err := frameOf(b, 0)
+	f, err := frameOf(b, p.version, 0)
 	if err != nil {
 		t.Fatalf("what was appended does not frame: %v: %x", err, b)
 	}
@@ -113,7 +113,7 @@ func TestEveryErrorHasVector(t *testing.T) {
 }
 
 func decodeVector(b []byte, v Version) error {
-	f, err := frameOf(b, 1<<20)
+	f, err := frameOf(b, v, 1<<20)
 	if err != nil {
 		return err
 	}
@@ -128,11 +128,11 @@ func TestTruncation(t *testing.T) {
 	for _, v := range validVectors {
 		b := v.bytes(t)
 		for n := range b {
-			if _, err := frameOf(b[:n], 0); err != ErrIncomplete {
+			if _, err := frameOf(b[:n], v.version, 0); err != ErrIncomplete {
 				t.Errorf("%s cut at %d: %v", v.name, n, err)
 			}
 		}
-		f, err := frameOf(b, 0)
+		f, err := frameOf(b, v.version, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,6 +149,8 @@ func TestTruncation(t *testing.T) {
 // mayEndAt tells where a shorter body is another valid packet.
 func mayEndAt(p *packet, n int) bool {
 	switch p.typ {
+	case TypeConnect: // without the last fields, which have flags
+		return p.version == Version31 && n >= 15 && !p.connect.HasPassword
 	case TypePublish, TypeSuback, TypeUnsuback, TypeSubscribe, TypeUnsubscribe: // the payload or the list is shorter
 		return true
 	case TypePuback, TypePubrec, TypePubrel, TypePubcomp:
@@ -172,6 +174,9 @@ func TestStream(t *testing.T) {
 		r.Reset(0)
 		i, fed, read := 0, 0, 0
 		for {
+			if i < len(validVectors) {
+				r.SetVersion(validVectors[i].version)
+			}
 			f, err := r.Next()
 			if err == ErrIncomplete && fed < len(stream) {
 				room := r.Room()
@@ -293,6 +298,7 @@ func TestAppendRefuses(t *testing.T) {
 		"suback empty":     {typ: TypeSuback, version: 5, suback: Suback{PacketID: 1}},
 		"unsuback id":      {typ: TypeUnsuback, version: 4},
 		"unsubscribe":      {typ: TypeUnsubscribe, version: 4, unsubscribe: Unsubscribe{PacketID: 1}, filters: []View{{}}},
+		"connack 3.1.1":    {typ: TypeConnack, version: 4, connack: Connack{Reason: TopicNameInvalid}},
 		"disconnect":       {typ: TypeDisconnect, version: 5, disconnect: Disconnect{Reason: Banned}},
 	} {
 		dst := []byte("kept")
@@ -311,8 +317,13 @@ func TestReasonCodes(t *testing.T) {
 		Success: 0, UnsupportedProtocolVersion: 1, ClientIdentifierNotValid: 2, ServerBusy: 3, QuotaExceeded: 3,
 		BadUserNameOrPassword: 4, NotAuthorized: 5,
 	} {
-		if r.ConnackReturnCode() != want {
-			t.Errorf("%v is return code %d", r, r.ConnackReturnCode())
+		if code, ok := r.ConnackReturnCode(); code != want || !ok {
+			t.Errorf("%v is return code %d, %t", r, code, ok)
+		}
+	}
+	for _, r := range []ReasonCode{MalformedPacket, ProtocolError, TopicNameInvalid, RetainNotSupported, QoSNotSupported, KeepAliveTimeout} {
+		if code, ok := r.ConnackReturnCode(); ok {
+			t.Errorf("%v is return code %d: there is none", r, code)
 		}
 	}
 }

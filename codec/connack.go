@@ -7,7 +7,7 @@ type Connack struct {
 	Reason                     ReasonCode
 	HasSessionExpiry           bool
 	SessionExpirySeconds       uint32
-	ReceiveMaximum             uint16
+	ReceiveMaximum             uint16 // 0: 65,535
 	HasMaximumQoS              bool
 	MaximumQoS                 QoS
 	RetainUnavailable          bool
@@ -85,7 +85,9 @@ func (c *Connack) set(p *property, region View) {
 	case propSessionExpiry:
 		c.SessionExpirySeconds, c.HasSessionExpiry = p.num, true
 	case propReceiveMaximum:
-		c.ReceiveMaximum = uint16(p.num)
+		if p.num != 65535 { // the default
+			c.ReceiveMaximum = uint16(p.num)
+		}
 	case propMaximumQoS:
 		c.MaximumQoS, c.HasMaximumQoS = QoS(p.num), true
 	case propRetainAvailable:
@@ -119,8 +121,8 @@ func (c *Connack) set(p *property, region View) {
 	}
 }
 
-// AppendConnack appends a CONNACK. For 3.x it carries the return code that
-// comes nearest to the Reason Code, and 3.1 knows no Session Present.
+// AppendConnack appends a CONNACK. For 3.x it carries the return code for the
+// Reason Code, of which there must be one, and 3.1 knows no Session Present.
 func AppendConnack(dst []byte, c *Connack, v Version) ([]byte, error) {
 	const first = byte(TypeConnack) << 4
 	present := byte(0)
@@ -135,7 +137,11 @@ func AppendConnack(dst []byte, c *Connack, v Version) ([]byte, error) {
 		if v == Version31 {
 			present = 0
 		}
-		return append(dst, first, 2, present, c.Reason.ConnackReturnCode()), nil
+		code, ok := c.Reason.ConnackReturnCode()
+		if !ok {
+			return dst, errEncodeField
+		}
+		return append(dst, first, 2, present, code), nil
 	}
 	for _, s := range [...]View{c.AssignedClientID, c.ResponseInformation, c.ServerReference, c.AuthenticationMethod,
 		c.AuthenticationData, c.ReasonString} {
@@ -154,7 +160,7 @@ func (c *Connack) appendProperties(dst []byte) []byte {
 	if c.HasSessionExpiry {
 		dst = appendFourProperty(dst, propSessionExpiry, c.SessionExpirySeconds)
 	}
-	if c.ReceiveMaximum != 0 {
+	if c.ReceiveMaximum != 0 && c.ReceiveMaximum != 65535 {
 		dst = appendTwoProperty(dst, propReceiveMaximum, c.ReceiveMaximum)
 	}
 	if c.HasMaximumQoS {

@@ -21,11 +21,14 @@ type Connect struct {
 	RequestProblemInformation  bool // true if absent
 	HasAuthenticationMethod    bool
 	HasAuthenticationData      bool
-	AuthenticationMethod       View
-	AuthenticationData         View
-	UserProperties             UserProperties
-	HasWill                    bool
-	Will                       Will
+	// LimitUnknown says, of a CONNECT that does not parse, that a Maximum Packet
+	// Size may stand where nothing could be decoded.
+	LimitUnknown         bool
+	AuthenticationMethod View
+	AuthenticationData   View
+	UserProperties       UserProperties
+	HasWill              bool
+	Will                 Will
 }
 
 // Will is the Will Message in CONNECT. Section 3.1.3.2.
@@ -50,8 +53,9 @@ const (
 	flagUserName   = 0x80
 )
 
-// Decode decodes a CONNECT of any version; c.Version is set as soon as it is
-// known to be supported, also if an error follows.
+// Decode decodes a CONNECT of any version. What an answer must keep to is set as
+// far as it can be found also if an error follows: c.Version, which is 5 for a
+// newer one, and c.MaximumPacketSize, or else c.LimitUnknown.
 func (c *Connect) Decode(f Frame) error {
 	*c = Connect{ReceiveMaximum: 65535, RequestProblemInformation: true}
 	d := fields{b: f.Body}
@@ -59,38 +63,86 @@ func (c *Connect) Decode(f Frame) error {
 	if d.err != nil {
 		return d.err
 	}
+	if err := c.decodeVersion(name, level); err != nil {
+		return err
+	}
+	flags := d.byte()
+	c.KeepAliveSeconds = d.uint16()
+	var err error
+	switch {
+	case f.First&0x0F != 0 && c.Version != Version31: // [MQTT-2.1.3-1]
+		err = errFlags
+	case d.err == nil:
+		err = c.decodeFlags(flags)
+	}
+	if c.Version == Version5 {
+		region := d.properties()
+		if err == nil && d.err == nil {
+			err = c.decodeProperties(region)
+		}
+		if err != nil || d.err != nil {
+			c.findLimit(region, d.err == nil)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	c.decodePayload(&d)
+	return d.end()
+}
+
+// decodeVersion sets c.Version. A bridge of Mosquitto sets the highest bit of the
+// level, and wants the answer of 3.1.1 to do without.
+func (c *Connect) decodeVersion(name View, level byte) error {
 	v := Version(level)
+	old := v &^ 0x80
 	switch string(name) {
 	default:
 		return errProtocolName // [MQTT-3.1.2-1]
 	case "MQTT":
-		if v != Version311 && v != Version5 { // [MQTT-3.1.2-2]
-			return errVersion
+		switch {
+		case v == Version311 || v == Version5:
+			c.Version = v
+			return nil
+		case v > Version5 && old != Version31 && old != Version311:
+			c.Version, c.LimitUnknown = Version5, true
 		}
 	case "MQIsdp":
-		if v != Version31 {
-			return errVersion
+		if v == Version31 {
+			c.Version = v
+			return nil
 		}
 	}
-	c.Version = v
-	flags := d.byte()
-	c.KeepAliveSeconds = d.uint16()
-	if d.err != nil {
-		return d.err
-	}
-	if err := c.decodeFlags(flags); err != nil {
-		return err
-	}
-	if v == Version5 {
-		region := d.properties()
-		if d.err == nil {
-			if err := c.decodeProperties(region); err != nil {
-				return err
-			}
+	return errVersion // [MQTT-3.1.2-2]
+}
+
+// findLimit looks for the Maximum Packet Size in the properties of a CONNECT that
+// does not parse. It goes past what is wrong as far as it can be told where the
+// next property begins; whole says that all of them are there.
+func (c *Connect) findLimit(region View, whole bool) {
+	cur := propertiesOf(region, anyPacket)
+	var p property
+	for len(cur.f.b) > 0 {
+		id := cur.f.varint()
+		if id >= propertyIdentifiers {
+			id = 0
+		}
+		switch t := propertyTable[id].typ; t {
+		case typeNone:
+			cur.f.fail(errPropertyUnknown)
+		case typeString: // whatever is in it
+			cur.f.binary()
+		case typePair:
+			cur.f.binary()
+			cur.f.binary()
+		default:
+			cur.readValue(t, &p)
+		}
+		if id == propMaximumPacketSize && cur.f.err == nil && p.num-1 < c.MaximumPacketSize-1 { // 0: no limit
+			c.MaximumPacketSize = p.num
 		}
 	}
-	c.decodePayload(&d)
-	return d.end()
+	c.LimitUnknown = c.MaximumPacketSize == 0 && (!whole || cur.f.err != nil)
 }
 
 func (c *Connect) decodeFlags(flags byte) error {
@@ -100,6 +152,12 @@ func (c *Connect) decodeFlags(flags byte) error {
 	c.HasUserName = flags&flagUserName != 0
 	c.Will.QoS = QoS(flags >> 3 & 3)
 	c.Will.Retain = flags&flagWillRetain != 0
+	if c.Version == Version31 { // an unused flag, and those of a Will that is not there
+		flags &^= flagReserved
+		if !c.HasWill {
+			c.Will.QoS, c.Will.Retain = 0, false
+		}
+	}
 	switch {
 	case flags&flagReserved != 0: // [MQTT-3.1.2-3]
 		return errConnectFlag
@@ -164,8 +222,14 @@ func (c *Connect) decodePayload(d *fields) {
 		c.Will.Topic = d.string() // [MQTT-3.1.3-11]
 		c.Will.Payload = d.binary()
 	}
+	if c.Version == Version31 && d.err == nil { // a field may be missing in spite of its flag
+		c.HasUserName = c.HasUserName && len(d.b) > 0
+	}
 	if c.HasUserName { // [MQTT-3.1.2-17] [MQTT-3.1.3-12]
 		c.UserName = d.string()
+	}
+	if c.Version == Version31 && d.err == nil {
+		c.HasPassword = c.HasPassword && len(d.b) > 0
 	}
 	if c.HasPassword { // [MQTT-3.1.2-19]
 		c.Password = d.binary()

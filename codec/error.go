@@ -52,6 +52,7 @@ var (
 	errTopicEmpty3       = malformed("MQTT-4.7.3-1", "an empty Topic Name")
 	errFilterEmpty       = malformed("MQTT-4.7.3-1", "an empty Topic Filter")
 	errAliasZero         = &Error{TopicAliasInvalid, "MQTT-3.3.2-8", "the Topic Alias is 0"}
+	errResponseEmpty     = protocolError("MQTT-4.7.3-1", "the Response Topic is empty")
 	errResponseWildcard  = protocolError("MQTT-3.3.2-14", "the Response Topic contains a wildcard")
 	errNoFilter          = protocolError("MQTT-3.8.3-2", "SUBSCRIBE without a Topic Filter")
 	errNoUnsubFilter     = protocolError("MQTT-3.10.3-2", "UNSUBSCRIBE without a Topic Filter")

@@ -25,8 +25,13 @@ func ForwardBytes(b []byte) Forward {
 
 // add appends a decoded property.
 func (f *Forward) add(p *property) *Error {
-	if p.id == propResponseTopic && bytes.ContainsAny(p.value, "+#") { // [MQTT-3.3.2-14]
-		return errResponseWildcard
+	if p.id == propResponseTopic {
+		if len(p.value) == 0 { // [MQTT-4.7.3-1]
+			return errResponseEmpty
+		}
+		if bytes.ContainsAny(p.value, "+#") { // [MQTT-3.3.2-14]
+			return errResponseWildcard
+		}
 	}
 	if f.used > len(f.parts) { // the parts are not enough already: see settle
 		return nil

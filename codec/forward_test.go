@@ -83,7 +83,7 @@ func TestForwardReuse(t *testing.T) {
 	var reused packet
 	for range 2 {
 		for _, v := range validVectors {
-			f, err := frameOf(v.bytes(t), 0)
+			f, err := frameOf(v.bytes(t), v.version, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,11 +101,11 @@ func TestForwardReuse(t *testing.T) {
 				t.Errorf("%s: %s\nreused %s", v.name, fresh.meaning(), reused.meaning())
 			}
 			for _, bad := range malformedVectors { // and nothing of a malformed one
-				if f, err := frameOf(bad.bytes(t), 1<<20); err == nil && f.Type() == TypePublish {
+				if f, err := frameOf(bad.bytes(t), bad.version, 1<<20); err == nil && f.Type() == TypePublish {
 					if reused.decode(f, bad.version) == nil {
 						t.Fatal(bad.name)
 					}
-					if f, _ := frameOf(v.bytes(t), 0); reused.decode(f, v.version) != nil || fresh.meaning() != reused.meaning() {
+					if f, _ := frameOf(v.bytes(t), v.version, 0); reused.decode(f, v.version) != nil || fresh.meaning() != reused.meaning() {
 						t.Errorf("%s after %s: %s", v.name, bad.name, reused.meaning())
 					}
 				}
@@ -125,7 +125,7 @@ func TestUserProperties(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := frameOf(b, 0)
+	f, err := frameOf(b, Version5, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func fuzzPackets(f *testing.F, types ...PacketType) {
 	of := packets(types...)
 	for _, vs := range [][]vector{validVectors, malformedVectors} {
 		for _, v := range vs {
-			frame, err := frameOf(v.bytes(f), 0)
+			frame, err := frameOf(v.bytes(f), v.version, 0)
 			if err == nil && of.has(frame.Type()) {
 				f.Add(frame.First, []byte(frame.Body), byte(v.version))
 			}
@@ -75,7 +75,7 @@ func fuzzPackets(f *testing.F, types ...PacketType) {
 	}
 	f.Fuzz(func(t *testing.T, first byte, body []byte, version byte) {
 		frame := Frame{First: first, Body: body}
-		if !of.has(frame.Type()) || checkHeader(first) != nil {
+		if !of.has(frame.Type()) || checkHeader(first, Version31+Version(version%3)) != nil {
 			return
 		}
 		v := Version31 + Version(version%3)

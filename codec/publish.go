@@ -36,7 +36,10 @@ func (p *Publish) Decode(f Frame, v Version) error {
 		return errQoS
 	}
 	if p.Dup && p.QoS == 0 { // [MQTT-3.3.1-2]
-		return errDup
+		if v != Version31 {
+			return errDup
+		}
+		p.Dup = false // "applies to messages where the value of QoS is greater than zero"
 	}
 	b := f.Body
 	if len(b) < 2 {

@@ -28,7 +28,8 @@ type Reader struct {
 	buf            []byte
 	start, end     int // the bytes read and not yet returned
 	packetBytesMax int
-	previous       View // poisoned with -tags invariants
+	version        Version // 0: not known yet
+	previous       View    // poisoned with -tags invariants
 }
 
 // Reset empties the reader, which has no buffer then. packetBytesMax bounds the size of a whole packet;
@@ -40,6 +41,10 @@ func (r *Reader) Reset(packetBytesMax int) {
 	r.poison()
 	*r = Reader{packetBytesMax: packetBytesMax}
 }
+
+// SetVersion says which version the peer speaks, for 3.1 allows more in the
+// fixed header.
+func (r *Reader) SetVersion(v Version) { r.version = v }
 
 // Lend gives the reader, which must have none, a buffer.
 func (r *Reader) Lend(buf []byte) { r.buf, r.start, r.end = buf[:cap(buf)], 0, 0 }
@@ -110,7 +115,7 @@ func (r *Reader) Next() (Frame, error) {
 		return Frame{}, ErrIncomplete
 	}
 	first := r.buf[r.start]
-	if err := checkHeader(first); err != nil {
+	if err := checkHeader(first, r.version); err != nil {
 		return Frame{}, err
 	}
 	length, n, err := readVarint(r.buf[r.start+1 : r.end])
@@ -132,7 +137,7 @@ func (r *Reader) Next() (Frame, error) {
 	return Frame{First: first, Body: r.previous}, nil
 }
 
-func checkHeader(first byte) *Error {
+func checkHeader(first byte, v Version) *Error {
 	switch t := PacketType(first >> 4); t {
 	case 0:
 		return errPacketType
@@ -141,9 +146,25 @@ func checkHeader(first byte) *Error {
 			return errQoS
 		}
 	default:
-		if first&0x0F != fixedFlags(t) {
+		if first&0x0F != fixedFlags(t) && !flagsUnused(first, v) {
 			return errFlags
 		}
 	}
 	return nil
+}
+
+// flagsUnused reports whether the flags of the fixed header mean nothing, or are
+// to be looked at later. In 3.1 most are "not used", and PUBREL, SUBSCRIBE and
+// UNSUBSCRIBE, which are sent again like PUBLISH, have QoS 1 and a DUP flag.
+// Which version a CONNECT is of stands behind its fixed header.
+func flagsUnused(first byte, v Version) bool {
+	switch t := PacketType(first >> 4); t {
+	case TypeConnect:
+		return true
+	case TypePubrel, TypeSubscribe, TypeUnsubscribe:
+		return v == Version31 && first&0x06 == fixedFlags(t)
+	case TypeAuth:
+		return false
+	}
+	return v == Version31
 }

@@ -146,22 +146,26 @@ func (r ReasonCode) String() string {
 func (r ReasonCode) ValidIn(t PacketType) bool { return reasons[r].in.has(t) }
 
 // ConnackReturnCode returns the return code of a 3.1 or 3.1.1 CONNACK for r.
-// Section 3.2.2.3 of 3.1.1. What has no code of its own is 3, "try later",
-// never 5, which clients take for a question of credentials.
-func (r ReasonCode) ConnackReturnCode() byte {
+// Section 3.2.2.3 of 3.1.1. ok is false if none stands for r: a Server closes
+// without CONNACK then. [MQTT-3.2.2-6] What may pass without the Client's doing is 3,
+// "try later", never 5, which clients take for a question of credentials.
+func (r ReasonCode) ConnackReturnCode() (code byte, ok bool) {
 	switch r {
 	case Success:
-		return 0
+		return 0, true
 	case UnsupportedProtocolVersion:
-		return 1
+		return 1, true
 	case ClientIdentifierNotValid:
-		return 2
+		return 2, true
 	case BadUserNameOrPassword:
-		return 4
+		return 4, true
 	case NotAuthorized, Banned:
-		return 5
+		return 5, true
+	case MalformedPacket, ProtocolError, TopicNameInvalid, PacketTooLarge, PayloadFormatInvalid,
+		RetainNotSupported, QoSNotSupported, BadAuthenticationMethod:
+		return 0, false
 	}
-	return 3
+	return 3, r.ValidIn(TypeConnack)
 }
 
 // reasonOfReturnCode maps the return codes 0 to 5 back.

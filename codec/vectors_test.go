@@ -105,6 +105,18 @@ var validVectors = []vector{
 	{name: "disconnect 5 long success", version: 5, lenient: true, hex: "e0 02 00 00"},
 	{name: "auth long success", version: 5, lenient: true, hex: "f0 02 00 00"},
 	{name: "auth re-authenticate", version: 5, hex: "f0 06 19 04 15 0001 6d"},
+	{name: "connect 3.1 unused flags", version: 3, lenient: true, hex: "1f 0f 0006 4d5149736470 03 03 003c 0001 61"},
+	{name: "connect 3.1 flags of no will", version: 3, lenient: true, hex: "10 0f 0006 4d5149736470 03 3a 003c 0001 61"},
+	{name: "connect 3.1 user and password missing", version: 3, lenient: true, hex: "10 0f 0006 4d5149736470 03 c2 003c 0001 61"},
+	{name: "connect 3.1 password missing", version: 3, lenient: true, hex: "10 12 0006 4d5149736470 03 c2 003c 0001 61 0001 75"},
+	{name: "connack 5 receive maximum spelt out", version: 5, lenient: true, hex: "20 06 00 00 03 21 ffff"},
+	{name: "publish 3.1 dup at qos 0", version: 3, lenient: true, hex: "38 05 0003 612f62"},
+	{name: "puback 3.1 unused flags", version: 3, lenient: true, hex: "4f 02 000a"},
+	{name: "pubrel 3.1 again", version: 3, lenient: true, hex: "6a 02 000a"},
+	{name: "subscribe 3.1 again", version: 3, lenient: true, hex: "8b 06 000a 0001 61 01"},
+	{name: "unsubscribe 3.1 again", version: 3, lenient: true, hex: "aa 05 000a 0001 61"},
+	{name: "pingreq 3.1 unused flags", version: 3, lenient: true, hex: "c1 00"},
+	{name: "disconnect 3.1 unused flags", version: 3, lenient: true, hex: "e8 00"},
 }
 
 const (
@@ -258,11 +270,19 @@ var malformedVectors = []vector{
 	{name: "auth no property length", version: 5, hex: "f0 01 18", reason: mal},
 	{name: "auth no method", version: 5, hex: "f0 02 18 00", reason: proto},
 	{name: "auth method twice", version: 5, hex: "f0 0a 18 08 15 0001 6d 15 0001 6d", reason: proto},
-	{name: "flags of connect", version: 5, hex: "11 00", reason: mal, rule: "MQTT-2.1.3-1"},
+	{name: "flags of connect", version: 5, hex: "11 0e 0004 4d515454 05 02 003c 00 0001 61", reason: mal, rule: "MQTT-2.1.3-1"},
 	{name: "flags of connack", version: 5, hex: "22 00", reason: mal, rule: "MQTT-2.1.3-1"},
 	{name: "flags of puback", version: 5, hex: "42 02 0001", reason: mal, rule: "MQTT-2.1.3-1"},
 	{name: "flags of unsubscribe", version: 5, hex: "a0 02 0001", reason: mal, rule: "MQTT-2.1.3-1"},
 	{name: "flags of disconnect", version: 5, hex: "e1 00", reason: mal, rule: "MQTT-2.1.3-1"},
+	{name: "flags of pubrel 3.1", version: 3, hex: "68 02 000a", reason: mal, rule: "MQTT-2.1.3-1"},
+	{name: "flags of subscribe 3.1", version: 3, hex: "84 06 000a 0001 61 01", reason: mal, rule: "MQTT-2.1.3-1"},
+	{name: "flags of pubrel 3.1.1", version: 4, hex: "6a 02 000a", reason: mal, rule: "MQTT-2.1.3-1"},
+	{name: "flags of connect 3.1.1", version: 4, hex: "18 0d 0004 4d515454 04 02 003c 0001 61", reason: mal, rule: "MQTT-2.1.3-1"},
+	{name: "connect reserved flag 3.1.1", version: 4, hex: "10 0d 0004 4d515454 04 03 003c 0001 61", reason: mal, rule: "MQTT-3.1.2-3"},
+	{name: "connect 3.1 user cut", version: 3, hex: "10 11 0006 4d5149736470 03 82 003c 0001 61 0001", reason: mal},
+	{name: "publish response empty", version: 5, hex: "30 07 0001 61 03 08 0000", reason: proto, rule: "MQTT-4.7.3-1"},
+	{name: "connect will response empty", version: 5, hex: "10 17 0004 4d515454 05 06 0000 00 0001 61 03 08 0000 0001 77 0000", reason: proto, rule: "MQTT-4.7.3-1"},
 	{name: "flags of auth", version: 5, hex: "f8 00", reason: mal, rule: "MQTT-2.1.3-1"},
 	{name: "flags of pingresp", version: 5, hex: "d2 00", reason: mal, rule: "MQTT-2.1.3-1"},
 }
@@ -277,9 +297,10 @@ func (v *vector) bytes(t testing.TB) []byte {
 }
 
 // frameOf reads the only packet in b.
-func frameOf(b []byte, packetBytesMax int) (Frame, error) {
+func frameOf(b []byte, v Version, packetBytesMax int) (Frame, error) {
 	var r Reader
 	r.Reset(packetBytesMax)
+	r.SetVersion(v)
 	r.Lend(make([]byte, 0, len(b)+1))
 	r.Wrote(copy(r.Room(), b))
 	return r.Next()
