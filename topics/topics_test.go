@@ -109,7 +109,7 @@ func TestParseShare(t *testing.T) {
 		"$share/g//x":  "g|/x|true|<nil>",
 		"a/b":          "|a/b|false|<nil>",
 		"$shared/g/a":  "|$shared/g/a|false|<nil>",
-		"$share":       "||true|" + ErrShare.Error(),
+		"$share":       "|$share|false|<nil>",
 		"$share/":      "||true|" + ErrShare.Error(),
 		"$share//x":    "||true|" + ErrShare.Error(),
 		"$share/g":     "||true|" + ErrShare.Error(),
