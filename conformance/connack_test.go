@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"slices"
+
 	"fmt"
 	"time"
 
@@ -35,7 +37,7 @@ var connackTests = []test{
 		id := t.clientID()
 		t.connect(t.durable(id)).drop()
 		p := t.dial()
-		p.send(t.rawConnectAs("MQTT", 77, 0, field(id))...)
+		p.send(t.rawConnectAs("MQTT", 2, 0, field(id))...)
 		got := p.next()
 		if got.typ != codec.TypeConnack || got.body[0] != 0 || got.body[1] != 1 {
 			t.Fatalf("%v % x", got.typ, got.body)
@@ -189,6 +191,24 @@ var connackTests = []test{
 			p.append(codec.AppendConnect(nil, &c, t.version))
 			p.closed() // inspect fails on a packet that is too large
 		}
+	}},
+	{"connack/small-packets-for-bad-connect", "3.2.2-19 3.1.2-24", "", func(t *T) {
+		// Also where CONNECT does not parse.
+		size := []byte{0x27, 0, 0, 0, 20}
+		for _, wrong := range [][]byte{{0x21, 0, 0}, size, {0x17, 2}, {0x19, 2}, {0x22, 0, 1, 0x22, 0, 1}, {0x01, 0}, {0x7F, 0}} {
+			for _, properties := range [][]byte{slices.Concat(size, wrong), slices.Concat(wrong, size)} {
+				p := t.dial()
+				p.connect = t.newConnect()
+				p.connect.MaximumPacketSize = 20
+				p.send(frame(0x10, field("MQTT"), []byte{5, flagClean, 0, 60}, t.properties(properties), field(t.clientID()))...)
+				p.closed(codec.ProtocolError, codec.MalformedPacket) // inspect fails on a packet that is too large
+			}
+		}
+		p := t.dial()
+		p.connect = t.newConnect()
+		p.connect.MaximumPacketSize = 20
+		p.send(frame(0x10, field("MQTT"), []byte{5, flagClean | flagReserved, 0, 60}, t.properties(size), field(t.clientID()))...)
+		p.closed(codec.ProtocolError, codec.MalformedPacket)
 	}},
 	{"connack/session-present", "3.2.2-2 3.2.2-3", "3.2.2-1 3.2.2-2 3.2.2-3", func(t *T) {
 		id := t.clientID()

@@ -39,10 +39,10 @@ var connectFormatTests = []test{
 		}
 	}},
 	{"connect/protocol-version", "3.1.2-2 3.2.2-7", "3.1.2-2 3.2.2-4 3.2.2-5", func(t *T) {
-		for _, level := range []byte{0, 6, 255} {
+		for _, level := range []byte{0, 2, 6, 255} {
 			p := t.dial()
 			p.send(t.rawConnectAs("MQTT", level, flagClean, field(t.clientID()))...)
-			if !t.v5() { // whoever asks for an unknown level is answered as 3.1.1 says
+			if !t.v5() && level < 5 { // who asks for an older level is answered as 3.1.1 says
 				if got := p.next(); got.typ != codec.TypeConnack || len(got.body) != 2 || got.body[1] != 1 {
 					t.Errorf("level %d: %v % x, expected CONNACK with return code 1", level, got.typ, got.body)
 				}
@@ -51,6 +51,18 @@ var connectFormatTests = []test{
 			}
 			p.version = 0 // the answer may be in any version
 			p.closedAnyhow()
+		}
+	}},
+	{"connect/newer-protocol-version", beyond, "", func(t *T) {
+		// A client of what comes after 5 knows 5, and not return code 1 of 3.1.1. The
+		// highest bit is that of bridges, which do know it.
+		for _, level := range []byte{6, 7, 99, 255} {
+			p := t.dial()
+			p.send(t.rawConnectAs("MQTT", level, flagClean, field(t.clientID()))...)
+			if got := p.next(); got.typ != codec.TypeConnack || got.connack.Reason != codec.UnsupportedProtocolVersion {
+				t.Errorf("level %d: %v % x, expected CONNACK with 0x84", level, got.typ, got.body)
+			}
+			p.end()
 		}
 	}},
 	{"connect/reserved-flag", "3.1.2-3 3.1.4-1", "3.1.2-3 3.1.4-1 3.2.2-6", func(t *T) {

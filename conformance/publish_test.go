@@ -116,6 +116,14 @@ var publishFormatTests = []test{
 			p.closed(codec.ProtocolError, codec.MalformedPacket, codec.TopicNameInvalid)
 		}
 	}},
+	{"publish/empty-response-topic", "4.7.3-1", "", func(t *T) {
+		empty := t.properties([]byte{0x08}, field(""))
+		p := t.connect()
+		p.send(frame(0x30, field(t.topic()), empty, []byte("x"))...)
+		p.closed(codec.ProtocolError, codec.MalformedPacket, codec.TopicNameInvalid)
+		t.refuses(t.rawConnect(flagClean|flagWill, field(t.clientID()), empty, field(t.topic()), field("gone")),
+			codec.ProtocolError, codec.MalformedPacket, codec.TopicNameInvalid)
+	}},
 	{"publish/content-type-utf8", "3.3.2-19", "", func(t *T) {
 		p := t.connect()
 		p.send(frame(0x30, field(t.topic()), t.properties([]byte{0x03}, field("text\xC0\x80")), []byte("x"))...)

@@ -24,6 +24,14 @@ var sharedTests = []test{
 			t.refusesFilter(filter)
 		}
 	}},
+	{"shared/prefix-alone", "4.8.2-1", beyond, func(t *T) {
+		// Without the separator behind it, $share begins no Shared Subscription.
+		p := t.connect()
+		p.subscribe(sub("$share", 0))
+		p.isOpen()
+		p.unsubscribe("$share")
+		p.isOpen()
+	}},
 	{"shared/share-names", "beyond", "", func(t *T) {
 		t.needShared()
 		for _, name := range []string{"x", "name with blanks", "名前", "$name", "share", unique("")} {

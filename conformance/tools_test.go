@@ -18,7 +18,7 @@ var connectToolTests = []test{
 		// Firmware shows them to its users, or reads the four bytes itself.
 		for code, connects := range map[byte][][]byte{
 			0: {t.rawConnect(flagClean, field(t.clientID()))},
-			1: {t.rawConnectAs("MQTT", 6, flagClean, field(t.clientID())), t.rawConnectAs("MQTT", 99, flagClean, field(""))},
+			1: {t.rawConnectAs("MQTT", 1, flagClean, field(t.clientID())), t.rawConnectAs("MQTT", 2, flagClean, field(""))},
 			2: {t.rawConnect(0, field(""))},
 		} {
 			for _, connect := range connects {
@@ -60,6 +60,42 @@ var connectToolTests = []test{
 			t.Errorf("an empty Client Identifier is answered with %v % x, in 3.1 it must be refused with 2", got, got.body)
 		}
 		empty.end()
+	}},
+	{"tool/mqtt-3.1-flags", "", beyond, func(t *T) {
+		// Old firmware sets what 3.1 does not use, and sends with DUP again.
+		t.needQoS(2)
+		greeting := t.dial()
+		greeting.send(frame(0x19, field("MQIsdp"), []byte{3, flagClean | flagReserved | flagWillRetain | flagWillQoS1, 0, 60}, field(t.clientID()))...)
+		if got := greeting.next(); got.typ != codec.TypeConnack || len(got.body) != 2 || got.body[1] > 1 {
+			t.Fatalf("unused flags in CONNECT are answered with %v % x", got, got.body)
+		} else if got.body[1] == 1 {
+			t.NotOffered("MQTT 3.1")
+		}
+		topic := t.topic()
+		p := t.dial()
+		p.version = codec.Version31
+		p.handshake()
+		p.filters[topic] = true
+		p.send(frame(0x8A, uint16Bytes(3), field(topic), []byte{0})...)
+		p.await(codec.TypeSuback)
+		id := p.publishOnly(topic, "x", 2)
+		p.acked(codec.TypePubrec, id)
+		p.send(frame(0x6A, uint16Bytes(id))...)
+		p.acked(codec.TypePubcomp, id)
+		p.expect("x")
+		p.send(frame(0xAA, uint16Bytes(4), field(topic))...)
+		p.await(codec.TypeUnsuback)
+		p.send(frame(0xC9)...)
+		p.await(codec.TypePingresp)
+	}},
+	{"tool/bridge-level", "", beyond, func(t *T) {
+		// A bridge of Mosquitto asks for 3.1.1 with the highest bit set, and again
+		// without it when it gets return code 1.
+		p := t.dial()
+		p.send(t.rawConnectAs("MQTT", 0x84, flagClean, field(t.clientID()))...)
+		if got := p.next(); got.typ != codec.TypeConnack || len(got.body) != 2 || got.body[1] > 1 {
+			t.Errorf("level 0x84 is answered with %v % x", got, got.body)
+		}
 	}},
 	{"tool/mqtt-3.1-session", "", beyond, func(t *T) {
 		t.needQoS(2)

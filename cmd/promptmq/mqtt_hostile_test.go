@@ -362,7 +362,7 @@ func TestMalformedShares(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
 	for filter, want := range map[string]codec.ReasonCode{
-		"$share":         codec.ProtocolError,
+		"$share":         codec.Success, // no share without the separator
 		"$share/":        codec.ProtocolError,
 		"$share//":       codec.ProtocolError,
 		"$share//a":      codec.ProtocolError,

@@ -452,7 +452,10 @@ func testReturnCodes3(t *testing.T, s *server, _ string) {
 	for name, c := range map[string]struct {
 		connect, want []byte
 	}{
-		"level 6 of MQTT":         {[]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 6, 2, 0, 0, 0, 1, 'x'}, []byte{0x20, 2, 0, 1}},
+		"level 2 of MQTT":         {[]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 2, 2, 0, 0, 0, 1, 'x'}, []byte{0x20, 2, 0, 1}},
+		"level 6 of MQTT":         {[]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 6, 2, 0, 0, 0, 1, 'x'}, []byte{0x20, 3, 0, 0x84, 0}}, // as 5 has it
+		"3.1.1 of a bridge":       {[]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 0x84, 2, 0, 0, 0, 1, 'x'}, []byte{0x20, 2, 0, 1}},
+		"3.1.1, Will on a filter": {[]byte{0x10, 20, 0, 4, 'M', 'Q', 'T', 'T', 4, 6, 0, 0, 0, 1, 'x', 0, 3, 'a', '/', '#', 0, 0}, nil},
 		"level 3 of MQTT":         {[]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 3, 2, 0, 0, 0, 1, 'x'}, []byte{0x20, 2, 0, 1}},
 		"level 4 of MQIsdp":       {[]byte{0x10, 15, 0, 6, 'M', 'Q', 'I', 's', 'd', 'p', 4, 2, 0, 0, 0, 1, 'x'}, []byte{0x20, 2, 0, 1}},
 		"another name":            {[]byte{0x10, 13, 0, 4, 'm', 'q', 't', 't', 4, 2, 0, 0, 0, 1, 'x'}, []byte{0x20, 2, 0, 1}},
