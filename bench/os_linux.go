@@ -59,17 +59,48 @@ func readAtLeast(nc net.Conn, bytes int) bool {
 	return err == nil && set == nil
 }
 
+// A quickConn is a socket of the relay, which reads without a buffer while there
+// is nothing to read, and writes without blocking while there is room.
+type quickConn struct {
+	net.Conn
+	raw syscall.RawConn
+	out []byte // of the write that runs; one at a time
+	n   int
+	put func(fd uintptr) bool
+}
+
+func newQuickConn(nc net.Conn) (*quickConn, error) {
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	c := &quickConn{Conn: nc, raw: raw}
+	c.put = func(fd uintptr) bool {
+		n, err := sendNow(fd, c.out)
+		if c.n = n; err != nil {
+			c.n = 0 // the write that may block says what is wrong
+		}
+		return true
+	}
+	return c, err
+}
+
+// Write blocks only for what there is no room for.
+func (c *quickConn) Write(b []byte) (int, error) {
+	c.out, c.n = b, 0
+	err := c.raw.Write(c.put)
+	c.out = nil
+	if err != nil || c.n == len(b) {
+		return c.n, err
+	}
+	n, err := c.Conn.Write(b[c.n:])
+	return c.n + n, err
+}
+
 // readSome is a read that takes its buffer when there is something to read, and
 // gives it back when there is not: a silent connection holds none.
-func readSome(nc net.Conn, pool *sync.Pool) (buf *[]byte, n int, err error) {
-	raw, err := nc.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return nil, 0, err
-	}
-	failed := raw.Read(func(fd uintptr) bool {
+func (c *quickConn) readSome(pool *sync.Pool) (buf *[]byte, n int, err error) {
+	failed := c.raw.Read(func(fd uintptr) bool {
 		buf = pool.Get().(*[]byte)
 		for {
-			n, err = syscall.Read(int(fd), *buf)
+			n, err = receiveNow(fd, *buf)
 			if err != syscall.EINTR {
 				break
 			}

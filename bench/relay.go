@@ -27,7 +27,7 @@ type Relay struct {
 
 // A relayed is one connection.
 type relayed struct {
-	nc net.Conn
+	nc *quickConn
 	v  codec.Version
 	mu sync.Mutex // one write at a time
 
@@ -69,7 +69,12 @@ func (y *Relay) Serve(ctx context.Context) error {
 			}
 			return err
 		}
-		c := &relayed{nc: nc}
+		quick, err := newQuickConn(nc)
+		if err != nil {
+			_ = nc.Close()
+			continue
+		}
+		c := &relayed{nc: quick}
 		y.mu.Lock()
 		y.all[c] = true
 		y.mu.Unlock()
@@ -84,7 +89,7 @@ var relayBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return
 func (y *Relay) serve(c *relayed) {
 	defer y.forget(c)
 	for {
-		buf, n, err := readSome(c.nc, &relayBuffers)
+		buf, n, err := c.nc.readSome(&relayBuffers)
 		if err == nil {
 			err = y.takeAll(c, *buf, n)
 		}

@@ -10,7 +10,7 @@ const nonblocking = true
 // writeSocket writes what fd, which is in non-blocking mode, takes now.
 func writeSocket(fd uintptr, b []byte) (int, error) {
 	for {
-		n, err := syscall.Write(int(fd), b)
+		n, err := sendNow(fd, b)
 		switch err {
 		case nil:
 			return n, nil
@@ -27,7 +27,7 @@ func writeSocket(fd uintptr, b []byte) (int, error) {
 // readSocket reads what fd has now; again says that it has nothing yet.
 func readSocket(fd uintptr, b []byte) (n int, again bool, err error) {
 	for {
-		n, err := syscall.Read(int(fd), b)
+		n, err := receiveNow(fd, b)
 		switch err {
 		case nil:
 			return n, false, nil
