@@ -18,13 +18,11 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -39,9 +37,6 @@ const (
 	// handshakesMax is how many connections may be without CONNACK beyond
 	// Options.MaxConnections.
 	handshakesMax = 1024
-	// stalledAfter is how long the disk may take for a commit before the broker is
-	// not ready: acknowledgements wait, and clients are better off elsewhere.
-	stalledAfter = 10 * time.Second
 )
 
 // A Broker is an MQTT Server.
@@ -66,6 +61,7 @@ type Broker struct {
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool
+	askedStore       atomic.Int64   // see storeGone
 	background       sync.WaitGroup // goroutines that Shutdown waits for
 
 	mu        sync.Mutex // guards the following
@@ -160,21 +156,6 @@ func (b *Broker) Start() error {
 	b.background.Add(1)
 	go b.cleanup()
 	b.ready.Store(true)
-	return nil
-}
-
-// Ready returns nil while the store is loaded, the listeners are open and the
-// disk answers.
-func (b *Broker) Ready() error {
-	switch {
-	case b.stopping.Load():
-		return errShuttingDown
-	case !b.ready.Load():
-		return errNotReady
-	}
-	if waiting := b.commits.waiting(); waiting > stalledAfter {
-		return fmt.Errorf("the disk has not finished a commit for %v", waiting.Truncate(time.Second))
-	}
 	return nil
 }
 

@@ -14,11 +14,12 @@ import (
 // Store keeps what acknowledgements promise. Apply makes a batch durable before
 // it returns, all of it or nothing, and keeps nothing of it in memory; after an error the same batch may be
 // applied again, and that is sure to succeed some time if the error is
-// session.ErrNoSpace. LastTime is about the latest Batch.Time of all processes, at most
+// session.ErrNoSpace, and never if it is session.ErrStoreGone. Gone returns that
+// error as soon as it is so. LastTime is about the latest Batch.Time of all processes, at most
 // a second earlier; zero: none. Room is about how many bytes more may be stored; math.MaxInt64:
 // there is no limit. Tidy does a little of what can wait until there is nothing
 // else to do, and reports whether there is more. Apply and Tidy are called by one
-// goroutine, Page and Room by any.
+// goroutine, Page, Room and Gone by any.
 type Store interface {
 	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
 	NextID() session.ID
@@ -27,6 +28,7 @@ type Store interface {
 	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)
 	Room() int64
 	Tidy() (more bool, err error)
+	Gone() error
 }
 
 const (
@@ -230,12 +232,20 @@ func (c *committer) run() {
 			time.Sleep(time.Second) // the broker is killed before, on a slow machine too
 		}
 		if err := c.commit(g); err != nil {
-			c.failed <- err
+			c.fail(err)
 			return
 		}
 		c.settle(g)
 		c.release(g)
 		idle.Reset(tidyAfter)
+	}
+}
+
+// fail says that the broker cannot go on; the first error counts.
+func (c *committer) fail(err error) {
+	select {
+	case c.failed <- err:
+	default:
 	}
 }
 
@@ -285,6 +295,9 @@ func (c *committer) commit(g *group) error {
 		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(start, err) {
 			try--
 			continue
+		}
+		if errors.Is(err, session.ErrStoreGone) {
+			return err
 		}
 		c.log.Error("commit failed", "try", try, "of", commitTries, "error", err)
 		if try == commitTries {

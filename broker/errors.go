@@ -20,6 +20,7 @@ func refuse(reason codec.ReasonCode, detail string) error { return &refusal{reas
 var (
 	errShuttingDown = errors.New("the broker is shutting down")
 	errNotReady     = errors.New("the store is not loaded yet")
+	errStoreFailed  = errors.New("the store takes nothing any more")
 	// errTakenOver ends the handlers of a connection whose Session another
 	// connection has taken; the DISCONNECT was sent by whoever took it.
 	errTakenOver = errors.New("session taken over")

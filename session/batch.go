@@ -13,6 +13,10 @@ import (
 // is no space: the same Batch can be stored when there is some again.
 var ErrNoSpace = errors.New("session: no space to store")
 
+// ErrStoreGone is the error of a store whose files are no longer where the next
+// start would look for them: what it takes is lost, and no further try helps.
+var ErrStoreGone = errors.New("session: the store is gone")
+
 // An ID is the incarnation number of a Session. A store never gives one out
 // twice, so a late write for an ended Session can never touch its successor.
 type ID uint64

@@ -107,7 +107,8 @@ func bind(s *sqlite3.Stmt, args []any) error {
 // Apply writes b in one transaction. When it returns nil, b is on disk as far
 // as the synchronous setting promises. After an error nothing of b is written
 // and b may be applied again; the error is session.ErrNoSpace if the disk is
-// full. It keeps nothing of b.
+// full. session.ErrStoreGone is final: wherever b is now, the next start will not
+// find it. It keeps nothing of b.
 func (db *DB) Apply(b *session.Batch) error {
 	if len(b.Sessions) == 0 && len(b.Retained) == 0 && !db.clockDue(b.Time) {
 		return nil
@@ -122,6 +123,9 @@ func (db *DB) Apply(b *session.Batch) error {
 	err := db.applyOnce(b)
 	if isFull(err) && db.limit.pages > 0 {
 		err = db.applyBeyond(b)
+	}
+	if gone := db.Gone(); gone != nil { // also why a commit fails when it does
+		return gone
 	}
 	if isFull(err) {
 		return noSpace{err}

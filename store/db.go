@@ -85,6 +85,7 @@ type DB struct {
 
 	// Static after Open.
 	nextID session.ID
+	files  []openFile
 
 	// readMu guards the following. Without a WAL, readers and the writer lock
 	// each other out, so Apply holds it too.
@@ -154,7 +155,10 @@ func (db *DB) open() error {
 	if err := db.prepareTidy(); err != nil {
 		return err
 	}
-	return db.secureFiles()
+	if err := db.secureFiles(); err != nil {
+		return err
+	}
+	return db.noteFiles()
 }
 
 // openWriter opens the connection that writes. Until the file is known to be
@@ -236,10 +240,15 @@ func (db *DB) reserveIDs() error {
 	return db.putMeta(nextSessionKey, db.reserved)
 }
 
-// Close checkpoints and closes the store.
+// Close checkpoints and closes the store. If other files are in the place of its
+// own, they are left alone.
 func (db *DB) Close() error {
 	if db.closed.Swap(true) {
 		return nil
+	}
+	if gone := db.Gone(); gone != nil {
+		_, err := db.w.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true) // else it removes a WAL by its name
+		return errors.Join(gone, err, db.release())
 	}
 	_, _, err := db.w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	return errors.Join(err, db.release())

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,6 +114,7 @@ type server struct {
 	binary string
 	env    []string
 	dir    string // of its configuration and its data
+	data   string // if its data are elsewhere
 	args   []string
 	cmd    *exec.Cmd
 
@@ -155,7 +157,7 @@ func startBinary(t *testing.T, path string, env []string, yaml string, args ...s
 }
 
 // dataDir is where the server's database lies.
-func (s *server) dataDir() string { return filepath.Join(s.dir, "data") }
+func (s *server) dataDir() string { return cmp.Or(s.data, filepath.Join(s.dir, "data")) }
 
 // restart runs a server again that was stopped or killed: the same directory,
 // new ports.
