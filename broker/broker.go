@@ -55,6 +55,7 @@ type Broker struct {
 	limits   session.Limits
 	ctx      context.Context // of log lines; never done
 
+	shortages        sync.Map // *Client → *shortage
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64
@@ -113,6 +114,7 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.Len()) }))
 	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retainedBytes }))
 	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
+	b.m.Gauge("promptmq_sessions_queue_full", b.fullQueues)
 	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.expirer.len()) })
 	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.waiting().Seconds() })
 	b.m.Gauge("promptmq_store_full", func() float64 {

@@ -22,7 +22,7 @@ type Client struct {
 
 	// Hints for senders that do not hold mu; written with mu held.
 	connected atomic.Bool // a connection is attached and takes messages
-	full      atomic.Bool // the queue is at its limits
+	full      fullness    // the queue is at its limits
 	durable   atomic.Bool // the Session's changes are written
 
 	gone      bool // no longer in the registry; guarded by mu, as all that follows
@@ -99,7 +99,7 @@ func (cl *Client) storeLocked(l *flushList) {
 		w := cl.softWritesLocked()
 		w.Discarded = append(w.Discarded, fx.Discarded...)
 	}
-	real := fx.State
+	real := fx.State || fx.DroppedNewest+fx.DroppedOldest > 0 // the State has the number of them
 	for _, seq := range fx.Removed {
 		if !cl.strikeLocked(seq, l) {
 			real = true
@@ -163,7 +163,7 @@ func (cl *Client) applyLocked(now time.Time, l *flushList) {
 		cl.sendLocked(&fx.Sends[i], now, l)
 	}
 	if fx.Dropped != (session.Dropped{}) {
-		cl.countDropped(&fx.Dropped)
+		cl.noteDroppedLocked(&fx.Dropped, now, l)
 	}
 	cl.noteFullLocked()
 	if fx.Page {
@@ -182,8 +182,8 @@ func (cl *Client) countDropped(d *session.Dropped) {
 
 // noteFullLocked keeps the hint whether the queue is full; it seldom changes.
 func (cl *Client) noteFullLocked() {
-	if full := cl.sess.Full(); full != cl.full.Load() {
-		cl.full.Store(full)
+	if by := cl.sess.FullBy(); by != cl.full.by() {
+		cl.full.Store(by)
 	}
 }
 
@@ -243,13 +243,14 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	}
 	cl.mu.Lock()
 	from, upTo := sess.PageFrom()
+	messages, bytes := sess.PageSize()
 	current := cl.sess == sess && cl.conn == c
 	group = cl.lastGroup
 	cl.mu.Unlock()
 	if !current || cl.b.commits.wait(group) != nil {
 		return
 	}
-	entries, err := cl.b.store.Page(sess.ID, from, windowMessages, windowBytes)
+	entries, err := cl.b.store.Page(sess.ID, from, messages, bytes)
 	if err != nil {
 		cl.b.log.Error("reading a queue failed", "client", cl.id, "error", err)
 		if c != nil {

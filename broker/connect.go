@@ -130,6 +130,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	if cl.conn != c {
 		return errTakenOver
 	}
+	c.tellLostLocked(ack, p.RequestProblemInformation)
 	c.greeted.Store(true)
 	c.out.queueNow(&c.touched, func(dst []byte) []byte {
 		dst, _ = codec.AppendConnack(dst, ack, c.version) // cannot fail: the fields are in range
@@ -280,7 +281,7 @@ func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 	s := cl.sess
 	s.Version, s.ExpirySeconds = c.version, c.params.sessionExpirySeconds
 	cl.durable.Store(s.Durable())
-	cl.full.Store(s.Full())
+	cl.full.Store(s.FullBy())
 	cl.setWillLocked(nil) // a Will that was waiting is void [MQTT-3.1.3-9]
 	if p.HasWill {
 		cl.setWillLocked(newWill(&p.Will))

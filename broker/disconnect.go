@@ -172,7 +172,8 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 		cl.b.expirer.remove(cl.stored)
 	}
 	cl.sess, cl.stored, cl.owed = nil, nil, nil
-	cl.full.Store(false)
+	cl.full.Store(session.NoLimit)
+	cl.b.shortages.Delete(cl)
 	cl.durable.Store(false)
 	cl.b.sessions.Add(-1)
 	return s, cl.lastGroup

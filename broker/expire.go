@@ -216,7 +216,7 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *flushList) {
 		m.ExpiresAt = now.Add(time.Duration(w.MessageExpirySeconds) * time.Second)
 	}
 	var s routing
-	if _, reason := b.publishLocked(&publication{p: &p, now: now, expiresAt: m.ExpiresAt, m: &m}, &s, l); reason != codec.Success {
+	if _, reason := b.publishLocked(&publication{p: &p, now: now, expiresAt: m.ExpiresAt, m: &m, yields: true}, &s, l); reason != codec.Success {
 		b.m.RefusedMessages(reason.String()).Inc()
 		l.say(b.notices.notice(slog.LevelWarn, "will refused", m.Topic, "a Will Message was refused", "topic", shown(m.Topic), "reason", reason.String()))
 	}

@@ -97,7 +97,7 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 	cl := b.registry.acquire(b, s.ClientID)
 	cl.sess = s
 	cl.durable.Store(true)
-	cl.full.Store(s.Full())
+	cl.full.Store(s.FullBy())
 	b.sessions.Add(1)
 	for _, sub := range s.Subscriptions {
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})

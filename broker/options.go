@@ -57,7 +57,8 @@ type Options struct {
 	MaxQueuedBytes    int64
 	// QueuePolicy says what becomes of a PUBLISH with QoS 1 or 2 while the queue
 	// of a matching Session is full: a session.QueuePolicy. With Reject it is
-	// refused with 0x97 (Quota exceeded).
+	// refused with 0x97 (Quota exceeded), unless it removes a retained message:
+	// that, and a Will, is dropped for that queue.
 	QueuePolicy string
 	// MaxSessionExpirySeconds is the longest Session Expiry Interval: a v5
 	// Client that asks for more is told so in CONNACK, and a 3.x Session without
@@ -111,7 +112,7 @@ func DefaultOptions() Options {
 		MaxSessions:             100000,
 		MaxQueuedMessages:       100000,
 		MaxQueuedBytes:          64 << 20,
-		QueuePolicy:             string(session.Reject),
+		QueuePolicy:             string(session.DropOldest),
 		CleanupInterval:         time.Hour,
 		CleanupBatch:            1000,
 		MaxSessionExpirySeconds: session.NeverExpires,

@@ -42,6 +42,26 @@ const pathFilters = 100 // in one SUBSCRIBE
 // of "t/#", which sub has.
 func newPath(tb testing.TB, subscriptions int, qos codec.QoS) *path {
 	tb.Helper()
+	p := newPathWith(tb, func(o *Options) { o.MaxSubscriptions = 2_000_000 })
+	p.out = new(sink)
+	p.pub, p.sub = p.connect("pub", new(sink)), p.connect("sub", p.out)
+	p.subscribe(p.sub, qos, "t/#")
+	crowd := p.connect("crowd", new(sink))
+	for i := 0; i < subscriptions; i += pathFilters {
+		filters := make([]string, pathFilters)
+		for j := range filters {
+			if filters[j] = fmt.Sprintf("site/%d/device/%d/state", (i+j)%1000, i+j); (i+j)%10 == 0 {
+				filters[j] = fmt.Sprintf("site/%d/+/%d/#", (i+j)%1000, i+j)
+			}
+		}
+		p.subscribe(crowd, qos, filters...)
+	}
+	return p
+}
+
+// newPathWith makes a Broker to which nobody is connected.
+func newPathWith(tb testing.TB, change func(*Options)) *path {
+	tb.Helper()
 	so := store.DefaultOptions()
 	so.DataDir = tb.TempDir()
 	db, err := store.Open(so)
@@ -49,7 +69,8 @@ func newPath(tb testing.TB, subscriptions int, qos codec.QoS) *path {
 		tb.Fatal(err)
 	}
 	o := DefaultOptions()
-	o.Bind, o.WSBind, o.MaxSubscriptions = "", "", 2_000_000
+	o.Bind, o.WSBind = "", ""
+	change(&o)
 	b, err := New(o, db)
 	if err != nil {
 		tb.Fatal(err)
@@ -67,20 +88,7 @@ func newPath(tb testing.TB, subscriptions int, qos codec.QoS) *path {
 			tb.Error(err)
 		}
 	})
-	p := &path{tb: tb, b: b, out: new(sink)}
-	p.pub, p.sub = p.connect("pub", new(sink)), p.connect("sub", p.out)
-	p.subscribe(p.sub, qos, "t/#")
-	crowd := p.connect("crowd", new(sink))
-	for i := 0; i < subscriptions; i += pathFilters {
-		filters := make([]string, pathFilters)
-		for j := range filters {
-			if filters[j] = fmt.Sprintf("site/%d/device/%d/state", (i+j)%1000, i+j); (i+j)%10 == 0 {
-				filters[j] = fmt.Sprintf("site/%d/+/%d/#", (i+j)%1000, i+j)
-			}
-		}
-		p.subscribe(crowd, qos, filters...)
-	}
-	return p
+	return &path{tb: tb, b: b}
 }
 
 // put handles packets that c has sent, and writes what they caused.

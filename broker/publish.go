@@ -25,6 +25,9 @@ type publication struct {
 	m         *session.Message
 	slab      *messageSlab // nil: m is alone
 	cost      int64        // about what is stored for it beside the message
+	// yields says that it is never refused because of a queue that is full: it is
+	// dropped for that queue, and all others get it.
+	yields bool
 	// receipt is for the durable copies of a QoS 1 message; committing says that
 	// it cannot replace the commit.
 	receipt    *receipt
@@ -85,7 +88,10 @@ func (c *conn) handlePublish(f codec.Frame) error {
 			return c.refusePublish(p, reason)
 		}
 	}
-	pub := publication{p: p, from: c.client, out: &c.out, now: c.now, slab: &c.slab}
+	pub := publication{
+		p: p, from: c.client, out: &c.out, now: c.now, slab: &c.slab,
+		yields: p.Retain && len(p.Payload) == 0,
+	}
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
@@ -238,7 +244,7 @@ func (c *conn) forgetQoS2(packetID uint16) {
 func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stored bool, reason codec.ReasonCode) {
 	p := pub.p
 	if p.Retain {
-		if !b.findAndRetain(pub, s) {
+		if !b.findAndRetain(pub, s, l) {
 			return false, codec.QuotaExceeded
 		}
 		stored = true
@@ -247,7 +253,7 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 		}
 	} else {
 		b.find(pub, s)
-		if b.refuses(s, p.QoS) || !b.admitMessage(pub, storeCost(pub, s)) {
+		if b.refuses(pub, s, l) || !b.admitMessage(pub, storeCost(pub, s)) {
 			return false, codec.QuotaExceeded
 		}
 	}
@@ -274,11 +280,16 @@ func (b *Broker) find(pub *publication, s *routing) {
 // findAndRetain fills s and retains the message in one step, so that no new
 // subscriber gets both or neither. It reports false, and has changed nothing, if
 // there is no room.
-func (b *Broker) findAndRetain(pub *publication, s *routing) bool {
+func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
-	if !b.mayRetainLocked(pub.p) || b.refuses(s, pub.p.QoS) || !b.admitMessage(pub, storeCost(pub, s)+b.retainCostLocked(pub.p)) {
+	if !b.mayRetainLocked(pub.p) || b.refuses(pub, s, l) {
+		return false
+	}
+	if cost := storeCost(pub, s) + b.retainCostLocked(pub.p); b.clearsLocked(pub.p) {
+		b.commits.reserve(cost + pub.cost)
+	} else if !b.admitMessage(pub, cost) {
 		return false
 	}
 	b.retainLocked(pub.message())
@@ -294,25 +305,6 @@ func (b *Broker) admitMessage(pub *publication, cost int64) bool {
 		return true
 	}
 	return b.commits.admit(cost+pub.cost, codec.TypePublish)
-}
-
-// refuses reports whether a full queue makes the Server refuse the message.
-func (b *Broker) refuses(s *routing, qos codec.QoS) bool {
-	return b.limits.Policy == session.Reject && s.anyFull(qos)
-}
-
-// anyFull reports whether a queue that the message must enter is at its limits.
-func (s *routing) anyFull(qos codec.QoS) bool {
-	if qos == 0 {
-		return false
-	}
-	for i := range s.targets {
-		t := &s.targets[i]
-		if !t.dropped && t.qos > 0 && t.client.full.Load() {
-			return true
-		}
-	}
-	return false
 }
 
 // deliver gives one copy to one Client and reports whether it joined the open
@@ -339,6 +331,12 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 		return false
 	}
 	if t.share == "" && cl.deliverUnkeptLocked(t, pub, qos, retain, l) {
+		return false
+	}
+	if pub.yields && b.limits.Policy == session.Reject && cl.sess.Full() {
+		l.fx.Reset()
+		cl.sess.Refuse(&l.fx)
+		cl.applyLocked(pub.now, l)
 		return false
 	}
 	e := session.Entry{Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share}

@@ -96,6 +96,15 @@ func (b *Broker) retainLocked(m *session.Message) {
 	b.commits.open.setRetained(m.Topic, w)
 }
 
+// clearsLocked reports whether the message removes a retained message.
+func (b *Broker) clearsLocked(p *codec.Publish) bool {
+	if !p.Retain || len(p.Payload) > 0 {
+		return false
+	}
+	_, ok := b.router.retained.Get(p.Topic)
+	return ok
+}
+
 // mayRetainLocked reports whether the budget has room for a retained message.
 func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
 	r, topic := b.router, p.Topic

@@ -18,6 +18,7 @@ import (
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/store"
 )
 
@@ -209,6 +210,7 @@ func (w *world) startOnce() (err error) {
 	w.db = &simStore{DB: db, turn: make(chan struct{}, 1), exclusive: o.JournalMode != "WAL"}
 	opts := broker.DefaultOptions()
 	opts.Bind, opts.WSBind, opts.KeepAliveSeconds, opts.Metrics = "", "", 0, metrics.NewBroker()
+	opts.QueuePolicy = string(session.Reject)                          // nothing acknowledged is dropped
 	opts.CleanupInterval, opts.CleanupBatch = 100*time.Millisecond, 20 // messages expire in seconds
 	if w.system != nil {
 		opts.SystemClock = w.system

@@ -100,7 +100,7 @@ var disconnectTests = []test{
 		// A queue that is full is a transient error: the connection that brought
 		// the message ends, and nothing of it is stored.
 		t.needQoS(1)
-		t.own("mqtt: {max-queued-messages: 1}")
+		t.own("mqtt: {queue-policy: reject, max-queued-messages: 1}")
 		id, topic := t.clientID(), t.topic()
 		full := t.connect(t.durable(id))
 		full.subscribe(sub(topic, 1))

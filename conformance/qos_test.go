@@ -110,7 +110,7 @@ var receiverTests = []test{
 		t.needQoS(2)
 		// A session whose queue is full makes the broker refuse; after that the
 		// Packet Identifier is free.
-		t.own("mqtt: {max-queued-messages: 1}")
+		t.own("mqtt: {queue-policy: reject, max-queued-messages: 1}")
 		id, topic := t.clientID(), t.topic()
 		full := t.connect(t.durable(id))
 		full.subscribe(sub(topic, 2))

@@ -762,7 +762,7 @@ var orderTests = []test{
 	{"tool/order-with-a-refusal", "beyond", "", func(t *T) {
 		// One that is refused among them does not overtake the others.
 		t.needQoS(2)
-		t.own("mqtt: {max-queued-messages: 1}")
+		t.own("mqtt: {queue-policy: reject, max-queued-messages: 1}")
 		full, free, id := t.topic(), t.topic(), t.clientID()
 		away := t.connect(t.durable(id))
 		away.subscribe(sub(full, 2))

@@ -29,6 +29,7 @@ var help = map[string]string{
 	"promptmq_session_takeovers_total":       "Sessions taken over by a new connection with the same client identifier.",
 	"promptmq_sessions":                      "Sessions, connected or not.",
 	"promptmq_sessions_connected":            "Sessions with a network connection.",
+	"promptmq_sessions_queue_full":           "Sessions whose queue is at mqtt.max-queued-messages or mqtt.max-queued-bytes, or was within the last minute and dropped or refused messages.",
 	"promptmq_socket_reads_total":            "Read system calls on the sockets of clients.",
 	"promptmq_socket_writes_total":           "Write system calls on the sockets of clients.",
 	"promptmq_storage_operations_total":      "Records that commits changed: queue entries, sessions and retained messages.",

@@ -40,6 +40,9 @@ type deliverState struct {
 	// DropOldest, and lastBytes the bytes of the last entry that did.
 	beyond, beyondBytes, lastBytes int
 
+	// lost counts what TakeLost returns.
+	lost uint64
+
 	// On the connection attached now.
 	cursor   int // index in queue of the next entry to send
 	inflight int // sent and not done
@@ -80,7 +83,7 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 	s.next = max(st.Next, l.NextSeq, st.Floor)
 	s.floor, s.sent = st.Floor, min(st.Sent, s.next)
 	s.sentNoted = s.sent
-	s.done, s.released = st.Done, st.Released
+	s.done, s.released, s.lost = st.Done, st.Released, st.Lost
 	s.diskFrom = s.floor
 	if l.FirstSeq > s.diskFrom {
 		s.diskFrom = l.FirstSeq
@@ -135,15 +138,6 @@ func (s *Session) onDisk() uint64 {
 		}
 	}
 	return n
-}
-
-// Full reports whether the queue has reached its limits.
-func (s *Session) Full() bool {
-	bytes := int64(0)
-	if s.deliverState != nil {
-		bytes = s.queueBytes
-	}
-	return s.QueueLen() >= s.limits.QueueMessages || bytes >= s.limits.QueueBytes
 }
 
 // QueueLen is the number of messages queued or on their way to the Client.
@@ -330,6 +324,12 @@ func (s *Session) wantPage(fx *Effects) {
 // upTo, all of which were handed to the commit group before this call.
 func (s *Session) PageFrom() (from, upTo uint64) { return s.diskFrom, s.next }
 
+// PageSize is how much Paged wants: a window, and what DropOldest is to drop, so
+// that it keeps up with publishers however long it takes to read a page.
+func (s *Session) PageSize() (messages, bytes int) {
+	return s.limits.WindowMessages + s.beyond, s.limits.WindowBytes + s.beyondBytes
+}
+
 // Paged takes stored entries, read in answer to Effects.Page. If there are
 // none, everything before upTo is done.
 func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects) {
@@ -351,6 +351,9 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 		}
 		s.windowBytes += e.Bytes()
 		s.push(q)
+		if s.over() { // at once, so that no more than a window stays in memory
+			s.dropOldest(fx)
+		}
 	}
 	if len(entries) == 0 {
 		s.skipTo(upTo)

@@ -5,14 +5,61 @@ package session
 type QueuePolicy string
 
 const (
-	// Reject queues it all the same: the broker asks Full before it routes,
-	// and refuses the message to its publisher.
+	// Reject queues it all the same: the broker asks Full before it routes, and
+	// refuses the message to its publisher, or lets Refuse count it.
 	Reject QueuePolicy = "reject"
 	// DropNewest does not queue it.
 	DropNewest QueuePolicy = "drop-newest"
 	// DropOldest removes the oldest entries that were never sent.
 	DropOldest QueuePolicy = "drop-oldest"
 )
+
+// A Limit is what the length of a queue is bounded by.
+type Limit uint32
+
+const (
+	NoLimit Limit = iota
+	ByMessages
+	ByBytes
+)
+
+// FullBy returns the limit that the queue has reached, if any.
+func (s *Session) FullBy() Limit {
+	switch {
+	case s.QueueLen() >= s.limits.QueueMessages:
+		return ByMessages
+	case s.deliverState != nil && s.queueBytes >= s.limits.QueueBytes:
+		return ByBytes
+	}
+	return NoLimit
+}
+
+// Full reports whether the queue has reached its limits.
+func (s *Session) Full() bool { return s.FullBy() != NoLimit }
+
+// Refuse counts a message that a full queue does not take, whatever the policy.
+func (s *Session) Refuse(fx *Effects) {
+	fx.DroppedNewest++
+	s.noteLost(1)
+}
+
+// noteLost counts messages that were dropped although they had not expired: for
+// want of room, or because of their age.
+func (s *Session) noteLost(n int) {
+	if s.durable {
+		s.lost += uint64(n)
+	}
+}
+
+// TakeLost returns how many messages were dropped, since it was last called, for
+// want of room or because of their age. What is not Durable is told nothing: it
+// cannot be resumed.
+func (s *Session) TakeLost() (n uint64) {
+	if s.deliverState != nil {
+		n, s.lost = s.lost, 0
+	}
+	return n
+}
 
 // overshootWindows bounds, in windows, what DropOldest queues beyond the limits
 // while the oldest entries, which are on disk only, are being read.
@@ -27,7 +74,7 @@ func (s *Session) mayQueue(bytes int, fx *Effects) bool {
 	case s.limits.Policy == DropOldest && s.makeRoom(bytes, fx):
 		return true
 	}
-	fx.DroppedNewest++
+	s.Refuse(fx)
 	return false
 }
 
@@ -54,18 +101,22 @@ func (s *Session) makeRoom(bytes int, fx *Effects) bool {
 	return true
 }
 
+// over reports whether the limits are exceeded by what makeRoom let in. As there,
+// the last entry may exceed the limit of bytes.
+func (s *Session) over() bool {
+	return s.beyond > 0 &&
+		(s.queueLen > s.limits.QueueMessages || s.queueBytes-int64(s.lastBytes) >= s.limits.QueueBytes)
+}
+
 // trim drops what makeRoom let in beyond the limits, when older entries have
-// been read. As in makeRoom, the last entry may exceed the limit of bytes.
+// been read.
 func (s *Session) trim(fx *Effects) {
 	if s.beyond == 0 {
 		return
 	}
-	over := func() bool {
-		return s.queueLen > s.limits.QueueMessages || s.queueBytes-int64(s.lastBytes) >= s.limits.QueueBytes
+	for s.over() && s.dropOldest(fx) {
 	}
-	for over() && s.dropOldest(fx) {
-	}
-	if over() && s.Spilled() {
+	if s.over() && s.Spilled() {
 		s.paging, fx.Page = true, true
 		return
 	}
@@ -106,6 +157,7 @@ func (s *Session) dropOldest(fx *Effects) bool {
 		s.queue = s.ring[:0]
 	}
 	fx.DroppedOldest++
+	s.noteLost(1)
 	s.markDone(seq, fx)
 	return true
 }

@@ -120,7 +120,7 @@ func (s *Session) AppendState(dst []byte) []byte {
 		s.sentNoted = max(s.sentNoted, min(s.sent+uint64(s.receiveMaximum), s.next))
 	}
 	st := State{
-		Floor: s.floor, Sent: s.sentNoted, Next: s.next, Doubtful: s.stillDoubtful(),
+		Floor: s.floor, Sent: s.sentNoted, Next: s.next, Doubtful: s.stillDoubtful(), Lost: s.lost,
 		Done: s.done, Released: s.released, Received: s.received,
 	}
 	return st.Append(dst)

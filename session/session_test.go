@@ -212,6 +212,8 @@ func TestRanges(t *testing.T) {
 func FuzzDecodeState(f *testing.F) {
 	full := State{Floor: 3, Sent: 9, Next: 12, Done: ranges{{4, 5}, {8, 8}}, Released: []uint64{3, 6}, Received: []uint16{1, 65535}}
 	f.Add(full.Append(nil))
+	full.Lost = 300
+	f.Add(full.Append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s, again State
@@ -286,4 +288,50 @@ func BenchmarkRound(b *testing.B) {
 		})
 	})
 	b.Run("QoS=2", func(b *testing.B) { benchmarkRound(b, false, roundQoS2) })
+}
+
+// TestDropOldestKeepsUp: however many messages come while the oldest are being
+// read from disk, one page is enough to drop as many, and a window stays in memory.
+func TestDropOldestKeepsUp(t *testing.T) {
+	const window, room = 8, 40
+	s := New(1, "c", "", true, &Limits{
+		WindowMessages: window, WindowBytes: 1 << 20, QueueMessages: room, QueueBytes: 1 << 30, Inflight: 20, Policy: DropOldest,
+	})
+	var fx Effects
+	var stored []Entry
+	deliver := func() {
+		fx.Reset()
+		s.Deliver(Entry{Message: &Message{Topic: "t", Payload: make([]byte, 100)}, QoS: 1}, start, &fx)
+		stored = append(stored, fx.Entries...)
+		if fx.DroppedNewest > 0 {
+			t.Fatalf("message %d is dropped in place of an older one", len(stored))
+		}
+	}
+	for range room {
+		deliver()
+	}
+	wanted := false // a page
+	for range overshootWindows * window {
+		deliver()
+		wanted = wanted || fx.Page
+	}
+	if !wanted {
+		t.Fatal("no page is wanted")
+	}
+	from, upTo := s.PageFrom()
+	messages, bytes := s.PageSize()
+	if at := bytes / stored[0].Bytes(); at < messages {
+		t.Errorf("a page of %d messages has room for %d", messages, at)
+	}
+	fx.Reset()
+	s.Paged(stored[from-1:][:messages], upTo, start, &fx)
+	if s.QueueLen() != room || fx.Page {
+		t.Errorf("%d messages are left, more wanted: %t", s.QueueLen(), fx.Page)
+	}
+	if n := cap(s.ring); n > 4*window {
+		t.Errorf("memory for %d messages is kept", n)
+	}
+	if n := s.TakeLost(); n != overshootWindows*window || s.TakeLost() != 0 {
+		t.Errorf("%d lost", n)
+	}
 }

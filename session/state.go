@@ -20,6 +20,8 @@ type State struct {
 	// Doubtful is how many of the first entries that are not done may have
 	// been sent before a crash although Sent does not say so.
 	Doubtful uint64
+	// Lost is what TakeLost is to return.
+	Lost uint64
 	// Done are the entries above Floor that are done.
 	Done ranges
 	// Released are the entries whose PUBREC was received and PUBCOMP was
@@ -32,19 +34,26 @@ type State struct {
 
 var errState = errors.New("session: stored state is damaged")
 
-// The formats of an encoded State: without and with Doubtful, which is not 0.
+// The formats of an encoded State: without and with Doubtful, which is not 0, and
+// with both Doubtful and Lost, which is not 0.
 const (
 	stateFormat         = 1
 	stateFormatDoubtful = 2
+	stateFormatLost     = 3
 )
 
 // Append appends the encoding of s to dst.
 func (s *State) Append(dst []byte) []byte {
-	if s.Doubtful == 0 {
-		dst = append(dst, stateFormat)
-	} else {
+	switch {
+	case s.Lost > 0:
+		dst = append(dst, stateFormatLost)
+		dst = binary.AppendUvarint(dst, s.Doubtful)
+		dst = binary.AppendUvarint(dst, s.Lost)
+	case s.Doubtful > 0:
 		dst = append(dst, stateFormatDoubtful)
 		dst = binary.AppendUvarint(dst, s.Doubtful)
+	default:
+		dst = append(dst, stateFormat)
 	}
 	dst = binary.AppendUvarint(dst, s.Floor)
 	dst = binary.AppendUvarint(dst, s.Sent)
@@ -80,6 +89,10 @@ func (s *State) Decode(b []byte) error {
 	case stateFormat:
 	case stateFormatDoubtful:
 		if s.Doubtful = r.uvarint(); s.Doubtful == 0 || s.Doubtful > packetIDs {
+			return errState
+		}
+	case stateFormatLost:
+		if s.Doubtful, s.Lost = r.uvarint(), r.uvarint(); s.Doubtful > packetIDs || s.Lost == 0 {
 			return errState
 		}
 	default:

@@ -30,6 +30,7 @@ func (s *Session) SweepWindow(now time.Time, maxAge time.Duration, fx *Effects) 
 		return
 	}
 	var gone []uint64
+	old := fx.TooOld
 	for i := s.cursor; i < len(s.queue); i++ {
 		if q := &s.queue[i]; q.Message != nil && !q.sentBefore && q.stale(now, maxAge, fx) {
 			gone = append(gone, q.Seq)
@@ -38,6 +39,7 @@ func (s *Session) SweepWindow(now time.Time, maxAge time.Duration, fx *Effects) 
 	for _, seq := range gone {
 		s.finish(sort.Search(len(s.queue), func(i int) bool { return s.queue[i].Seq >= seq }), fx)
 	}
+	s.noteLost(fx.TooOld - old)
 	s.discard(gone, fx)
 	s.wantPage(fx)
 }
@@ -56,6 +58,7 @@ func (s *Session) SweepFrom() uint64 {
 // and those that are done and stand behind others that are not.
 func (s *Session) SweepPage(from uint64, entries []Entry, now time.Time, maxAge time.Duration, fx *Effects) {
 	var gone []uint64
+	old := fx.TooOld
 	for i := range entries {
 		e := &entries[i]
 		s.missing(from, e.Seq)
@@ -74,6 +77,7 @@ func (s *Session) SweepPage(from uint64, entries []Entry, now time.Time, maxAge 
 			s.queueBytes -= int64(e.Bytes())
 		}
 	}
+	s.noteLost(fx.TooOld - old)
 	s.discard(gone, fx)
 	s.advanceFloor()
 }

@@ -29,7 +29,7 @@ var (
 // One time in five the process is stopped and continued before it dies.
 // When the process dies cannot be repeated; the seed fixes the rest.
 func TestKill9(t *testing.T) {
-	s := start(t, "mqtt: {max-queued-messages: 100000000, max-queued-bytes: 100000000000}") // for the one who stays away
+	s := start(t, "mqtt: {queue-policy: reject, max-queued-messages: 100000000, max-queued-bytes: 100000000000}") // for the one who stays away
 	w := killRepeatedly(t, s, *kills, clientSeconds*time.Second)
 	for _, problem := range w.problems {
 		t.Error(problem)

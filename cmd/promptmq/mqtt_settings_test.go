@@ -338,7 +338,7 @@ var limitTests = map[string]struct {
 			return ack.Reason == codec.Success
 		})
 	}},
-	"max-queued-messages at QoS 2": {"mqtt: {max-queued-messages: 2}", func(t *testing.T, s *server) {
+	"max-queued-messages at QoS 2": {"mqtt: {queue-policy: reject, max-queued-messages: 2}", func(t *testing.T, s *server) {
 		sub := v5Of(t, s, "sub", lasting)
 		sub.subscribeOne("t", 2)
 		sub.drop()
@@ -381,7 +381,7 @@ var limitTests = map[string]struct {
 			t.Errorf("PUBREC after draining: %v", r)
 		}
 	}},
-	"max-queued-bytes of a session that ends with its connection": {"mqtt: {max-queued-bytes: 65536, max-inflight: 100}", func(t *testing.T, s *server) {
+	"max-queued-bytes of a session that ends with its connection": {"mqtt: {queue-policy: reject, max-queued-bytes: 65536, max-inflight: 100}", func(t *testing.T, s *server) {
 		sub := v5Of(t, s, "sub", nil) // it acknowledges nothing
 		sub.subscribeOne("t", 1)
 		pub := v5Of(t, s, "pub", nil)
@@ -392,21 +392,6 @@ var limitTests = map[string]struct {
 		if taken < 30 || taken > 33 { // 65,536 bytes with about 100 for each message beside its payload
 			t.Errorf("%d messages of 2,000 bytes were taken", taken)
 		}
-	}},
-	"max-queued-bytes of a will": {"mqtt: {max-queued-bytes: 1024}", func(t *testing.T, s *server) {
-		sub := v5Of(t, s, "sub", lasting)
-		sub.subscribeOne("t", 1)
-		sub.drop()
-		pub := v5Of(t, s, "pub", nil)
-		if r := pub.publish1(1, "t", strings.Repeat("x", 5000)); r != codec.Success { // it was not full before
-			t.Errorf("PUBACK %v", r)
-		}
-		dying := v5Of(t, s, "dying", func(c *codec.Connect) {
-			c.HasWill, c.Will = true, codec.Will{Topic: codec.View("t"), Payload: codec.View("w"), QoS: 1}
-		})
-		_ = dying.Close()
-		s.waitLog("a Will Message was refused") // from here on there is the metric
-		eventually(t, "the Will is refused", func() bool { return s.metric(`promptmq_messages_refused_total{reason="Quota exceeded"}`) == 1 })
 	}},
 	"max-retained-bytes with properties": {"mqtt: {max-retained-bytes: 10000}", func(t *testing.T, s *server) {
 		p := v5Of(t, s, "p", nil)

@@ -14,7 +14,7 @@ func TestMetricsOverHTTP(t *testing.T) {
 		"promptmq_connections_current", "promptmq_connections_total", `promptmq_messages_published_total{qos="0"}`,
 		`promptmq_messages_received_total{qos="2"}`, "promptmq_messages_retained_total", "promptmq_message_processing_duration_count",
 		"promptmq_storage_operations_total", "promptmq_sessions", "promptmq_sessions_connected", "promptmq_subscriptions",
-		"promptmq_retained_messages", "promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_store_commits_total",
+		"promptmq_retained_messages", "promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_sessions_queue_full", "promptmq_store_commits_total",
 	} {
 		if n := s.metric(name); n != 0 {
 			t.Errorf("%s = %v on a new broker", name, n)

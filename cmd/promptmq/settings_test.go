@@ -237,10 +237,10 @@ var settingTests = map[string]struct {
 			t.Errorf("the same client: %v", ack.Reason)
 		}
 	}},
-	"mqtt.max-queued-messages": {"mqtt: {max-queued-messages: 3}", func(t *testing.T, s *server) {
+	"mqtt.max-queued-messages": {"mqtt: {queue-policy: reject, max-queued-messages: 3}", func(t *testing.T, s *server) {
 		fillQueue(t, s, "x", 3)
 	}},
-	"mqtt.max-queued-bytes": {"mqtt: {max-queued-bytes: 20000}", func(t *testing.T, s *server) {
+	"mqtt.max-queued-bytes": {"mqtt: {queue-policy: reject, max-queued-bytes: 20000}", func(t *testing.T, s *server) {
 		fillQueue(t, s, strings.Repeat("x", 6000), 4)
 	}},
 	"mqtt.queue-policy":       {"", testQueuePolicy},
@@ -253,7 +253,7 @@ var settingTests = map[string]struct {
 	}},
 	"storage.cleanup.check-interval": {"storage: {cleanup: {check-interval: 100ms}}", testCleanupInterval},
 	"storage.cleanup.max-message-age": {
-		"mqtt: {max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 8s, check-interval: 100ms}}", testMaxMessageAge,
+		"mqtt: {queue-policy: reject, max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 8s, check-interval: 100ms}}", testMaxMessageAge,
 	},
 	"storage.cleanup.batch-size": {"", testCleanupBatch},
 	"auth.allow-anonymous": {"auth: {allow-anonymous: true}\nserver: {bind: '0.0.0.0:0'}", func(t *testing.T, s *server) {

@@ -103,6 +103,35 @@ func wantFull(t *testing.T, s *server, pub, live *raw) {
 	}
 }
 
+// At its limit too, a store lets retained messages be removed, although a queue
+// must take the message that does it; and only where there is one.
+func TestMaxSizeClears(t *testing.T) {
+	t.Parallel()
+	s := start(t, "storage: {max-size: 1048576}")
+	absent(t, s, "away", "#")
+	pub := v5Of(t, s, "pub", nil)
+	retain := func(payload string) codec.ReasonCode {
+		pub.publish(codec.Publish{QoS: 1, PacketID: 1, Retain: true, Topic: codec.View("kept"), Payload: codec.View(payload)})
+		return pub.ack(codec.TypePuback).Reason
+	}
+	if r := retain("x"); r != codec.Success {
+		t.Fatal(r)
+	}
+	for _, bytes := range []int{40000, 1500, 1} {
+		for pub.publish1(1, "t", strings.Repeat("x", bytes)) == codec.Success {
+		}
+	}
+	if r := retain(""); r != codec.Success {
+		t.Errorf("removing: %v", r)
+	}
+	if r := retain(""); r != codec.QuotaExceeded {
+		t.Errorf("removing nothing: %v", r)
+	}
+	late := v5Of(t, s, "late", nil)
+	late.subscribeOne("kept", 0)
+	late.quiet()
+}
+
 // What a queue took on disk is given back when it is drained, without a restart.
 func TestFileShrinks(t *testing.T) {
 	s := start(t, "")
