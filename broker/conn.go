@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -114,6 +115,7 @@ type connectParams struct {
 	keepAliveSeconds uint16 // 0: none
 	receiveMaximum   uint16
 	aliasMaximum     uint16
+	keepAliveImposed bool // by Options.KeepAliveSeconds, not the Client's wish
 	// endsWithConnection says that a v5 Client asked for no Session Expiry
 	// Interval; sessionExpirySeconds is the one that holds.
 	endsWithConnection   bool
@@ -354,7 +356,16 @@ func (c *conn) explain(err error, now time.Time) error {
 		return refuse(codec.ProtocolError, "a packet did not arrive whole within the read timeout")
 	}
 	c.b.m.KeepAliveTimeouts.Inc()
-	return refuse(codec.KeepAliveTimeout, "nothing received within one and a half times the Keep Alive")
+	return refuse(codec.KeepAliveTimeout, c.silence())
+}
+
+// silence says for how long nothing came, and whose wish that is.
+func (c *conn) silence() string {
+	s := fmt.Sprintf("nothing received within one and a half times the Keep Alive of %d s", c.params.keepAliveSeconds)
+	if c.params.keepAliveImposed { // [MQTT-3.1.2-21]
+		s += ", which mqtt.keep-alive imposes: CONNACK said so as Server Keep Alive, which a Client must use in place of its own"
+	}
+	return s
 }
 
 // fail is the one place where an error becomes a CONNACK or DISCONNECT and a

@@ -50,6 +50,7 @@ func (c *conn) handleConnect(f codec.Frame) error {
 	if limit := c.b.o.KeepAliveSeconds; c.version == codec.Version5 && limit > 0 && (keepAlive == 0 || keepAlive > limit) {
 		keepAlive = limit // [MQTT-3.1.2-21] [MQTT-3.2.2-22]
 		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
+		c.params.keepAliveImposed = true
 	}
 	c.params.keepAliveSeconds = keepAlive
 	c.params.sessionExpirySeconds = sessionExpiry(&p)

@@ -101,7 +101,6 @@ func DefaultOptions() Options {
 		MaxConnections:          10000,
 		MaxInflight:             20,
 		ReceiveMaximum:          64,
-		KeepAliveSeconds:        60,
 		RetainAvailable:         true,
 		WildcardAvailable:       true,
 		SharedSubAvailable:      true,

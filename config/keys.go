@@ -60,7 +60,7 @@ var keys = []key{
 		integer{1, math.MaxUint16}, func(c *Config) any { return &c.Broker.MaxInflight }},
 	{"mqtt.receive-maximum", "Most QoS 1 and 2 messages that one client may have under way to the broker.",
 		integer{1, math.MaxUint16}, func(c *Config) any { return &c.Broker.ReceiveMaximum }},
-	{"mqtt.keep-alive", "Longest Keep Alive in seconds; an MQTT 5 client that asks for more, or for none, is given this. 0: no limit.",
+	{"mqtt.keep-alive", "Longest Keep Alive in seconds. An MQTT 5 client that asks for more, or for none, is given this as Server Keep Alive, and closed if it does not keep to it. 0: no limit, each client has the Keep Alive that it asks for.",
 		integer{0, math.MaxUint16}, func(c *Config) any { return &c.Broker.KeepAliveSeconds }},
 	{"mqtt.retain-available", "Retained messages are accepted.",
 		boolean{}, func(c *Config) any { return &c.Broker.RetainAvailable }},

@@ -203,11 +203,15 @@ var limitTests = map[string]struct {
 			}
 		}
 	}},
-	"keep-alive 0": {"mqtt: {keep-alive: 0}", func(t *testing.T, s *server) {
-		for _, ask := range []uint16{0, 65535} {
+	"no keep-alive": {"", func(t *testing.T, s *server) { // the default: a device that sleeps is not closed
+		for _, ask := range []uint16{0, 61, 600, 65535} {
 			if _, ack := connectRaw(t, s.mqtt, codec.Version5, "p", func(c *codec.Connect) { c.KeepAliveSeconds = ask }); ack.HasServerKeepAlive {
 				t.Errorf("Server Keep Alive %d", ack.ServerKeepAliveSeconds)
 			}
+		}
+		v5Of(t, s, "silent", func(c *codec.Connect) { c.KeepAliveSeconds = 1 }).closed(codec.KeepAliveTimeout)
+		if detail := s.waitLog("connection closed").text("detail"); !strings.HasSuffix(detail, "the Keep Alive of 1 s") {
+			t.Errorf("logged %q", detail)
 		}
 	}},
 	"retain-available and Wills": {"mqtt: {retain-available: false}", func(t *testing.T, s *server) {

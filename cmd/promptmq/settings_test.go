@@ -146,6 +146,9 @@ var settingTests = map[string]struct {
 		if d := time.Since(began); d < 1500*time.Millisecond {
 			t.Errorf("closed after %v, before one and a half times the Keep Alive", d)
 		}
+		if detail := s.waitLog("connection closed").text("detail"); !strings.Contains(detail, "Keep Alive of 1 s, which mqtt.keep-alive imposes") || !strings.Contains(detail, "Server Keep Alive") {
+			t.Errorf("logged %q", detail)
+		}
 		if s.metric("promptmq_keep_alive_timeouts_total") != 1 {
 			t.Error("not counted")
 		}
