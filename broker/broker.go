@@ -20,7 +20,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -165,46 +164,6 @@ func (b *Broker) Start() error {
 // any more and the process should end.
 func (b *Broker) Failed() <-chan error { return b.commits.failed }
 
-// Shutdown closes the listeners and, with DISCONNECT 0x8B to v5 Clients, all
-// connections, commits what is left, and stops. It gives up when ctx is done.
-func (b *Broker) Shutdown(ctx context.Context) error {
-	b.stopping.Store(true)
-	b.commits.end()
-	b.closeListeners()
-	b.expirer.shutdown()
-	close(b.cleanupStop)
-	b.mu.Lock()
-	conns := make([]*conn, 0, len(b.conns))
-	for c := range b.conns {
-		conns = append(conns, c)
-	}
-	b.mu.Unlock()
-	for _, c := range conns {
-		b.stopConn(c)
-	}
-	finished := make(chan struct{})
-	go func() {
-		b.background.Wait()
-		close(finished)
-	}()
-	select {
-	case <-finished:
-	case <-ctx.Done():
-		b.log.Warn("connections did not end in time")
-	}
-	b.notices.close()
-	return b.commits.shutdown()
-}
-
-// stopConn tells a Client that the Server shuts down, and closes.
-func (b *Broker) stopConn(c *conn) {
-	var last []byte
-	if c.greeted.Load() {
-		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
-	}
-	c.out.close(last)
-}
-
 // addConn registers a connection and reports whether there is room for it.
 func (b *Broker) addConn(c *conn) bool {
 	b.mu.Lock()
@@ -225,14 +184,6 @@ func (b *Broker) removeConn(c *conn) {
 	b.mu.Unlock()
 	b.m.ConnectionsCurrent.Dec()
 	b.background.Done()
-}
-
-// recoverPanic keeps a panic of a background task from ending the process.
-func (b *Broker) recoverPanic(doing string) {
-	if p := recover(); p != nil {
-		b.m.Panics.Inc()
-		b.log.Error("panic", "doing", doing, "panic", p, "stack", string(debug.Stack()))
-	}
 }
 
 // ServeConn serves one Network Connection until it ends, over any ordered and

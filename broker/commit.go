@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -59,8 +60,11 @@ type committer struct {
 	// set with gate held for writing.
 	strikable *group
 
-	committed atomic.Uint64 // number of the last committed group
-	applying  atomic.Int64  // when the store was last asked to commit, in Unix ns by clock; 0: it has answered
+	committed atomic.Uint64            // number of the last committed group
+	applying  atomic.Int64             // when the store was last asked to write, in Unix ns by clock; 0: it has answered
+	busy      atomic.Int64             // when commitOpen last began, or went on after a wait, in the same way; 0: it has ended
+	writing   atomic.Pointer[unstored] // what the commit under way writes; nil: there is none
+	watchdog  *time.Timer              // see watch
 	wake      chan struct{}
 	ending    chan struct{} // closed when shutdown begins: a full disk is no longer waited for
 	endOnce   sync.Once
@@ -103,6 +107,8 @@ func newCommitter(s Store, clock *clock, log *slog.Logger, m *metrics.Broker) *c
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 		failed: make(chan error, 1), hurry: make(chan struct{}, 1),
 	}
+	c.watchdog = time.AfterFunc(stalledAfter, c.bark)
+	c.watchdog.Stop()
 	c.open = newGroup(1)
 	c.space.reported = s.Room()
 	c.space.room.Store(c.space.reported)
@@ -220,25 +226,44 @@ func (c *committer) run() {
 		case <-c.stop:
 			return
 		}
-		select {
-		case <-c.hurry: // was meant for an earlier group
-		default:
-		}
-		g, wait := c.seal()
-		if wait > 0 {
-			c.awaitAcks(g, wait)
-		}
-		if broken("commit-late") {
-			time.Sleep(time.Second) // the broker is killed before, on a slow machine too
-		}
-		if err := c.commit(g); err != nil {
+		if err := c.commitOpen(); err != nil {
 			c.fail(err)
 			return
 		}
-		c.settle(g)
-		c.release(g)
 		idle.Reset(tidyAfter)
 	}
+}
+
+// commitOpen commits what is open. An error is final.
+func (c *committer) commitOpen() (err error) {
+	c.watch()
+	defer c.unwatch()
+	defer func() {
+		if p := recover(); p != nil {
+			notePanic(c.m, c.log, "committing", p)
+			err = fmt.Errorf("panic while committing: %v", p)
+		}
+	}()
+	select {
+	case <-c.hurry: // was meant for an earlier group
+	default:
+	}
+	g, wait := c.seal()
+	if broken("panic-in-commit") && len(g.batch.Retained) > 0 {
+		panic("broken on purpose")
+	}
+	if wait > 0 {
+		c.awaitAcks(g, wait)
+	}
+	if broken("commit-late") {
+		time.Sleep(time.Second) // the broker is killed before, on a slow machine too
+	}
+	if err := c.commit(g); err != nil {
+		return err
+	}
+	c.settle(g)
+	c.release(g)
+	return nil
 }
 
 // fail says that the broker cannot go on; the first error counts.
@@ -251,7 +276,9 @@ func (c *committer) fail(err error) {
 
 // tidy lets the store do one step and reports whether to go on.
 func (c *committer) tidy() bool {
+	c.applying.Store(c.clock.now().UnixNano())
 	more, err := c.store.Tidy()
+	c.applying.Store(0)
 	if err != nil {
 		c.log.Warn("tidying the store failed", "error", err)
 		return false
@@ -284,6 +311,7 @@ func (c *committer) commit(g *group) error {
 	start := time.Now()
 	wait := commitRetryWait
 	g.batch.Time = c.clock.now()
+	c.writing.Store(countUnstored(g.batch))
 	for try := 1; ; try++ {
 		c.applying.Store(c.clock.now().UnixNano())
 		err := c.store.Apply(g.batch)
@@ -309,6 +337,7 @@ func (c *committer) commit(g *group) error {
 		}
 		wait *= 2
 	}
+	c.writing.Store(nil)
 	for _, w := range g.batch.Sessions {
 		recycle(w)
 	}
@@ -329,13 +358,7 @@ func recycle(w *session.Writes) {
 }
 
 // waiting is how long the store has not answered to a commit; 0: it has.
-func (c *committer) waiting() time.Duration {
-	since := c.applying.Load()
-	if since == 0 {
-		return 0
-	}
-	return max(0, c.clock.now().Sub(time.Unix(0, since)))
-}
+func (c *committer) waiting() time.Duration { return c.since(&c.applying) }
 
 // release lets go what waited for g.
 func (c *committer) release(g *group) {
@@ -353,25 +376,6 @@ func (c *committer) release(g *group) {
 	for _, o := range waiters {
 		o.flush()
 	}
-}
-
-// end makes the committer give up soon if the disk is full.
-func (c *committer) end() { c.endOnce.Do(func() { close(c.ending) }) }
-
-// shutdown commits what is left, and what time it is, and ends run.
-func (c *committer) shutdown() error {
-	c.end()
-	err := c.flush()
-	close(c.stop)
-	<-c.stopped
-	if err == nil {
-		now := session.NewBatch()
-		now.Time = c.clock.now()
-		if err := c.store.Apply(now); err != nil { // no promise depends on it
-			c.log.Warn("the time of the end was not stored", "error", err)
-		}
-	}
-	return err
 }
 
 // add puts the writes of one Session into the group.

@@ -210,6 +210,9 @@ func (c *conn) enterGate() {
 func (c *conn) leaveGate() {
 	if c.gated {
 		c.gated = false
+		if broken("gate-kept") {
+			return
+		}
 		c.b.commits.gate.RUnlock()
 	}
 }

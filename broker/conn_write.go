@@ -79,6 +79,13 @@ func (o *outbox) heldLocked() int {
 	return len(o.held.segs)
 }
 
+// heldCount is heldLocked for who does not hold mu.
+func (o *outbox) heldCount() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.heldLocked()
+}
+
 // A segment is one held packet: the bytes up to end in held.bytes.
 type segment struct {
 	group  uint64 // number of the commit group it awaits

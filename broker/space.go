@@ -90,6 +90,7 @@ func (c *committer) waitForSpace(began time.Time, err error) bool {
 	c.logFull("the disk is full: acknowledgements wait, and soon what would be stored is refused", "error", err)
 	select {
 	case <-time.After(noSpaceRetry):
+		c.busy.Store(c.clock.now().UnixNano())
 		return true
 	case <-c.ending:
 		return false

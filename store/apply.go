@@ -120,6 +120,9 @@ func (db *DB) Apply(b *session.Batch) error {
 		db.readMu.Lock()
 		defer db.readMu.Unlock()
 	}
+	if broken("disk-stalls") && len(b.Retained) > 0 {
+		select {}
+	}
 	err := db.applyOnce(b)
 	if isFull(err) && db.limit.pages > 0 {
 		err = db.applyBeyond(b)

@@ -14,6 +14,9 @@ import (
 // retained message. Queues are not read; of each, an index tells the extent.
 func (db *DB) Load(eachSession func(*session.Loaded) error,
 	eachRetained func(topic string, version uint64, m *session.Message) error) error {
+	if broken("load-stalls") {
+		select {}
+	}
 	if err := db.loadSessions(eachSession); err != nil {
 		return ifDamage(err)
 	}

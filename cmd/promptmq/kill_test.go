@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -54,16 +53,24 @@ func TestKill9Control(t *testing.T) {
 	}
 }
 
-// controlBinary builds a promptmq that breaks the rules in BREAK_RULES.
+// controlBinary is the path of a promptmq that breaks the rules in BREAK_RULES.
 func controlBinary(t *testing.T) string {
 	t.Helper()
-	control := filepath.Join(t.TempDir(), "promptmq")
-	args := []string{"build", "-tags", "control", "-o", control, "."}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	control, err := buildControl()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return control
 }
+
+// buildControl builds it once, beside the other one.
+var buildControl = sync.OnceValues(func() (string, error) {
+	control := binary + "-control"
+	if out, err := exec.Command("go", "build", "-tags", "control", "-o", control, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return control, nil
+})
 
 // killRepeatedly kills the broker n times. patience is how long nothing may arrive
 // in the end before what is missing is given up as lost.

@@ -20,9 +20,13 @@ import (
 	"github.com/x0a1b/promptmq/store"
 )
 
-// shutdownSeconds is how long clients are given to take their DISCONNECT and
-// the store its last commit; the process is gone within ten seconds.
-const shutdownSeconds = 8
+// A process that is told to end is gone in less than ten seconds, whatever its
+// disk and its clients do: shutdownWithin is for the broker, endWithin for that
+// and to close the store, and then logFlushWithin for the log.
+const (
+	shutdownWithin = 6 * time.Second
+	endWithin      = 7500 * time.Millisecond
+)
 
 // errLogged is returned for a failure that the log has.
 var errLogged = errors.New("logged")
@@ -47,7 +51,9 @@ func (c *serverCommand) Run() error {
 	// After the first signal the next one ends the process at once.
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore)
-	if err := serve(ctx, cfg, log, counters, c.Salvage); err != nil {
+	end := &ending{log: log, lines: lines}
+	context.AfterFunc(ctx, end.begin)
+	if err := serve(ctx, cfg, log, counters, end, c.Salvage); err != nil {
 		log.Log(ctx, config.LevelFatal, "stopped by a failure", "error", err)
 		return errLogged
 	}
@@ -74,7 +80,7 @@ func logHangups(log *slog.Logger) (stop func()) {
 
 // serve runs a broker until ctx ends or the broker fails. The metrics listener
 // opens first and closes last: a prober sees a start and a stop as not ready.
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *metrics.Broker, salvage bool) (err error) {
+func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *metrics.Broker, end *ending, salvage bool) (err error) {
 	log.Info("starting", "version", version(), "pid", os.Getpid())
 	counters.BuildInfo(version())
 	var ready readiness
@@ -97,7 +103,14 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *
 	if err != nil {
 		return hintSalvage(fmt.Errorf("open the store in %s: %w", cfg.Store.DataDir, err))
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() {
+		var unfinished *broker.UnfinishedError
+		if errors.As(err, &unfinished) {
+			return // the broker may still write to it
+		}
+		end.doing("the store is being closed; all that was acknowledged is in it")
+		err = errors.Join(err, db.Close())
+	}()
 	if err := logStore(log, cfg.Store.DataDir, db); err != nil {
 		return err
 	}
@@ -115,6 +128,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *
 		return hintSalvage(err)
 	}
 	ready.broker.Store(b)
+	end.doing("the broker is being stopped")
 	logAccess(log, &cfg.Broker)
 	logListening(log, "mqtt", b.Addr())
 	logListening(log, "websocket", b.WSAddr())
@@ -125,12 +139,13 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *
 		log.Info("stopping", "cause", context.Cause(ctx))
 		return shutdown(b)
 	case err := <-b.Failed():
+		end.begin()
 		return errors.Join(err, shutdown(b))
 	}
 }
 
 func shutdown(b *broker.Broker) error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownSeconds*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownWithin)
 	defer cancel()
 	return b.Shutdown(ctx)
 }

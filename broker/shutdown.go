@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+const (
+	// clientsEnd bounds how long Clients may take for what is left for them once the
+	// broker stops, and connsEnd how long their connections then take to end.
+	clientsEnd = 1500 * time.Millisecond
+	connsEnd   = 2500 * time.Millisecond
+)
+
+// Shutdown closes the listeners and, with DISCONNECT 0x8B to v5 Clients, all
+// connections, commits what is left, and stops. If ctx is done before, the error
+// is an *UnfinishedError, and the broker may still use the store.
+func (b *Broker) Shutdown(ctx context.Context) error {
+	b.stopping.Store(true)
+	b.commits.end()
+	b.closeListeners()
+	conns := b.connections()
+	held := 0
+	for _, c := range conns {
+		held += c.out.heldCount()
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer b.recoverPanic("stopping")
+		done <- b.shutdown(conns)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	default:
+		return b.unfinished(held)
+	}
+}
+
+func (b *Broker) shutdown(conns []*conn) error {
+	close(b.cleanupStop)
+	for _, c := range conns {
+		b.stopConn(c)
+	}
+	b.expirer.shutdown()
+	ended := make(chan struct{})
+	go func() {
+		b.background.Wait()
+		close(ended)
+	}()
+	if !within(clientsEnd, ended) {
+		late := b.connections()
+		for _, c := range late {
+			c.out.abort()
+		}
+		if !within(connsEnd, ended) {
+			b.log.Warn("connections did not end in time", "connections", len(b.connections()))
+		} else if len(late) > 0 {
+			b.log.Info("clients did not take what was left for them", "connections", len(late))
+		}
+	}
+	b.notices.close()
+	return b.commits.shutdown()
+}
+
+// within reports whether c is closed in that time.
+func within(d time.Duration, c <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+func (b *Broker) connections() []*conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	conns := make([]*conn, 0, len(b.conns))
+	for c := range b.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// stopConn tells a Client that the Server shuts down, and closes.
+func (b *Broker) stopConn(c *conn) {
+	var last []byte
+	if c.greeted.Load() {
+		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
+	}
+	c.out.close(last)
+}
+
+// An UnfinishedError says what a Shutdown that was cut short has left undone.
+// Nothing of it was acknowledged.
+type UnfinishedError struct {
+	Disk time.Duration // how long the disk has not answered; 0: it is not the disk
+	// Messages in queues, Sessions and retained messages were not stored.
+	Messages, Sessions, Retained int
+	// More says that there is more that could not be counted.
+	More bool
+	// Acknowledgements were waiting for that when the Shutdown began.
+	Acknowledgements int
+}
+
+func (e *UnfinishedError) Error() string {
+	why := "something in the broker did not end in time"
+	if e.Disk > 0 {
+		why = fmt.Sprintf("the disk has not finished a commit for %v", e.Disk.Truncate(time.Millisecond))
+	}
+	more := ""
+	if e.More {
+		more = " and what could not be counted"
+	}
+	return fmt.Sprintf("%s: not stored, and not acknowledged, are %d messages in queues, changes of %d sessions, %d retained messages%s; %d acknowledgements were waiting",
+		why, e.Messages, e.Sessions, e.Retained, more, e.Acknowledgements)
+}
+
+func (b *Broker) unfinished(held int) error {
+	e := &UnfinishedError{Disk: b.commits.waiting(), Acknowledgements: held}
+	n, all := b.commits.unstored()
+	e.Messages, e.Sessions, e.Retained, e.More = n.messages, n.sessions, n.retained, !all
+	return e
+}
+
+// unstored counts what a batch is to write.
+type unstored struct{ messages, sessions, retained int }
+
+func countUnstored(batch *session.Batch) *unstored {
+	n := &unstored{sessions: len(batch.Sessions), retained: len(batch.Retained)}
+	for _, w := range batch.Sessions {
+		for i := range w.Entries {
+			if w.Entries[i].Message != nil {
+				n.messages++
+			}
+		}
+	}
+	return n
+}
+
+// unstored counts what no commit has finished; all is false if something keeps
+// the open group from being looked at.
+func (c *committer) unstored() (n unstored, all bool) {
+	if w := c.writing.Load(); w != nil {
+		n = *w
+	}
+	for range 20 {
+		if c.gate.TryLock() {
+			defer c.gate.Unlock()
+			open := countUnstored(c.open.batch)
+			n.messages += open.messages
+			n.sessions += open.sessions
+			n.retained += open.retained
+			return n, true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return n, false
+}
+
+// end makes the committer give up soon if the disk is full.
+func (c *committer) end() { c.endOnce.Do(func() { close(c.ending) }) }
+
+// shutdown commits what is left, and what time it is, and ends run.
+func (c *committer) shutdown() error {
+	c.end()
+	err := c.flush()
+	close(c.stop)
+	<-c.stopped
+	if err == nil {
+		now := session.NewBatch()
+		now.Time = c.clock.now()
+		if err := c.store.Apply(now); err != nil { // no promise depends on it
+			c.log.Warn("the time of the end was not stored", "error", err)
+		}
+	}
+	return err
+}
+
+// recoverPanic keeps a panic of a background task from ending the process.
+func (b *Broker) recoverPanic(doing string) {
+	if p := recover(); p != nil {
+		notePanic(b.m, b.log, doing, p)
+	}
+}
+
+func notePanic(m *metrics.Broker, log *slog.Logger, doing string, p any) {
+	m.Panics.Inc()
+	log.Error("panic", "doing", doing, "panic", p, "stack", string(debug.Stack()))
+}
