@@ -26,17 +26,18 @@ type Client struct {
 	durable   atomic.Bool // the Session's changes are written
 
 	gone      bool // no longer in the registry; guarded by mu, as all that follows
-	feeding   bool // a goroutine delivers owed
+	feeding   bool // a goroutine delivers what is owed
 	mu        sync.Mutex
 	sess      *session.Session
-	conn      *conn    // attached, or waiting for its CONNACK
-	lastGroup uint64   // number of the last group that has something of sess
-	stored    *stored  // nil: nothing of sess was ever written
-	owed      *backlog // nil: none
+	conn      *conn   // attached, or waiting for its CONNACK
+	lastGroup uint64  // number of the last group that has something of sess
+	stored    *stored // nil: nothing of sess was ever written, and nothing is owed
 }
 
-// stored is what the broker knows of a durable Session beside the Session.
+// stored is what the broker knows beside the Session of one that is durable, or
+// that is owed retained messages.
 type stored struct {
+	owed   *backlog // nil: nothing is
 	client *Client
 	// expiresAt is when the Session ends if no connection resumes it.
 	expiresAt dueTime

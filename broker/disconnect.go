@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"slices"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -171,7 +170,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 	if cl.stored != nil {
 		cl.b.expirer.remove(cl.stored)
 	}
-	cl.sess, cl.stored, cl.owed = nil, nil, nil
+	cl.sess, cl.stored = nil, nil
 	cl.full.Store(session.NoLimit)
 	cl.b.shortages.Delete(cl)
 	cl.durable.Store(false)
@@ -202,7 +201,7 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 	}
 	if hasShared(s) {
 		var fx session.Effects
-		b.handOver(s.TakeShared("", true, &fx), cl, now, l)
+		b.handOver(s.TakeShared(nil, true, &fx), cl, now, l)
 		if s.Durable() && leavesOrphans(s) {
 			b.background.Add(1)
 			go b.endSpilled(s, cl, after.group)
@@ -225,17 +224,19 @@ func (cl *Client) takeForOthers(now time.Time, l *flushList) []session.Entry {
 		}
 	}
 	cl.mu.Unlock()
-	shares = slices.DeleteFunc(shares, func(filter string) bool { return !cl.b.otherMemberReady(filter, cl) })
+	ready := make(map[string]bool)
+	for _, filter := range shares {
+		if cl.b.otherMemberReady(filter, cl) {
+			ready[filter] = true
+		}
+	}
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == nil || cl.conn != nil {
 		return nil
 	}
-	var taken []session.Entry
 	l.fx.Reset()
-	for _, filter := range shares {
-		taken = append(taken, cl.sess.TakeShared(filter, true, &l.fx)...)
-	}
+	taken := cl.sess.TakeShared(ready, true, &l.fx)
 	cl.applyLocked(now, l)
 	return taken
 }

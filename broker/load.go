@@ -39,13 +39,15 @@ func (b *Broker) load() error {
 	b.commits.gate.RLock()
 	unlock := sync.OnceFunc(b.commits.gate.RUnlock)
 	defer unlock()
+	var all []*retained
 	err := b.store.Load(l.add, func(topic string, version uint64, m *session.Message) error {
-		b.restoreRetained(topic, version, m)
+		all = append(all, b.restoreRetained(topic, version, m))
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
+	b.router.history.fill(all) // nobody else knows of the router yet
 	for _, s := range l.byClient {
 		if err := b.restoreSession(s, start); err != nil {
 			return fmt.Errorf("loading the session of client %q: %w", s.Record.ClientID, err)
@@ -79,12 +81,19 @@ func (b *Broker) endStale(l *session.Loaded) error {
 	return nil
 }
 
-func (b *Broker) restoreRetained(topic string, version uint64, m *session.Message) {
+// restoreRetained makes a retained message, which is not in the history yet.
+func (b *Broker) restoreRetained(topic string, version uint64, m *session.Message) *retained {
 	r := b.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.setRetainedLocked(m, version)
+	at := &retained{message: m, version: version}
+	r.retained.Set(topic, at)
+	r.retainedBytes += int64(m.Bytes())
 	r.version = max(r.version, version)
+	if due := dueAt(m.ExpiresAt); due != 0 {
+		r.expirer.set(at, due)
+	}
+	return at
 }
 
 // restoreSession makes the Client of a stored Session. The caller holds the gate.

@@ -34,10 +34,7 @@ type router struct {
 	filters  *topics.Filters[*subscriber, binding]
 	shares   map[string]*share // by whole filter, "$share/name/filter"
 	retained *topics.Names[*retained]
-	// slots are the values of retained, each in a place of its own, for
-	// cursors; nil: free. freeSlots are the free ones.
-	slots     []*retained
-	freeSlots []uint32
+	history  history // of what is in retained
 	// retainedBytes is the sum over retained.
 	retainedBytes int64
 	// version is that of the last change of a retained message.

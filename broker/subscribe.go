@@ -9,17 +9,135 @@ import (
 	"github.com/x0a1b/promptmq/topics"
 )
 
-// handleSubscribe makes subscriptions, and answers when they are on disk if the
-// Session is durable. Section 3.8.
+const (
+	// filtersAtOnce is how many Topic Filters of a packet are handled under the
+	// router's lock, which keeps all others from routing.
+	filtersAtOnce = 64
+	// filtersPerCommit is about how many of them one commit may have to bring to
+	// disk: acknowledgements of others wait for it.
+	filtersPerCommit = 512
+)
+
+// handleSubscribe makes subscriptions, a few at a time, and answers when all are
+// on disk if the Session is durable. Section 3.8.
 func (c *conn) handleSubscribe(f codec.Frame) error {
 	p := &c.packets.subscribe
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
-	subs, reasons, err := c.checkSubscribe(p)
+	reasons, err := c.checkSubscribe(p)
 	if err != nil {
 		return err
 	}
+	if !c.fitsAnswer(p.Count) {
+		return refuse(codec.PacketTooLarge, "SUBACK would exceed the Maximum Packet Size of the Client")
+	}
+	var array [filtersAtOnce]asked
+	step, at := array[:0], -1
+	p.Each(func(s codec.Subscription) bool {
+		if at++; reasons[at] >= 0x80 {
+			return true
+		}
+		if len(step) == filtersAtOnce {
+			if err = c.subscribeSome(step, reasons); err != nil {
+				return false
+			}
+			step = step[:0]
+		}
+		step = append(step, asked{at, &session.Subscription{
+			Filter: string(s.Filter), QoS: codec.QoS(reasons[at]), NoLocal: s.NoLocal,
+			RetainAsPublished: s.RetainAsPublished, RetainHandling: s.RetainHandling, ID: p.SubscriptionID,
+		}})
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return c.subscribeLast(step, reasons, p.PacketID)
+}
+
+// An asked is a subscription to make, and its place in the packet.
+type asked struct {
+	at  int
+	sub *session.Subscription
+}
+
+// checkSubscribe returns, for each Topic Filter in order, the Reason Code to
+// answer if nothing else is in the way. [MQTT-3.8.4-6] [MQTT-3.9.3-1] A Session
+// cannot have more subscriptions than a packet may have filters, so whatever is
+// beyond that is refused without a look.
+func (c *conn) checkSubscribe(p *codec.Subscribe) ([]codec.ReasonCode, error) {
+	reasons := make([]codec.ReasonCode, 0, p.Count)
+	var failure error
+	p.Each(func(s codec.Subscription) bool {
+		if len(reasons) >= c.b.o.MaxSubscriptions {
+			reasons = append(reasons, codec.QuotaExceeded)
+			return true
+		}
+		reason, err := c.checkFilter(s.Filter, s.NoLocal)
+		if err != nil {
+			failure = err
+			return false
+		}
+		if reason < 0x80 {
+			reason = codec.ReasonCode(min(s.QoS, c.b.o.MaxQoS)) // [MQTT-3.2.2-10] [MQTT-3.8.4-7]
+		}
+		reasons = append(reasons, reason)
+		return true
+	})
+	return reasons, failure
+}
+
+// fitsAnswer says whether the Client takes a SUBACK or UNSUBACK with so many
+// Reason Codes. [MQTT-3.1.2-24]
+func (c *conn) fitsAnswer(reasons int) bool {
+	const header = 1 + 4 + 2 + 1 // type, Remaining Length, Packet Identifier, no properties
+	limit := c.params.packetBytesMax
+	return limit == 0 || uint64(reasons)+header <= uint64(limit)
+}
+
+// subscribeSome makes some of the subscriptions of a packet, with more to come.
+func (c *conn) subscribeSome(step []asked, reasons []codec.ReasonCode) error {
+	b, cl := c.b, c.client
+	group := uint64(0)
+	err := func() error {
+		b.commits.gate.RLock()
+		defer b.commits.gate.RUnlock()
+		b.router.mu.Lock()
+		defer b.router.mu.Unlock()
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		if cl.conn != c {
+			return errTakenOver
+		}
+		c.subscribeStepLocked(step, reasons, 0)
+		if cl.sess.Durable() {
+			group = cl.lastGroup
+		}
+		return nil
+	}()
+	if err == nil && step[0].at/filtersPerCommit != step[len(step)-1].at/filtersPerCommit {
+		err = c.awaitSoFar(group)
+	}
+	return err
+}
+
+// awaitSoFar waits until what a packet has changed so far is on disk, so that no
+// commit has to bring more there than a part of a large packet. No lock may be held.
+func (c *conn) awaitSoFar(group uint64) error {
+	if group == 0 {
+		return nil
+	}
+	c.touched.flush(c.b.m)
+	if c.b.commits.wait(group) != nil {
+		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
+	}
+	c.lastPacket = momentOf(c.b.clock.now()) // the Keep Alive does not count the wait for the disk
+	return nil
+}
+
+// subscribeLast makes the last subscriptions of a packet and queues its SUBACK.
+func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID uint16) error {
 	b, cl := c.b, c.client
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
@@ -31,52 +149,34 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	if cl.conn != c {
 		return errTakenOver
 	}
-	inline := !cl.owedLocked()
-	for i, sub := range subs {
-		if sub != nil && !c.subscribeLocked(sub) {
-			reasons[i] = codec.QuotaExceeded
-		}
+	visits := walkMaxAtOnce
+	if cl.owedLocked() != nil || cl.sess.QueueLen()+feedStep > feedQueueMax { // what is found would not be sent now
+		visits = 0
 	}
+	c.subscribeStepLocked(step, reasons, visits)
 	unlockRouter()
 	group := uint64(0)
 	if cl.sess.Durable() && slices.ContainsFunc(reasons, func(r codec.ReasonCode) bool { return r < 0x80 }) {
 		group = cl.lastGroup
 	}
-	c.queueSuback(group, p.PacketID, reasons)
-	// What is retained now cannot be overtaken by what replaces it: cl.mu is
-	// held since the subscription was made.
-	if inline {
-		cl.feedLocked(false, c.now, &c.touched)
+	c.queueSuback(group, packetID, reasons)
+	if visits > 0 {
+		cl.feedFoundLocked(c.now, &c.touched)
 	}
 	cl.startFeedLocked()
 	return nil
 }
 
-// checkSubscribe returns, for each Topic Filter in order, the subscription to
-// make or nil, and the Reason Code to answer. [MQTT-3.8.4-6] [MQTT-3.9.3-1]
-func (c *conn) checkSubscribe(p *codec.Subscribe) ([]*session.Subscription, []codec.ReasonCode, error) {
-	subs := make([]*session.Subscription, 0, p.Count)
-	reasons := make([]codec.ReasonCode, 0, p.Count)
-	var failure error
-	p.Each(func(s codec.Subscription) bool {
-		reason, err := c.checkFilter(s.Filter, s.NoLocal)
-		if err != nil {
-			failure = err
-			return false
+// subscribeStepLocked makes subscriptions. So many visits of nodes may be spent
+// on the search for retained messages. The caller holds router.mu for writing,
+// client.mu and the gate.
+func (c *conn) subscribeStepLocked(step []asked, reasons []codec.ReasonCode, visits int) {
+	for _, a := range step {
+		var ok bool
+		if visits, ok = c.subscribeLocked(a.sub, visits); !ok {
+			reasons[a.at] = codec.QuotaExceeded
 		}
-		if reason >= 0x80 {
-			subs, reasons = append(subs, nil), append(reasons, reason)
-			return true
-		}
-		qos := min(s.QoS, c.b.o.MaxQoS) // [MQTT-3.2.2-10] [MQTT-3.8.4-7]
-		subs = append(subs, &session.Subscription{
-			Filter: string(s.Filter), QoS: qos, NoLocal: s.NoLocal,
-			RetainAsPublished: s.RetainAsPublished, RetainHandling: s.RetainHandling, ID: p.SubscriptionID,
-		})
-		reasons = append(reasons, codec.ReasonCode(qos))
-		return true
-	})
-	return subs, reasons, failure
+	}
 }
 
 // checkFilter returns the Reason Code for a Topic Filter, below 0x80 if it may
@@ -105,18 +205,17 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 	return codec.Success, nil
 }
 
-// subscribeLocked makes one subscription and collects the retained messages it
-// is owed. It reports false, and has changed nothing, if the Session has too
-// many or the store has no room. [MQTT-3.8.4-3]
-// The caller holds router.mu for writing, client.mu and the gate.
-func (c *conn) subscribeLocked(sub *session.Subscription) bool {
+// subscribeLocked makes one subscription and notes what it is owed of the retained
+// messages. It reports false, and has changed nothing, if the Session has too many
+// or the store has no room. [MQTT-3.8.4-3] left is what it leaves of visits.
+func (c *conn) subscribeLocked(sub *session.Subscription, visits int) (left int, ok bool) {
 	b, cl := c.b, c.client
 	_, known := cl.sess.Subscriptions[sub.Filter]
 	if !known && len(cl.sess.Subscriptions) >= b.o.MaxSubscriptions {
-		return false
+		return visits, false
 	}
 	if !known && cl.sess.Durable() && !b.commits.admit(subscriptionCost(sub), codec.TypeSubscribe) {
-		return false
+		return visits, false
 	}
 	cl.sess.SetSubscription(sub)
 	b.router.subscribeLocked(cl, binding{sub: sub, sess: cl.sess.ID})
@@ -127,12 +226,19 @@ func (c *conn) subscribeLocked(sub *session.Subscription) bool {
 		}
 		w.Subscriptions[sub.Filter] = sub
 	}
-	share, filter := splitShare(sub.Filter)
 	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || broken("retain-handling-ignored") // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-	if share == "" && owed {                                                                                    // none for shared ones: section 4.8.2
-		cl.oweRetainedLocked(filter, sub)
+	if name, _ := splitShare(sub.Filter); name != "" {                                                          // none for shared ones: section 4.8.2
+		return visits, true
 	}
-	return true
+	if !owed {
+		cl.keepOwedLocked(sub)
+		return visits, true
+	}
+	d := cl.oweLocked(sub)
+	if d == nil || visits <= 0 {
+		return visits, true
+	}
+	return d.search(b.router, visits), true
 }
 
 func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.ReasonCode) {
@@ -153,68 +259,122 @@ func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.Reason
 	})
 }
 
-// handleUnsubscribe removes subscriptions. Deliveries that have started go on.
-// Section 3.10. [MQTT-3.10.4-3]
+// handleUnsubscribe removes subscriptions, a few at a time, and answers when all
+// are gone from disk. Deliveries that have started go on. Section 3.10.
+// [MQTT-3.10.4-3]
 func (c *conn) handleUnsubscribe(f codec.Frame) error {
 	p := &c.packets.unsubscribe
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
-	b, cl := c.b, c.client
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
-	orphans, err := c.unsubscribe(p)
-	if err != nil {
-		return err
-	}
-	b.handOver(orphans, cl, c.now, &c.touched)
-	return nil
-}
-
-// unsubscribe removes the subscriptions and queues UNSUBACK. It returns what
-// other members of Shared Subscriptions may get.
-func (c *conn) unsubscribe(p *codec.Unsubscribe) (orphans []session.Entry, err error) {
-	b, cl := c.b, c.client
-	b.router.mu.Lock()
-	defer b.router.mu.Unlock()
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	if cl.conn != c {
-		return nil, errTakenOver
+	if c.version == codec.Version5 && !c.fitsAnswer(p.Count) {
+		return refuse(codec.PacketTooLarge, "UNSUBACK would exceed the Maximum Packet Size of the Client")
 	}
 	codes := make([]byte, 0, p.Count)
+	var array [filtersAtOnce]codec.View
+	step := array[:0]
+	var err error
 	p.Each(func(filter codec.View) bool {
+		if len(step) == filtersAtOnce {
+			if codes, err = c.unsubscribeStep(step, codes, 0); err != nil {
+				return false
+			}
+			step = step[:0]
+		}
+		step = append(step, filter)
+		return true
+	})
+	if err == nil {
+		_, err = c.unsubscribeStep(step, codes, p.PacketID)
+	}
+	return err
+}
+
+// unsubscribeStep removes some of the subscriptions of a packet and appends their
+// Reason Codes. With the last ones it gets the Packet Identifier, and queues
+// UNSUBACK.
+func (c *conn) unsubscribeStep(step []codec.View, codes []byte, packetID uint16) ([]byte, error) {
+	b, cl := c.b, c.client
+	group := uint64(0)
+	err := func() error {
+		b.commits.gate.RLock()
+		defer b.commits.gate.RUnlock()
+		var orphans []session.Entry
+		err := func() error {
+			b.router.mu.Lock()
+			defer b.router.mu.Unlock()
+			cl.mu.Lock()
+			defer cl.mu.Unlock()
+			if cl.conn != c {
+				return errTakenOver
+			}
+			codes, orphans = c.unsubscribeStepLocked(step, codes)
+			if cl.sess.Durable() {
+				group = cl.lastGroup
+			}
+			if packetID != 0 {
+				c.queueUnsuback(group, packetID, codes)
+			}
+			return nil
+		}()
+		b.handOver(orphans, cl, c.now, &c.touched)
+		return err
+	}()
+	if err == nil && packetID == 0 && len(codes)%filtersPerCommit == 0 {
+		err = c.awaitSoFar(group)
+	}
+	return codes, err
+}
+
+// unsubscribeStepLocked removes subscriptions. It returns codes with theirs, and
+// the messages that other members of Shared Subscriptions may get instead. The
+// caller holds router.mu for writing, client.mu and the gate.
+func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) ([]byte, []session.Entry) {
+	cl := c.client
+	var shares map[string]bool // that have other members
+	for _, filter := range step {
 		code := codec.NoSubscriptionExisted
 		if broken("unsuback-always-success") {
 			code = codec.Success
 		}
 		if cl.sess.Subscriptions[string(filter)] != nil && !broken("unsubscribe-ignored") { // compared byte by byte [MQTT-3.10.4-1]
 			code = codec.Success
-			orphans = append(orphans, c.unsubscribeLocked(string(filter))...)
+			c.unsubscribeLocked(string(filter))
+			if c.b.router.shares[string(filter)] != nil {
+				if shares == nil {
+					shares = make(map[string]bool)
+				}
+				shares[string(filter)] = true
+			}
 		}
 		codes = append(codes, byte(code))
-		return true
-	})
-	group := uint64(0)
-	if cl.sess.Durable() {
-		group = cl.lastGroup
 	}
-	ack := codec.Unsuback{PacketID: p.PacketID, Reasons: codes}
+	if shares == nil {
+		return codes, nil
+	}
+	c.touched.fx.Reset()
+	orphans := cl.sess.TakeShared(shares, false, &c.touched.fx)
+	cl.applyLocked(c.now, &c.touched)
+	return codes, orphans
+}
+
+func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
+	ack := codec.Unsuback{PacketID: packetID, Reasons: codes}
 	c.out.queueHeld(&c.touched, group, false, func(dst []byte) []byte {
 		dst, _ = codec.AppendUnsuback(dst, &ack, c.version) // cannot fail: the fields are in range
 		return dst
 	})
-	return orphans, nil
 }
 
-// unsubscribeLocked removes one subscription and returns the messages that
-// another member of a Shared Subscription may get instead. The caller holds
-// router.mu for writing, client.mu and the gate.
-func (c *conn) unsubscribeLocked(filter string) []session.Entry {
+// unsubscribeLocked removes one subscription. The caller holds router.mu for
+// writing, client.mu and the gate.
+func (c *conn) unsubscribeLocked(filter string) {
 	b, cl := c.b, c.client
 	delete(cl.sess.Subscriptions, filter)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)
-	cl.dropBacklogLocked(filter)
+	if o := cl.owedLocked(); o != nil && o.debts[filter] != nil { // [MQTT-3.10.4-2]
+		cl.disownLocked(o, o.debts[filter])
+	}
 	if cl.sess.Durable() {
 		w := cl.writesLocked()
 		if w.Subscriptions == nil {
@@ -222,23 +382,4 @@ func (c *conn) unsubscribeLocked(filter string) []session.Entry {
 		}
 		w.Subscriptions[filter] = nil
 	}
-	if name, _ := splitShare(filter); name == "" || b.router.shares[filter] == nil {
-		return nil
-	}
-	c.touched.fx.Reset()
-	orphans := cl.sess.TakeShared(filter, false, &c.touched.fx)
-	cl.applyLocked(c.now, &c.touched)
-	return orphans
-}
-
-// dropBacklogLocked forgets the retained messages owed to a subscription that
-// is gone. [MQTT-3.10.4-2]
-func (cl *Client) dropBacklogLocked(filter string) {
-	o := cl.owed
-	if o == nil {
-		return
-	}
-	o.listed = slices.DeleteFunc(o.listed, func(d retainedDelivery) bool { return d.sub.Filter == filter })
-	o.cursors = slices.DeleteFunc(o.cursors, func(c retainedCursor) bool { return c.sub.Filter == filter })
-	cl.setOwedLocked(o)
 }

@@ -74,7 +74,7 @@ var keys = []key{
 		integer{0, math.MaxUint16}, func(c *Config) any { return &c.Broker.TopicAliasMaximum }},
 	{"mqtt.max-topic-levels", "Most levels of a topic name or topic filter.",
 		integer{1, 1024}, func(c *Config) any { return &c.Broker.MaxTopicLevels }},
-	{"mqtt.max-subscriptions", "Most subscriptions of one session.",
+	{"mqtt.max-subscriptions", "Most subscriptions of one session. What a SUBSCRIBE packet asks for beyond as many filters is refused too.",
 		integer{1, 10_000_000}, func(c *Config) any { return &c.Broker.MaxSubscriptions }},
 	{"mqtt.max-sessions", "Most sessions, connected or not.",
 		integer{1, 100_000_000}, func(c *Config) any { return &c.Broker.MaxSessions }},

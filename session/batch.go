@@ -113,6 +113,10 @@ type Subscription struct {
 	ID uint32
 }
 
+// An Owed says which retained messages a subscription has still to be sent: those
+// that have a Version above After and up to UpTo, as long as they are retained.
+type Owed struct{ After, UpTo uint64 }
+
 // A Will is a Will Message and when to publish it. Section 3.1.2.5.
 type Will struct {
 	Message *Message

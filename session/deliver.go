@@ -569,19 +569,19 @@ func (s *Session) advanceFloor() {
 // may be removed.
 func (s *Session) Floor() uint64 { return s.floor }
 
-// TakeShared removes and returns the entries of the Shared Subscription share
-// (empty: of any) that may still go to another member: those never sent and,
+// TakeShared removes and returns the entries of these Shared Subscriptions
+// (nil: of any) that may still go to another member: those never sent and,
 // if sentToo, the QoS 1 messages that were sent and not acknowledged. A QoS 2
 // message whose delivery has started stays. [MQTT-4.8.2-4] [MQTT-4.8.2-5]
 // Only entries in memory are seen.
-func (s *Session) TakeShared(share string, sentToo bool, fx *Effects) []Entry {
+func (s *Session) TakeShared(shares map[string]bool, sentToo bool, fx *Effects) []Entry {
 	if s.deliverState == nil {
 		return nil
 	}
 	var taken []Entry
 	for i := 0; i < len(s.queue); i++ {
 		q := &s.queue[i]
-		if q.Message == nil || q.Share == "" || (share != "" && q.Share != share) {
+		if q.Message == nil || q.Share == "" || (shares != nil && !shares[q.Share]) {
 			continue
 		}
 		if q.sentBefore && (q.QoS == 2 || !sentToo) {

@@ -161,13 +161,13 @@ func TestTakeShared(t *testing.T) {
 		}
 		return s
 	}
-	if got := names(c.s.TakeShared("$share/other/t", true, &c.fx)); got != "" {
+	if got := names(c.s.TakeShared(map[string]bool{"$share/other/t": true}, true, &c.fx)); got != "" {
 		t.Errorf("took %q", got)
 	}
-	if got := names(c.s.TakeShared("$share/g/t", false, &c.fx)); got != "cd" {
+	if got := names(c.s.TakeShared(map[string]bool{"$share/g/t": true}, false, &c.fx)); got != "cd" {
 		t.Errorf("took %q of those not sent", got)
 	}
-	if got := names(c.s.TakeShared("", true, &c.fx)); got != "b" || c.s.QueueLen() != 1 {
+	if got := names(c.s.TakeShared(nil, true, &c.fx)); got != "b" || c.s.QueueLen() != 1 {
 		t.Errorf("took %q of the rest, %d queued", got, c.s.QueueLen())
 	}
 }

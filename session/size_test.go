@@ -28,7 +28,7 @@ func TestNothingQueued(t *testing.T) {
 	if s.ReceivePuback(1, now, &fx) || s.ReceivePubrec(1, codec.Success, now, &fx) || s.ReceivePubcomp(1, now, &fx) {
 		t.Error("an acknowledgement found something")
 	}
-	if taken := s.TakeShared("", true, &fx); taken != nil {
+	if taken := s.TakeShared(nil, true, &fx); taken != nil {
 		t.Errorf("%d messages of a Shared Subscription", len(taken))
 	}
 	s.SweepWindow(now, time.Second, &fx)

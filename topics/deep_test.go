@@ -147,7 +147,7 @@ func TestWalkVisits(t *testing.T) {
 		whole         bool
 	}{{"a/#", 101, 100, true}, {"a/#", 100, 99, false}, {"+/none", 1, 0, true}, {"a/7", 2, 1, true}, {"#", 0, 0, false}} {
 		found := 0
-		whole := n.Walk(c.filter, c.visits, func(int) bool { found++; return true })
+		_, whole := n.Walk(c.filter, c.visits, func(int) bool { found++; return true })
 		if found != c.found || whole != c.whole {
 			t.Errorf("%s with %d visits: %d found, whole %v; expected %d, %v", c.filter, c.visits, found, whole, c.found, c.whole)
 		}

@@ -31,13 +31,13 @@ const cursorsSize = 16
 
 // Walk calls fn with the value of each name that a valid filter matches, in no
 // particular order, until it returns false or so many nodes were visited that
-// visits are used up. It reports whether the walk came to its end. fn must not
-// change n.
+// visits are used up. It reports how many of them are left, and whether the walk
+// came to its end. fn must not change n.
 //
 // It goes depth first, visits a node at most once and holds one cursor for each
 // level: its memory does not depend on how many names there are, nor does a
 // walk of # that fn stops early.
-func (n *Names[V]) Walk(filter string, visits int, fn func(v V) bool) (whole bool) {
+func (n *Names[V]) Walk(filter string, visits int, fn func(v V) bool) (left int, whole bool) {
 	var array [cursorsSize]cursor[V]
 	way := append(array[:0], n.root.matching(filter, true))
 	for len(way) > 0 {
@@ -46,22 +46,23 @@ func (n *Names[V]) Walk(filter string, visits int, fn func(v V) bool) (whole boo
 			way = way[:len(way)-1]
 			continue
 		}
-		if visits--; visits < 0 {
-			return false
+		if visits == 0 {
+			return 0, false
 		}
+		visits--
 		at := c.list[0]
 		c.list = c.list[1:]
 		if c.skipDollar && strings.HasPrefix(at.level, "$") {
 			continue
 		}
 		if c.ends && at.node.has && !fn(at.node.value) {
-			return false
+			return visits, false
 		}
 		if c.more && at.node.children.len() > 0 {
 			way = append(way, at.node.matching(c.filter, false))
 		}
 	}
-	return true
+	return visits, true
 }
 
 // matching returns the nodes below n that the first level of filter matches.

@@ -1,0 +1,403 @@
+package broker
+
+import (
+	"cmp"
+	"container/list"
+	"slices"
+	"time"
+
+	"github.com/x0a1b/promptmq/session"
+	"github.com/x0a1b/promptmq/topics"
+)
+
+const (
+	// feedStep is how many retained messages are delivered under one lock.
+	feedStep = 32
+	// feedQueueMax is how many messages may be queued for a Client before it
+	// must acknowledge some to get further retained messages.
+	feedQueueMax = 128
+	// listMax is how many retained messages are listed for a subscription that
+	// asks for few, walkMax how many nodes the search for them may visit under one
+	// lock. For more than that all are looked at, scanStep of them under one lock.
+	listMax  = 1024
+	walkMax  = 4096
+	scanStep = 256
+	// walkMaxAtOnce bounds the search under the router's lock for writing.
+	walkMaxAtOnce = 256
+)
+
+// A debt is what one subscription has still to be sent of the retained messages:
+// those that were retained before it was made, and still are when it is their
+// turn. Of each subscription there is one at most, however often it is made.
+type debt struct {
+	session.Owed
+	sub *session.Subscription
+	// row says whether Owed is stored, and in which group that was first asked for.
+	row uint64
+
+	waiting *list.Element // in backlog.waiting, or nil
+	in      *scan         // or nil
+	listed  []*retained   // what is next, in order of versions: all there is, if searched
+	all     bool          // listed is all there is
+}
+
+const (
+	rowNone    = 0
+	rowOnDisk  = 1<<64 - 1 // from before the start
+	debtsAtEnd = 64        // are forgotten under one lock when a scan ends
+)
+
+// A backlog is the debts to one Client. Those that a short search may settle wait
+// for it in their order; the others share one look at all that is retained, so its
+// time does not grow with the number of subscriptions.
+type backlog struct {
+	debts   map[string]*debt // by Topic Filter
+	waiting list.List        // of *debt
+	scan    *scan            // nil: none has begun
+	next    *scan            // for those that came too late for it; nil: none
+}
+
+// A scan looks at all retained messages, from the oldest on, for many debts.
+type scan struct {
+	debts   map[*debt]struct{}
+	filters *topics.Filters[*debt, struct{}] // of debts
+	at      uint64                           // the version up to which all were looked at
+	upTo    uint64                           // the last that matters to anybody
+	over    bool
+
+	item    *retained                       // the one at at
+	matches []topics.Match[*debt, struct{}] // to whom it may have to go yet
+	found   []topics.Match[*debt, struct{}] // the memory of matches
+}
+
+func newScan() *scan {
+	return &scan{debts: make(map[*debt]struct{}), filters: topics.NewFilters[*debt, struct{}](), at: 1<<64 - 1}
+}
+
+// add lets the scan, which has not begun, look for d too.
+func (s *scan) add(d *debt) {
+	s.debts[d] = struct{}{}
+	s.filters.Set(d.sub.Filter, d, struct{}{})
+	s.at, s.upTo = min(s.at, d.After), max(s.upTo, d.UpTo)
+	d.in = s
+}
+
+func (s *scan) remove(d *debt) {
+	delete(s.debts, d)
+	s.filters.Delete(d.sub.Filter, d)
+	d.in = nil
+}
+
+// owe notes that all up to a version is owed to a subscription, from the first on.
+func (o *backlog) owe(sub *session.Subscription, upTo uint64) *debt {
+	d := o.debts[sub.Filter]
+	if d == nil {
+		d = new(debt)
+		o.debts[sub.Filter] = d
+	} else if d.in != nil {
+		d.in.remove(d)
+	}
+	d.sub, d.Owed = sub, session.Owed{UpTo: upTo}
+	o.wait(d)
+	return d
+}
+
+// wait puts d among those to be searched for.
+func (o *backlog) wait(d *debt) {
+	d.listed, d.all = nil, false
+	if d.waiting == nil {
+		d.waiting = o.waiting.PushBack(d)
+	}
+}
+
+// drop forgets d.
+func (o *backlog) drop(d *debt) {
+	delete(o.debts, d.sub.Filter)
+	if d.waiting != nil {
+		o.waiting.Remove(d.waiting)
+		d.waiting = nil
+	}
+	if d.in != nil {
+		d.in.remove(d)
+	}
+}
+
+// search lists what is owed to d if it takes no more than so many visits of nodes,
+// and returns how many are left; negative: it takes more. The caller holds
+// router.mu.
+func (d *debt) search(r *router, visits int) (left int) {
+	listed := d.listed[:0]
+	left, whole := r.retained.Walk(d.sub.Filter, visits, func(at *retained) bool {
+		if d.After < at.version && at.version <= d.UpTo {
+			listed = append(listed, at)
+		}
+		return len(listed) <= listMax
+	})
+	if !whole {
+		d.listed = nil
+		return -1
+	}
+	slices.SortFunc(listed, func(a, b *retained) int { return cmp.Compare(a.version, b.version) })
+	d.listed, d.all = listed, true
+	return left
+}
+
+// A feeding is what one look at a backlog, under one lock, may still do.
+type feeding struct {
+	visits, items, ends int
+	spent               bool // it may do no more
+}
+
+// nextLocked returns the next message that is owed, and to which subscription; nil:
+// none is, or f is spent. The caller holds router.mu and cl.mu.
+func (cl *Client) nextOwedLocked(o *backlog, f *feeding) (*debt, *retained) {
+	for !f.spent && len(o.debts) > 0 {
+		if front := o.waiting.Front(); front != nil {
+			d := front.Value.(*debt)
+			if !d.all {
+				cl.searchLocked(o, d, f)
+				continue
+			}
+			if len(d.listed) > 0 {
+				at := d.listed[0]
+				d.listed = d.listed[1:]
+				return d, at
+			}
+			cl.settleLocked(o, d, f)
+			continue
+		}
+		if o.scan == nil {
+			o.scan, o.next = o.next, nil
+		}
+		if d, at := o.scan.advance(cl.b.router, f); d != nil {
+			return d, at
+		}
+		for d := range o.scan.debts {
+			if !o.scan.over || f.spent {
+				break
+			}
+			cl.settleLocked(o, d, f)
+		}
+		if len(o.scan.debts) == 0 {
+			o.scan = nil
+		}
+	}
+	return nil, nil
+}
+
+// searchLocked searches for d, or hands it to the next scan if that takes long.
+func (cl *Client) searchLocked(o *backlog, d *debt, f *feeding) {
+	visits := f.visits
+	if f.visits = d.search(cl.b.router, visits); f.visits >= 0 {
+		return
+	}
+	f.spent = true
+	if visits < walkMax { // others took a part
+		return
+	}
+	o.waiting.Remove(d.waiting)
+	d.waiting = nil
+	if o.next == nil {
+		o.next = newScan()
+	}
+	o.next.add(d)
+}
+
+// settleLocked forgets d, to which nothing is owed any more.
+func (cl *Client) settleLocked(o *backlog, d *debt, f *feeding) {
+	cl.disownLocked(o, d)
+	if f.ends--; f.ends <= 0 {
+		f.spent = true
+	}
+}
+
+// advance returns the next message that one of the debts is owed. If there is none,
+// the scan is over or f is spent.
+func (s *scan) advance(r *router, f *feeding) (*debt, *retained) {
+	for !s.over && len(s.debts) > 0 {
+		for len(s.matches) > 0 {
+			d := s.matches[0].Key
+			s.matches = s.matches[1:]
+			if d.in == s && d.After < s.item.version && s.item.version <= d.UpTo {
+				return d, s.item
+			}
+		}
+		s.item, s.matches = nil, nil
+		if f.items--; f.items < 0 {
+			f.spent = true
+			return nil, nil
+		}
+		at := r.history.after(s.at)
+		if at == nil || at.version > s.upTo {
+			s.over = true
+			return nil, nil
+		}
+		s.at, s.item = at.version, at
+		s.found = s.filters.AppendMatches(s.found[:0], viewOf(at.message.Topic))
+		s.matches = s.found
+	}
+	return nil, nil
+}
+
+// owedLocked is what is owed to the Client; nil: nothing.
+func (cl *Client) owedLocked() *backlog {
+	if cl.stored == nil {
+		return nil
+	}
+	return cl.stored.owed
+}
+
+// oweLocked notes that a subscription is owed all that is retained now; nil: that
+// is nothing. The caller holds router.mu and cl.mu.
+func (cl *Client) oweLocked(sub *session.Subscription) *debt {
+	if !cl.b.router.mayMatchLocked(sub.Filter) {
+		if o := cl.owedLocked(); o != nil && o.debts[sub.Filter] != nil {
+			cl.disownLocked(o, o.debts[sub.Filter])
+		}
+		return nil
+	}
+	s := cl.storedLocked()
+	if s.owed == nil {
+		s.owed = &backlog{debts: make(map[string]*debt)}
+	}
+	return s.owed.owe(sub, cl.b.router.version)
+}
+
+// mayMatchLocked says whether a message that a filter matches may be retained, as
+// far as that can be told at once.
+func (r *router) mayMatchLocked(filter string) bool {
+	if r.retained.Len() == 0 {
+		return false
+	}
+	name := viewOf(filter)
+	if topics.HasWildcard(name) {
+		return true
+	}
+	_, ok := r.retained.Get(name)
+	return ok
+}
+
+// keepOwedLocked lets a subscription have what the one that it replaces was still
+// owed: nothing is lost by replacing it. [MQTT-3.8.4-3]
+func (cl *Client) keepOwedLocked(sub *session.Subscription) {
+	if o := cl.owedLocked(); o != nil && o.debts[sub.Filter] != nil {
+		o.debts[sub.Filter].sub = sub
+	}
+}
+
+// disownLocked forgets what is owed to a subscription.
+func (cl *Client) disownLocked(o *backlog, d *debt) {
+	o.drop(d)
+	if len(o.debts) == 0 {
+		cl.stored.owed = nil
+	}
+}
+
+// takesRetainedLocked says whether the Client is there and has room for retained
+// messages.
+func (cl *Client) takesRetainedLocked() bool {
+	return cl.conn != nil && cl.sess.Attached() && cl.sess.QueueLen() < feedQueueMax && !cl.sess.Full()
+}
+
+// feedLocked delivers what is owed and reports whether to go on: not if nothing is
+// or the Client must first read or acknowledge. Messages that were replaced since
+// they were found are left out, for the Client was or will be sent what replaced
+// them. The caller holds router.mu, cl.mu and the gate.
+func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
+	o := cl.owedLocked()
+	if o == nil {
+		return false
+	}
+	f := feeding{visits: walkMax, items: scanStep, ends: debtsAtEnd}
+	for range feedStep {
+		if !cl.takesRetainedLocked() {
+			return false
+		}
+		d, at := cl.nextOwedLocked(o, &f)
+		if d == nil {
+			break
+		}
+		d.After = at.version
+		if cl.b.router.isRetainedLocked(at) {
+			cl.deliverRetainedLocked(at.message, d.sub, now, l)
+		}
+	}
+	return cl.owedLocked() != nil
+}
+
+// feedFoundLocked delivers what was found for new subscriptions in the step that
+// made them. cl.mu is held since, so nothing can have overtaken it, and the router
+// is free again.
+func (cl *Client) feedFoundLocked(now time.Time, l *flushList) {
+	o := cl.owedLocked()
+	for o != nil && len(o.debts) > 0 {
+		front := o.waiting.Front()
+		if front == nil || !front.Value.(*debt).all {
+			return
+		}
+		d := front.Value.(*debt)
+		for len(d.listed) > 0 {
+			if !cl.takesRetainedLocked() {
+				return
+			}
+			at := d.listed[0]
+			d.listed, d.After = d.listed[1:], at.version
+			cl.deliverRetainedLocked(at.message, d.sub, now, l)
+		}
+		cl.disownLocked(o, d)
+	}
+}
+
+// startFeedLocked makes a goroutine deliver what is owed if there is something and
+// the Client can take it.
+func (cl *Client) startFeedLocked() {
+	if cl.owedLocked() != nil && !cl.feeding && cl.conn != nil && cl.sess.QueueLen() < feedQueueMax/2 && !cl.sess.Full() {
+		cl.feeding = true
+		go cl.feed(cl.conn)
+	}
+}
+
+// feed delivers what is owed at the pace at which c takes it.
+func (cl *Client) feed(c *conn) {
+	ended := false
+	defer func() {
+		if !ended { // it panicked: another connection may try again
+			c.out.abort()
+			cl.mu.Lock()
+			defer cl.mu.Unlock()
+			cl.endFeedLocked(c)
+		}
+	}()
+	defer cl.b.recoverPanic("delivering retained messages")
+	var l flushList
+	for more := true; more; {
+		c.out.awaitRoom()
+		more = cl.feedStep(c, &l)
+		l.flush(cl.b.m)
+	}
+	ended = true
+}
+
+// feedStep delivers a few messages and reports whether to go on.
+func (cl *Client) feedStep(c *conn, l *flushList) (more bool) {
+	b := cl.b
+	b.commits.gate.RLock()
+	defer b.commits.gate.RUnlock()
+	b.router.mu.RLock()
+	defer b.router.mu.RUnlock()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	more = cl.conn == c && cl.feedLocked(b.clock.now(), l)
+	if !more {
+		cl.endFeedLocked(c)
+	}
+	return more
+}
+
+// endFeedLocked notes that nothing is delivered to c any more.
+func (cl *Client) endFeedLocked(c *conn) {
+	cl.feeding = false
+	if cl.conn != c { // taken over meanwhile
+		cl.startFeedLocked()
+	}
+}

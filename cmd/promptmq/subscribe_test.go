@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// retainMany retains one message for each of n topics.
+func retainMany(t *testing.T, s *server, n int, qos codec.QoS) {
+	t.Helper()
+	p, _ := connectRaw(t, s.mqtt, codec.Version5, "filler", nil)
+	for i := range n {
+		p.publish(codec.Publish{QoS: qos, PacketID: 1, Retain: true, Topic: codec.View(fmt.Sprintf("r/%d", i)), Payload: codec.View("v")})
+		if qos > 0 {
+			p.ack(codec.TypePuback)
+		}
+	}
+	p.quiet()
+	p.send(codec.AppendDisconnect(nil, &codec.Disconnect{}, codec.Version5))
+	p.closed(codec.Success)
+}
+
+// fetch takes what comes, and acknowledges it, until so many Topic Names were among
+// it, and SUBACK if that is awaited, and then nothing more comes; or until more than
+// most messages came. It returns how often each name came.
+func (p *raw) fetch(topics, most int, suback bool) (counts map[string]int, codes []byte) {
+	p.t.Helper()
+	counts = make(map[string]int)
+	messages, quiet, pinged := 0, 0, false
+	for quiet < 10 && messages <= most {
+		if done := len(counts) >= topics && (codes != nil || !suback); done && !pinged {
+			p.send(codec.AppendPingreq(nil), nil)
+			pinged = true
+		}
+		f, err := p.next()
+		if err != nil {
+			p.t.Fatalf("after %d of %d topics: %v", len(counts), topics, err)
+		}
+		switch f.Type() {
+		case codec.TypePublish:
+			var m codec.Publish
+			if err := m.Decode(f, p.v); err != nil {
+				p.t.Fatal(err)
+			}
+			messages++
+			quiet = 0
+			counts[m.Topic.String()]++
+			if m.QoS > 0 {
+				p.sendAck(codec.TypePuback, m.PacketID)
+			}
+		case codec.TypeSuback:
+			var ack codec.Suback
+			if err := ack.Decode(f, p.v); err != nil {
+				p.t.Fatal(err)
+			}
+			codes = bytes.Clone(ack.Reasons)
+		case codec.TypePingresp:
+			quiet, pinged = quiet+1, false
+		default:
+			p.t.Fatalf("got %v", f.Type())
+		}
+	}
+	return counts, codes
+}
+
+func total(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// TestSubscribeBomb: a packet that repeats a filter is answered for each, and what
+// is retained comes once; what is beyond the limit of a Session is refused.
+func TestSubscribeBomb(t *testing.T) {
+	s := start(t, "mqtt:\n  max-subscriptions: 8000\n")
+	const retained = 500
+	retainMany(t, s, retained, 0)
+	for _, lasts := range []bool{false, true} {
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, fmt.Sprint("evil", lasts), func(c *codec.Connect) {
+			if lasts {
+				lasting(c)
+			}
+		})
+		subs := make([]codec.Subscription, 10_000)
+		for i := range subs {
+			subs[i].Filter = codec.View("#")
+		}
+		p.send(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: 1}, subs, p.v))
+		counts, codes := p.fetch(retained, 2*retained, true)
+		want := append(bytes.Repeat([]byte{0}, 8000), bytes.Repeat([]byte{0x97}, 2000)...)
+		if !bytes.Equal(codes, want) {
+			t.Errorf("%d Reason Codes, the first and last are %x and %x", len(codes), codes[0], codes[len(codes)-1])
+		}
+		if n := total(counts); len(counts) != retained || n != retained {
+			t.Errorf("%d messages of %d topics, expected %d", n, len(counts), retained)
+		}
+	}
+}
+
+// TestSubscribeAgainAndAgain: packets that make the same subscription, from a
+// Client that acknowledges nothing, do not add up.
+func TestSubscribeAgainAndAgain(t *testing.T) {
+	s := start(t, "")
+	const retained, packets = 500, 3000
+	retainMany(t, s, retained, 1)
+	p, _ := connectRaw(t, s.mqtt, codec.Version5, "evil", nil)
+	one, err := codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("#"), QoS: 1}}, p.v)
+	p.send(bytes.Repeat(one, packets), err)
+	var unacked []uint16
+	for subacks := 0; subacks < packets; {
+		f, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Type() == codec.TypeSuback {
+			subacks++
+			continue
+		}
+		var m codec.Publish
+		if err := m.Decode(f, p.v); err != nil {
+			t.Fatal(err)
+		}
+		unacked = append(unacked, m.PacketID)
+	}
+	for _, id := range unacked {
+		p.sendAck(codec.TypePuback, id)
+	}
+	// What waited for acknowledgements, and once all that the last packet asked for.
+	const most = retained + 300
+	counts, _ := p.fetch(retained, most, false)
+	if n := len(unacked) + total(counts); n > most {
+		t.Errorf("%d messages for %d retained", n, retained)
+	}
+}
+
+// TestSubscriptionsOfLargePackets: filters of one packet count in their order, also
+// where it is handled in parts; the last of the same ones wins.
+func TestSubscriptionsOfLargePackets(t *testing.T) {
+	s := start(t, "mqtt:\n  max-subscriptions: 1000\n")
+	for _, lasts := range []bool{false, true} {
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, fmt.Sprint("many", lasts), func(c *codec.Connect) {
+			if lasts {
+				lasting(c)
+			}
+		})
+		subs := make([]codec.Subscription, 1000)
+		var filters []codec.View
+		var want []codec.ReasonCode
+		for i := range subs {
+			subs[i].Filter, subs[i].QoS = codec.View(fmt.Sprintf("%d/%v/t", i/3, lasts)), codec.QoS(i%3)
+			want = append(want, codec.ReasonCode(i%3))
+			filters = append(filters, subs[i].Filter)
+		}
+		if got := p.subscribe(subs...); !slices.Equal(got, want) {
+			t.Fatalf("SUBACK has %v", got)
+		}
+		pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
+		for i := range len(subs) / 3 {
+			pub.publish(codec.Publish{QoS: 1, PacketID: 1, Topic: subs[3*i].Filter, Payload: codec.View("x")})
+			pub.ack(codec.TypePuback)
+			m := p.receive()
+			if m.QoS != 1 || !bytes.Equal(m.Topic, subs[3*i].Filter) {
+				t.Fatalf("%s came with QoS %d", m.Topic, m.QoS)
+			}
+			p.sendAck(codec.TypePuback, m.PacketID)
+		}
+		p.send(codec.AppendUnsubscribe(nil, &codec.Unsubscribe{PacketID: 2}, filters, p.v))
+		var ack codec.Unsuback
+		p.expect(codec.TypeUnsuback, func(f codec.Frame) error { return ack.Decode(f, p.v) })
+		for i, code := range ack.Reasons {
+			if again := i%3 > 0 && i < 999; again != (code == byte(codec.NoSubscriptionExisted)) {
+				t.Fatalf("UNSUBACK has %x at %d", code, i)
+			}
+		}
+		if n := s.metric("promptmq_subscriptions"); n != 0 || len(ack.Reasons) != 1000 {
+			t.Errorf("%v subscriptions are left", n)
+		}
+	}
+}
+
+// TestAnswerTooLarge: a SUBACK or UNSUBACK that the Client would not take is not
+// sent, and nothing is done that it could not be told. [MQTT-3.1.2-24]
+func TestAnswerTooLarge(t *testing.T) {
+	s := start(t, "")
+	subs := make([]codec.Subscription, 100)
+	filters := make([]codec.View, len(subs))
+	for i := range subs {
+		filters[i] = codec.View(fmt.Sprint("t/", i))
+		subs[i].Filter = filters[i]
+	}
+	connect := func() *raw {
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, "small", func(c *codec.Connect) { c.MaximumPacketSize = 100 })
+		return p
+	}
+	p := connect()
+	p.send(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: 1}, subs, p.v))
+	p.closed(codec.PacketTooLarge)
+	p = connect()
+	p.send(codec.AppendUnsubscribe(nil, &codec.Unsubscribe{PacketID: 1}, filters, p.v))
+	p.closed(codec.PacketTooLarge)
+	if n := s.metric("promptmq_subscriptions"); n != 0 {
+		t.Errorf("%v subscriptions", n)
+	}
+	p = connect()
+	if got := p.subscribe(subs[:90]...); len(got) != 90 {
+		t.Errorf("%v", got)
+	}
+}
