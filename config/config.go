@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/store"
 )
@@ -71,6 +73,9 @@ func Load(s Sources) (*Config, error) {
 
 // set parses text as the value of k and remembers where it stood.
 func (c *Config) set(k *key, text string, from Origin) *Error {
+	if fault := atTheEdge(text); fault != "" {
+		return &Error{Origin: from, Key: k.path, Text: fmt.Sprintf("%q %s; remove it", text, fault), edge: true}
+	}
 	if err := k.kind.parse(k.field(c), text); err != nil {
 		return &Error{Origin: from, Key: k.path, Text: err.Error()}
 	}

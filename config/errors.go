@@ -27,6 +27,7 @@ type Error struct {
 	Origin Origin
 	Key    string // empty where the fault belongs to no key
 	Text   string
+	edge   bool // it is about a blank already
 }
 
 func (e *Error) Error() string {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -21,18 +21,22 @@ const fileBytesMax = 1 << 20
 func (c *Config) readFile(name string) Errors {
 	text, err := readText(name)
 	if err != nil {
+		if fault := atTheEdge(name); fault != "" {
+			return Errors{{Origin: Origin{Name: strconv.Quote(name)}, Text: err.Error() + "; the name " + fault}}
+		}
 		return Errors{{Origin: Origin{Name: name}, Text: err.Error()}}
 	}
 	return c.readYAML(name, text)
 }
 
 func (c *Config) readYAML(name string, text []byte) Errors {
-	if !utf8.Valid(text) {
-		return Errors{{Origin: Origin{Name: name}, Text: "not valid YAML: not UTF-8"}}
-	}
-	tree, err := parser.ParseBytes(text, 0)
+	text, err := asUTF8(name, text)
 	if err != nil {
-		return Errors{syntaxError(name, err)}
+		return Errors{err}
+	}
+	tree, parseErr := parser.ParseBytes(text, 0)
+	if parseErr != nil {
+		return pointOut(Errors{syntaxError(name, parseErr)}, text)
 	}
 	f := fileReader{config: c, name: name}
 	for i, doc := range tree.Docs {
@@ -44,7 +48,7 @@ func (c *Config) readYAML(name string, text []byte) Errors {
 			f.section(doc.Body, "")
 		}
 	}
-	return f.errs
+	return pointOut(f.errs, text)
 }
 
 func readText(name string) ([]byte, error) {

@@ -33,7 +33,7 @@ func TestFileFaults(t *testing.T) {
 		{"beyond int64", "mqtt:\n  max-sessions: 99999999999999999999\n",
 			"F:2: mqtt.max-sessions: 99999999999999999999 is a string; it must be an integer from 1 to 100000000"},
 		{"word for bool", "auth:\n  allow-anonymous: yes\n", "F:2: auth.allow-anonymous: yes is a string; it must be true or false"},
-		{"integer for string", "storage:\n  data-dir: 5\n", "F:2: storage.data-dir: 5 is an integer; it must be the path of a directory, in UTF-8"},
+		{"integer for string", "storage:\n  data-dir: 5\n", "F:2: storage.data-dir: 5 is an integer; it must be " + directory{}.allowed()},
 		{"no value", "server:\n  bind:\n", `F:2: server.bind: is without a value (an empty one is written ""); it must be ` + address{}.allowed()},
 		{"list", "server:\n  bind: [a]\n", "F:2: server.bind: is a list; it must be " + address{}.allowed()},
 		{"mapping for value", "log:\n  level:\n    x: 1\n", "F:3: log.level: is a mapping; it must be " + enum(levelNames).allowed()},
@@ -54,6 +54,22 @@ func TestFileFaults(t *testing.T) {
 		{"empty cluster", "cluster:\n", "F:1: cluster: has no effect in this version; remove it"},
 		{"twice", "log:\n  level: info\n  level: warn\n", "F:3: not valid YAML: mapping key \"level\" already defined at [2:3]"},
 		{"tab", "log:\n\tlevel: info\n", "F:2: not valid YAML: found character '\t' that cannot start any token"},
+		{"tab between", "log:\n  level: info\n\tformat: json\n", "F:3: not valid YAML: found character '\t' that cannot start any token"},
+		{"UTF-16, little", "\xff\xfel\x00o\x00g\x00:\x00", "F: is UTF-16; save it as UTF-8"},
+		{"UTF-16, big", "\xfe\xff\x00l\x00o\x00g\x00:", "F: is UTF-16; save it as UTF-8"},
+		{"UTF-16 without a mark", "l\x00o\x00g\x00:\x00\n\x00", "F: has zero bytes, as UTF-16 has; save it as UTF-8"},
+		{"Windows-1252", "log:\r\n# gr\xf6\xdfer\r\n  level: info\r\n", "F:2: is not UTF-8; save the file as UTF-8"},
+		{"blank at the end", "storage:\n  data-dir: './data '\n", `F:2: storage.data-dir: "./data " ends in a blank; remove it`},
+		{"blank at the beginning", "storage:\n  data-dir: ' data'\n", `F:2: storage.data-dir: " data" begins with a blank; remove it`},
+		{"carriage return", "storage:\n  data-dir: \"data\\r\"\n", `F:2: storage.data-dir: "data\r" ends in a carriage return, as lines of files made on Windows do; remove it`},
+		{"literal block", "storage:\n  data-dir: |\n    data\n", `F:2: storage.data-dir: "data\n" ends in a line break; remove it`},
+		{"no-break space", "storage:\n  data-dir: data\u00a0\n", `F:2: storage.data-dir: "data\u00a0" ends in a no-break space (U+00A0); remove it`},
+		{"zero width", "log:\n  level: info\u200b\n", `F:2: log.level: "info\u200b" ends in an invisible character (U+200B); remove it`},
+		{"no-break space after an integer", "mqtt:\n  max-qos: 1\u00a0\n", "F:2: mqtt.max-qos: 1\u00a0 is a string; it must be an integer from 0 to 2; the line has a no-break space (U+00A0)"},
+		{"no-break space before a value", "log:\n  level:\u00a0info\n", "F:2: log: must hold keys (level, format), not a value; the line has a no-break space (U+00A0)"},
+		{"no-break space before a key", "log:\n \u00a0level: info\n", "F:2: log.\u00a0level: unknown key; did you mean log.level?; the line has a no-break space (U+00A0)"},
+		{"no-break space after a section", "log:\u00a0\n  level: info\n", "F:1: not valid YAML: unexpected key name; the line has a no-break space (U+00A0)"},
+		{"control character", "storage:\n  data-dir: \"a\\nb\"\n", `F:2: storage.data-dir: "a\nb" is not allowed; it must be ` + directory{}.allowed()},
 		{"two documents", "log:\n  level: info\n---\nlog: {}\n", "F:4: a second YAML document; only one is allowed"},
 		{"list at the top", "- log\n", "F:1: must hold keys (" + sections + "), not a value"},
 		{"all faults", "log:\n  levle: info\nmqtt:\n  max-qos: 9\n  keep-alive: x\n",
@@ -82,6 +98,13 @@ func TestFileFaults(t *testing.T) {
 
 func TestFileUnreadable(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "some.yaml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(Sources{File: filepath.Join(dir, "some.yaml\r")})
+	if err == nil || !strings.HasSuffix(err.Error(), `some.yaml\r": no such file or directory; the name ends in a carriage return, as lines of files made on Windows do`) {
+		t.Error(err)
+	}
 	missing := filepath.Join(dir, "none.yaml")
 	for name, want := range map[string]string{missing: "no such file", dir: "is a directory"} {
 		_, err := Load(Sources{File: name})
@@ -89,7 +112,7 @@ func TestFileUnreadable(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err := Load(Sources{File: write(t, strings.Repeat("#\n", fileBytesMax/2+1))})
+	_, err = Load(Sources{File: write(t, strings.Repeat("#\n", fileBytesMax/2+1))})
 	if err == nil || !strings.Contains(err.Error(), "is longer than the") {
 		t.Errorf("long file: %v", err)
 	}
@@ -97,14 +120,19 @@ func TestFileUnreadable(t *testing.T) {
 
 func TestFileAccepted(t *testing.T) {
 	for name, text := range map[string]string{
-		"empty":          "",
-		"comment":        "# nothing\n",
-		"empty section":  "log:\nserver: {}\n",
-		"other case":     "storage:\n  sqlite:\n    synchronous: full\n    journal-mode: wal\n",
-		"quoted key":     "\"log\": {'level': 'info'}\n",
-		"listener off":   "server:\n  ws-bind: \"\"\n",
-		"free ports":     "server: {bind: ':0', ws-bind: ':0'}\nmetrics: {bind: ':0'}\n",
-		"metrics unused": "metrics:\n  enabled: false\n  bind: 0.0.0.0:1883\n",
+		"empty":           "",
+		"comment":         "# nothing\n",
+		"empty section":   "log:\nserver: {}\n",
+		"other case":      "storage:\n  sqlite:\n    synchronous: full\n    journal-mode: wal\n",
+		"quoted key":      "\"log\": {'level': 'info'}\n",
+		"listener off":    "server:\n  ws-bind: \"\"\n",
+		"free ports":      "server: {bind: ':0', ws-bind: ':0'}\nmetrics: {bind: ':0'}\n",
+		"byte order mark": "\ufefflog:\n  level: info\n",
+		"only a mark":     "\ufeff",
+		"CRLF":            "\ufefflog:\r\n  # größer\r\n  level: info # it is\r\n\r\nmqtt: {max-qos: 1}\r\nauth:\r\n  allow-anonymous: true\r\n",
+		"CR":              "log:\r  level: info\r",
+		"comments":        "log: # a\u00a0b\n  level: info\n",
+		"metrics unused":  "metrics:\n  enabled: false\n  bind: 0.0.0.0:1883\n",
 	} {
 		if _, err := Load(Sources{File: write(t, text)}); err != nil {
 			t.Errorf("%s: %v", name, err)

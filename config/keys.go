@@ -27,9 +27,10 @@ func (k *key) variable() string {
 
 const variablePrefix = "PROMPTMQ_"
 
-// packetBytesMax is the largest MQTT Control Packet: one byte, four bytes of
-// length and what they can count. Section 2.1.4.
-const packetBytesMax = 1 + 4 + 268_435_455
+// packetBytesMax is what the length of an MQTT Control Packet can count. Section
+// 2.1.4. The whole packet may have five bytes more; but there are clients that
+// take a Maximum Packet Size above this for an error.
+const packetBytesMax = 268_435_455
 
 // keys are in the order in which they are printed; those of one section stand
 // together.

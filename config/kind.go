@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -183,7 +184,7 @@ func (a address) allowed() string {
 type directory struct{}
 
 func (d directory) parse(field any, text string) error {
-	if text == "" || strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+	if text == "" || strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
 		return refuse(d, text)
 	}
 	*field.(*string) = text
@@ -191,8 +192,10 @@ func (d directory) parse(field any, text string) error {
 }
 
 func (directory) format(field any) string { return *field.(*string) }
-func (directory) allowed() string         { return "the path of a directory, in UTF-8" }
-func (directory) scalar() scalar          { return stringScalar }
+func (directory) allowed() string {
+	return "the path of a directory, in UTF-8 and without control characters"
+}
+func (directory) scalar() scalar { return stringScalar }
 
 type urlPath struct{}
 
