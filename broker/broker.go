@@ -4,7 +4,7 @@
 // # Locks
 //
 // In this order, outermost first: committer.gate, registry.mu, router.mu,
-// Client.mu, and the leaves: share.mu, expirer.mu, outbox.mu, committer.mu,
+// Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, outbox.mu, committer.mu,
 // group.mu. Two Clients are never locked at once. No I/O and no wait for a
 // channel happens with a lock held.
 //
@@ -41,18 +41,19 @@ const (
 // A Broker is an MQTT Server.
 type Broker struct {
 	// Static after New.
-	o        Options
-	log      *slog.Logger
-	m        *metrics.Broker
-	store    Store
-	commits  *committer
-	registry *registry
-	router   *router
-	expirer  *expirer
-	clock    *clock
-	notices  *notices
-	limits   session.Limits
-	ctx      context.Context // of log lines; never done
+	o           Options
+	log         *slog.Logger
+	m           *metrics.Broker
+	store       Store
+	commits     *committer
+	registry    *registry
+	successions successions
+	router      *router
+	expirer     *expirer
+	clock       *clock
+	notices     *notices
+	limits      session.Limits
+	ctx         context.Context // of log lines; never done
 
 	shortages        sync.Map // *Client → *shortage
 	nextID           atomic.Uint64
@@ -80,11 +81,12 @@ func New(o Options, s Store) (*Broker, error) {
 	clock := newClock(o.SystemClock, o.Logger)
 	b := &Broker{
 		o: o, log: o.Logger, m: o.Metrics, store: s, clock: clock,
-		commits:  newCommitter(s, clock, o.Logger, o.Metrics),
-		registry: &registry{clients: make(map[string]*Client)},
-		notices:  newNotices(o.Logger, o.Metrics),
-		ctx:      context.Background(),
-		conns:    make(map[*conn]struct{}),
+		commits:     newCommitter(s, clock, o.Logger, o.Metrics),
+		registry:    &registry{clients: make(map[string]*Client)},
+		successions: successions{of: make(map[*Client]*succession)},
+		notices:     newNotices(o.Logger, o.Metrics),
+		ctx:         context.Background(),
+		conns:       make(map[*conn]struct{}),
 
 		cleanupStop: make(chan struct{}),
 		limits: session.Limits{

@@ -27,6 +27,7 @@ type Client struct {
 
 	gone      bool // no longer in the registry; guarded by mu, as all that follows
 	feeding   bool // a goroutine delivers what is owed
+	changing  bool // it has a succession
 	mu        sync.Mutex
 	sess      *session.Session
 	conn      *conn   // attached, or waiting for its CONNACK
@@ -234,6 +235,16 @@ func appendPublish(dst []byte, p *codec.Publish, v codec.Version) []byte {
 	return dst
 }
 
+// pageFrom returns what to read, and the group to wait for before; current says
+// that sess and c are still the Client's.
+func (cl *Client) pageFrom(sess *session.Session, c *conn) (from, upTo uint64, messages, bytes int, group uint64, current bool) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	from, upTo = sess.PageFrom()
+	messages, bytes = sess.PageSize()
+	return from, upTo, messages, bytes, cl.lastGroup, cl.sess == sess && cl.conn == c
+}
+
 // page reads the next stored entries and hands them to the Session, which wants
 // them for the Client, or without a connection (c is nil) to make room. It runs
 // in its own goroutine and holds no lock while it reads.
@@ -242,12 +253,7 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	if cl.b.commits.wait(group) != nil {
 		return
 	}
-	cl.mu.Lock()
-	from, upTo := sess.PageFrom()
-	messages, bytes := sess.PageSize()
-	current := cl.sess == sess && cl.conn == c
-	group = cl.lastGroup
-	cl.mu.Unlock()
+	from, upTo, messages, bytes, group, current := cl.pageFrom(sess, c)
 	if !current || cl.b.commits.wait(group) != nil {
 		return
 	}
@@ -260,8 +266,11 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 		return
 	}
 	var l flushList
+	defer l.flush(cl.b.m)
 	cl.b.commits.gate.RLock()
+	defer cl.b.commits.gate.RUnlock()
 	cl.mu.Lock()
+	defer cl.mu.Unlock()
 	if cl.sess == sess && cl.conn == c {
 		now := cl.b.clock.now()
 		l.fx.Reset()
@@ -269,7 +278,4 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 		cl.applyLocked(now, &l)
 		cl.startFeedLocked() // no acknowledgement follows if all of them were dropped
 	}
-	cl.mu.Unlock()
-	cl.b.commits.gate.RUnlock()
-	l.flush(cl.b.m)
 }

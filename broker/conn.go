@@ -32,13 +32,13 @@ type conn struct {
 	version  codec.Version
 	params   connectParams
 
-	// Owned by the reader; greeted is for others to ask.
+	// Owned by the reader; marks are for others to set and ask.
 	left       bool          // DISCONNECT came
 	clean      bool          // and makes the Will void
 	handOver   bool          // another goroutine is to go on after CONNECT
 	sample     uint8         // counts PUBLISH packets
 	receiving  int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
-	greeted    atomic.Bool   // a CONNACK of success was sent
+	marks      atomic.Uint32 // greeted, superseded, takenOver
 	lastPacket moment        // when the last whole packet came
 	partial    moment        // when the first byte of an unfinished packet came; 0: none
 	unfinished *codec.Reader // what came of a packet that is not whole, while the connection waits
@@ -49,6 +49,16 @@ type conn struct {
 	out         outbox
 	sentAliases aliasNumbers // guarded by out.mu: used only while encoding
 }
+
+// What others than the reader know of a connection.
+const (
+	greeted    = 1 << iota // a CONNACK of success was sent
+	superseded             // another connection waits for the Session: see supersede
+	takenOver              // another connection has or gets it: nothing that comes has any effect
+)
+
+func (c *conn) mark(what uint32)        { c.marks.Or(what) }
+func (c *conn) marked(what uint32) bool { return c.marks.Load()&what != 0 }
 
 // A workspace is what the reader needs only while it handles packets, so an idle
 // connection has none.
@@ -162,6 +172,9 @@ func (c *conn) end(ended bool, panicked any) {
 // read handles packets until an error ends the connection.
 func (c *conn) read() error {
 	for {
+		if c.marked(superseded) {
+			return c.readRest()
+		}
 		if err := c.armDeadline(); err != nil {
 			return err
 		}
@@ -169,7 +182,7 @@ func (c *conn) read() error {
 		c.b.m.SocketReads.Inc()
 		now := c.b.clock.now()
 		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) && !c.overdue(now) {
+			if errors.Is(err, os.ErrDeadlineExceeded) && (c.marked(superseded) || !c.overdue(now)) {
 				continue
 			}
 			return c.explain(err, now)
@@ -182,7 +195,7 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		if c.out.awaitRoom() {
+		if c.out.awaitRoom(superseded) {
 			c.lastPacket = momentOf(c.b.clock.now()) // the Client may have sent while it was not read
 		}
 		if c.handOver && c.client != nil {
@@ -190,6 +203,46 @@ func (c *conn) read() error {
 			return errAnotherGoroutine
 		}
 	}
+}
+
+// supersede makes the connection end, as soon as it has handled what has reached
+// the Server on it, in favour of another one of its Client. It returns how long to
+// wait for that.
+func (c *conn) supersede() time.Duration {
+	c.mark(superseded)
+	c.out.wake()
+	if !c.net.wake() {
+		return unwokenWait
+	}
+	return successionWait
+}
+
+// readRest handles what has reached the Server, and reports how the connection
+// ends: by the Client, or because it is taken over.
+func (c *conn) readRest() error {
+	began, left := time.Now(), restBytesMax
+	for left > 0 && time.Since(began) < successionWait {
+		n, err := c.net.readNow(c)
+		c.b.m.SocketReads.Inc()
+		now := c.b.clock.now()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break // there is no more
+		}
+		if err != nil {
+			return c.explain(err, now)
+		}
+		c.now = now
+		c.b.m.BytesReceived.Add(n)
+		c.reader.Wrote(n)
+		err = c.handleBuffered()
+		c.touched.flush(c.b.m)
+		if err != nil {
+			return err
+		}
+		left -= n
+	}
+	c.mark(takenOver)
+	return errTakenOver
 }
 
 // gateBatch is how many packets may be handled without letting go of the gate:
@@ -255,6 +308,9 @@ func (c *conn) handleBuffered() error {
 
 // handle is the one switch on the packet type.
 func (c *conn) handle(f codec.Frame) error {
+	if c.marked(takenOver) {
+		return errTakenOver
+	}
 	if c.client == nil {
 		return c.handleConnect(f)
 	}
@@ -326,7 +382,11 @@ func (c *conn) readIdle() {
 // packet [MQTT-3.1.2-22] and by the read timeout after the first byte of an
 // unfinished one, or, before CONNECT, after the connection began.
 func (c *conn) armDeadline() error {
-	return c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
+	err := c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
+	if c.marked(superseded) {
+		c.net.wake() // the deadline has taken the place of the one that was to
+	}
+	return err
 }
 
 func (c *conn) deadline() time.Time {
@@ -391,7 +451,7 @@ func (c *conn) fail(err error) {
 			c.b.log.Log(c.b.ctx, level, "connection ended", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "error", err)
 		}
 		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
-	case !c.greeted.Load():
+	case !c.marked(greeted):
 		c.b.m.Refused(reason.String()).Inc()
 		c.out.close(c.appendRefusedConnack(nil, reason, detail))
 	default:
@@ -464,12 +524,24 @@ func (c *conn) clientID() string {
 	return c.client.id
 }
 
+// lastWord is what a Client is told whose Session another connection has taken.
+// [MQTT-3.1.4-3]
+func (c *conn) lastWord() []byte {
+	if !c.marked(takenOver) || !c.marked(greeted) { // [MQTT-3.14.0-1]
+		return nil
+	}
+	if broken("takeover-reason") {
+		return c.appendDisconnect(nil, codec.UnspecifiedError, "")
+	}
+	return c.appendDisconnect(nil, codec.SessionTakenOver, "")
+}
+
 // finish frees what the connection held. It runs whatever ended it.
 func (c *conn) finish() {
 	c.work()
 	defer c.b.removeConn(c)
 	defer c.b.recoverPanic("ending a connection")
-	defer c.out.close(nil)
+	defer func() { c.out.close(c.lastWord()) }()
 	if c.client != nil {
 		c.b.disconnected(c)
 	}

@@ -122,11 +122,18 @@ func (l *flushList) flush(m *metrics.Broker) {
 	}
 	l.list, l.ripe = l.list[:0], false
 	if len(l.notices) > 0 {
-		for i := range l.notices {
-			l.notices[i].write()
-		}
-		l.notices = nil
+		l.writeNotices()
 	}
+}
+
+// writeNotices is not inlined: its frame would make the stacks of all readers grow.
+//
+//go:noinline
+func (l *flushList) writeNotices() {
+	for i := range l.notices {
+		l.notices[i].write()
+	}
+	l.notices = nil
 }
 
 // A tally is what one goroutine has received and sent since it last flushed, by
@@ -445,20 +452,37 @@ func (o *outbox) abort() {
 }
 
 // awaitRoom blocks while too much waits for this connection, so that a peer
-// that sends and does not read stops being read. It reports whether it blocked.
-func (o *outbox) awaitRoom() bool {
-	o.mu.Lock()
-	if o.closing || (o.pendingLocked() < outBytesMax && o.heldLocked() < heldPacketsMax) {
-		o.mu.Unlock()
+// that sends and does not read stops being read, and not if the connection has one
+// of these marks. It reports whether it blocked.
+func (o *outbox) awaitRoom(unless uint32) bool {
+	room := o.roomToAwait(unless)
+	if room == nil {
 		return false
+	}
+	<-room
+	return true
+}
+
+func (o *outbox) roomToAwait(unless uint32) chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.c.marked(unless) || (o.pendingLocked() < outBytesMax && o.heldLocked() < heldPacketsMax) {
+		return nil
 	}
 	if o.room == nil {
 		o.room = make(chan struct{})
 	}
-	room := o.room
-	o.mu.Unlock()
-	<-room
-	return true
+	return o.room
+}
+
+// wake ends the wait of awaitRoom.
+func (o *outbox) wake() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
 }
 
 func oneIf(b bool) int32 {

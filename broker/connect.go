@@ -132,7 +132,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 		return errTakenOver
 	}
 	c.tellLostLocked(ack, p.RequestProblemInformation)
-	c.greeted.Store(true)
+	c.mark(greeted)
 	c.out.queueNow(&c.touched, func(dst []byte) []byte {
 		dst, _ = codec.AppendConnack(dst, ack, c.version) // cannot fail: the fields are in range
 		return dst
@@ -177,89 +177,20 @@ func (c *conn) fits(ack *codec.Connack) bool {
 	return uint64(len(b)) <= uint64(limit)
 }
 
-// takeSession makes c the connection of the Client: it takes the Session over
-// from another connection, resumes it, or starts a new one. It returns the
-// group that what CONNACK promises is in; 0: nothing is stored.
-func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (group uint64, err error) {
-	b := c.b
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
-	cl := b.registry.acquire(b, id)
-	var after, ended aftermath
-	var old *conn
-	func() {
-		defer cl.mu.Unlock()
-		old = cl.conn
-		after, ended, group, err = c.takeSessionLocked(cl, p, ack)
-	}()
-	if old != nil { // [MQTT-3.1.4-3]
-		var last []byte
-		if old.greeted.Load() { // [MQTT-3.14.0-1]
-			reason := codec.SessionTakenOver
-			if broken("takeover-reason") {
-				reason = codec.UnspecifiedError
-			}
-			last = old.appendDisconnect(nil, reason, "")
-		}
-		old.out.close(last)
-	}
-	b.finishDetach(cl, after, c.now, &c.touched)
-	b.finishDetach(cl, ended, c.now, &c.touched)
-	if err != nil {
-		b.registry.remove(cl)
-	}
-	return group, err
-}
-
-// takeSessionLocked is takeSession under the Client's lock. after and ended are
-// what the connection that had the Session, and a Session that had to go, leave
-// to be done.
-func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (after, ended aftermath, group uint64, err error) {
-	b := c.b
-	if old := cl.conn; old != nil {
-		b.m.Takeovers.Inc()
-		c.touched.say(b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over",
-			"client", shown(cl.id), "from", old.net.RemoteAddr().String(), "by", c.net.RemoteAddr().String()))
-		after = cl.detachLocked(false, c.now, &c.touched)
-	}
-	if b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
-		b.connectedClients.Add(-1)
-		return after, ended, 0, refuse(codec.QuotaExceeded, "too many connections")
-	}
-	if ended, err = c.chooseSessionLocked(cl, p, ack); err != nil {
-		b.connectedClients.Add(-1)
-		return after, ended, 0, err
-	}
-	c.client, cl.conn = cl, c
-	group = c.openSessionLocked(cl, p)
-	if (after.ended != nil && after.ended.Durable()) || (ended.ended != nil && ended.ended.Durable()) {
-		group = cl.lastGroup // what CONNACK promises is gone must be gone on disk
-	}
-	return after, ended, group, nil
-}
-
 // chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
-func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (ended aftermath, err error) {
-	b := c.b
+func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath) {
 	if cl.sess != nil && (!p.CleanStart || broken("clean-start-ignored")) {
 		ack.SessionPresent = !broken("session-present-lost") // [MQTT-3.2.2-3]
-		return aftermath{}, nil
-	}
-	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
-		return aftermath{}, refuse(codec.QuotaExceeded, "too many sessions")
-	}
-	durable := c.params.sessionExpirySeconds > 0
-	if durable && !b.commits.admit(sessionCost(p), codec.TypeConnect) {
-		return aftermath{}, refuse(codec.QuotaExceeded, "the store has no room for a session")
+		return aftermath{}
 	}
 	if cl.sess != nil {
-		ended.will = cl.sess.Will // its Session ends before the Will Delay Interval
-		ended.ended, ended.group = cl.endLocked()
+		over.will = cl.sess.Will // its Session ends before the Will Delay Interval
+		over.ended, over.group = cl.endLocked()
 	}
-	cl.sess = session.New(b.nextSessionID(), cl.id, string(p.UserName), durable, &b.limits)
-	b.sessions.Add(1)
-	return ended, nil
+	cl.sess = session.New(c.b.nextSessionID(), cl.id, string(p.UserName), c.params.sessionExpirySeconds > 0, &c.b.limits)
+	c.b.sessions.Add(1)
+	return over
 }
 
 // sessionExpiry is the Session Expiry Interval that the Client asks for; that of

@@ -8,6 +8,7 @@ import "github.com/x0a1b/promptmq/codec"
 // build, where the compiler removes what it guards. See control_on.go.
 func broken(string) bool { return false }
 
+func beLate(string)                          {}
 func unlessBroken(_ string, n uint32) uint32 { return n }
 func breakPublish(*codec.Publish)            {}
 func breakAck(*codec.Ack)                    {}

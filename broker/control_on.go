@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -16,6 +17,14 @@ import (
 var brokenRules = strings.Split(os.Getenv("BREAK_RULES"), ",")
 
 func broken(rule string) bool { return slices.Contains(brokenRules, rule) }
+
+// beLate takes its time if rule is among the rules. That breaks none: it shows
+// whether what must come afterwards does.
+func beLate(rule string) {
+	if broken(rule) {
+		time.Sleep(300 * time.Millisecond)
+	}
+}
 
 // unlessBroken returns n, or 0 if the rule is to be broken.
 func unlessBroken(rule string, n uint32) uint32 {

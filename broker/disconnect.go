@@ -63,20 +63,22 @@ func (b *Broker) detach(c *conn) (group uint64) {
 	defer b.commits.gate.RUnlock()
 	cl := c.client
 	now := b.clock.now()
-	var after aftermath
-	func() {
-		cl.mu.Lock()
-		defer cl.mu.Unlock()
+	b.ending(cl, now, &c.touched, func() aftermath {
 		if cl.conn != c {
-			return
+			return aftermath{}
 		}
 		durable := cl.sess.Durable()
-		after = cl.detachLocked(c.clean, now, &c.touched)
+		after := cl.detachLocked(c.clean, now, &c.touched)
 		if c.left && durable {
 			group = cl.lastGroup
 		}
-	}()
-	b.finishDetach(cl, after, now, &c.touched)
+		s := cl.successionLocked()
+		if c.marked(takenOver) {
+			s.replaced = c.net.RemoteAddr()
+		}
+		s.noteEnd(&after)
+		return after
+	})
 	return group
 }
 
@@ -86,7 +88,10 @@ func (b *Broker) detach(c *conn) (group uint64) {
 func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermath {
 	b, s := cl.b, cl.sess
 	var after aftermath
-	b.connectedClients.Add(-1)
+	heir := cl.changing && cl.successionLocked().heir
+	if !heir {
+		b.connectedClients.Add(-1)
+	}
 	cl.conn = nil
 	cl.connected.Store(false)
 	s.Detach()
@@ -117,7 +122,7 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 	w.Record = r
 	w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor()
 	b.commits.later()
-	after.left = !stopping && hasShared(s)
+	after.left = !stopping && !heir && hasShared(s)
 	return after
 }
 
@@ -182,14 +187,10 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 // that all of it joins the same commit group, and no other lock.
 func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flushList) {
 	if s := after.ended; s != nil {
-		b.router.mu.Lock()
-		for filter := range s.Subscriptions {
-			b.router.unsubscribeLocked(cl, s.ID, filter)
-		}
-		b.router.mu.Unlock()
-		b.registry.remove(cl)
+		b.unsubscribeAll(cl, s)
 	}
 	if after.will != nil && !broken("will-lost") {
+		beLate("will-late")
 		b.publishWill(after.will, now, l)
 	}
 	s := after.ended
@@ -209,6 +210,16 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 		}
 	}
 	b.m.Dropped[metrics.DropSessionEnded].Add(s.Unsent())
+}
+
+// unsubscribeAll takes the subscriptions of a Session that has ended out of the
+// router.
+func (b *Broker) unsubscribeAll(cl *Client, s *session.Session) {
+	b.router.mu.Lock()
+	defer b.router.mu.Unlock()
+	for filter := range s.Subscriptions {
+		b.router.unsubscribeLocked(cl, s.ID, filter)
+	}
 }
 
 // takeForOthers takes what connected members of Shared Subscriptions may get
@@ -262,20 +273,25 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		if n := len(entries); n > 0 {
 			from = entries[n-1].Seq + 1
 		}
-		var l flushList
-		b.commits.gate.RLock()
-		b.handOver(orphans, cl, b.clock.now(), &l)
-		// In the same group, so that a crash makes nobody get them again.
-		w := &session.Writes{Ended: len(entries) == 0, State: s.AppendLeft(nil, from), Floor: from}
-		b.commits.open.add(s.ID, w)
-		b.commits.later()
-		b.commits.gate.RUnlock()
-		l.flush(b.m)
+		b.handOverSpilled(s, cl, orphans, from, len(entries) == 0)
 		if left -= len(orphans); len(entries) == 0 {
 			b.m.Dropped[metrics.DropSessionEnded].Add(max(0, left))
 			return
 		}
 	}
+}
+
+// handOverSpilled hands on what was read of an ended Session's queue up to from,
+// and in the same group takes it from there, so that a crash makes nobody get it
+// again; at the end of the queue it removes the Session.
+func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []session.Entry, from uint64, end bool) {
+	var l flushList
+	defer l.flush(b.m)
+	b.commits.gate.RLock()
+	defer b.commits.gate.RUnlock()
+	b.handOver(orphans, cl, b.clock.now(), &l)
+	b.commits.open.add(s.ID, &session.Writes{Ended: end, State: s.AppendLeft(nil, from), Floor: from})
+	b.commits.later()
 }
 
 // handOver delivers messages of Shared Subscriptions to other members than from.

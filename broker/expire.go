@@ -179,14 +179,12 @@ func (s *stored) expire(b *Broker, now time.Time) {
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
 	cl := s.client
-	b.finishDetach(cl, cl.takeDue(s, now), now, &l)
+	b.ending(cl, now, &l, func() aftermath { return cl.takeDueLocked(s, now) })
 }
 
-// takeDue takes from the Session that s belongs to what is due, and schedules
-// what remains. The caller holds the gate.
-func (cl *Client) takeDue(s *stored, now time.Time) (after aftermath) {
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
+// takeDueLocked takes from the Session that s belongs to what is due, and schedules
+// what remains. The caller holds client.mu and the gate.
+func (cl *Client) takeDueLocked(s *stored, now time.Time) (after aftermath) {
 	if cl.stored != s || cl.conn != nil {
 		return after
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/coder/websocket"
@@ -153,6 +154,11 @@ type webSocketTransport struct {
 }
 
 func (t webSocketTransport) RemoteAddr() net.Addr { return t.remote }
+
+// wake and readNow cannot: a deadline that passes while a read waits ends a WebSocket.
+func (t webSocketTransport) wake() bool { return false }
+
+func (t webSocketTransport) readNow(*conn) (int, error) { return 0, os.ErrDeadlineExceeded }
 
 // Close does not wait for the peer's half of the closing handshake.
 func (t webSocketTransport) Close() error {

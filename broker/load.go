@@ -33,6 +33,7 @@ func (l *loader) add(s *session.Loaded) error {
 // Wills whose connection ended with the last process become due.
 func (b *Broker) load() error {
 	start := b.clock.now()
+	now := start.Truncate(time.Millisecond) // as times are stored: what is due now is due before anybody is served
 	l := loader{byClient: make(map[string]*session.Loaded)}
 	// Held all the time: nothing may be committed on the connection that Load
 	// reads from.
@@ -49,7 +50,7 @@ func (b *Broker) load() error {
 	}
 	b.router.history.fill(all) // nobody else knows of the router yet
 	for _, s := range l.byClient {
-		if err := b.restoreSession(s, start); err != nil {
+		if err := b.restoreSession(s, now); err != nil {
 			return fmt.Errorf("loading the session of client %q: %w", s.Record.ClientID, err)
 		}
 	}

@@ -371,7 +371,7 @@ func (cl *Client) feed(c *conn) {
 	defer cl.b.recoverPanic("delivering retained messages")
 	var l flushList
 	for more := true; more; {
-		c.out.awaitRoom()
+		c.out.awaitRoom(0)
 		more = cl.feedStep(c, &l)
 		l.flush(cl.b.m)
 	}

@@ -166,20 +166,25 @@ func (b *Broker) publishVolatile(pub *publication, s *routing, l *flushList) {
 func (c *conn) publishStored(pub *publication) error {
 	b, p := c.b, pub.p
 	c.enterGate()
+	if c.marked(takenOver) { // it cannot become so while the gate is held
+		return errTakenOver
+	}
+	var sess *session.Session
 	durable := false
 	if p.QoS == 2 {
-		again, state, err := c.receiveQoS2(p)
-		if again || err != nil {
+		var err error
+		if sess, durable, err = c.receiveQoS2(p); sess == nil {
 			return err
 		}
-		if durable = state; durable {
+		if durable {
 			pub.cost = rowCost
 		}
 	}
 	stored, reason := b.publishLocked(pub, &c.route, &c.touched)
 	if reason != codec.Success {
+		beLate("refusal-late")
 		if p.QoS == 2 {
-			c.forgetQoS2(p.PacketID)
+			c.forgetQoS2(sess, p.PacketID)
 		}
 		return c.refusePublish(p, reason)
 	}
@@ -206,31 +211,34 @@ func (c *conn) publishStored(pub *publication) error {
 }
 
 // receiveQoS2 notes the Packet Identifier before the message is routed, so that
-// a connection that takes the Session over meanwhile knows of it. If it is in
-// use, the message was routed already: that is answered here. [MQTT-4.3.3-10]
-func (c *conn) receiveQoS2(p *codec.Publish) (again, stored bool, err error) {
+// a connection that takes the Session over meanwhile knows of it, and returns the
+// Session. If it is in use, the message was routed already: that is answered here,
+// and sess is nil. [MQTT-4.3.3-10]
+func (c *conn) receiveQoS2(p *codec.Publish) (sess *session.Session, stored bool, err error) {
 	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {
-		return false, false, errTakenOver
+		return nil, false, errTakenOver
 	}
 	c.touched.fx.Reset()
 	if !cl.sess.ReceivePublish(p.PacketID, &c.touched.fx) || broken("qos2-twice") {
 		cl.applyLocked(c.now, &c.touched)
-		return false, c.touched.fx.State, nil
+		return cl.sess, c.touched.fx.State, nil
 	}
 	c.receiving--
 	c.out.queueHeld(&c.touched, cl.lastGroup, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
-	return true, false, nil
+	return nil, false, nil
 }
 
-// forgetQoS2 takes back receiveQoS2 for a message that is refused. [MQTT-4.3.3-9]
-func (c *conn) forgetQoS2(packetID uint16) {
+// forgetQoS2 takes back receiveQoS2 for a message that is refused, whichever
+// connection has the Session by now: what the Client sends again is no message
+// that was routed. [MQTT-4.3.3-9]
+func (c *conn) forgetQoS2(sess *session.Session, packetID uint16) {
 	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.conn != c {
+	if cl.sess != sess {
 		return
 	}
 	c.touched.fx.Reset()

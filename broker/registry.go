@@ -29,13 +29,14 @@ func (r *registry) acquire(b *Broker, id string) *Client {
 	}
 }
 
-// remove forgets a Client that has neither a Session nor a connection.
+// remove forgets a Client that has neither a Session nor a connection, and is to
+// get none.
 func (r *registry) remove(cl *Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.sess == nil && cl.conn == nil && !cl.gone {
+	if cl.sess == nil && cl.conn == nil && !cl.changing && !cl.gone {
 		cl.gone = true
 		delete(r.clients, cl.id)
 	}

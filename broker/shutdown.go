@@ -100,7 +100,7 @@ func (b *Broker) connections() []*conn {
 // stopConn tells a Client that the Server shuts down, and closes.
 func (b *Broker) stopConn(c *conn) {
 	var last []byte
-	if c.greeted.Load() {
+	if c.marked(greeted) {
 		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
 	}
 	c.out.close(last)

@@ -3,6 +3,7 @@ package broker
 import (
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -14,6 +15,12 @@ type transport interface {
 	// read blocks until bytes arrive and reads them into c.readRoom. Before it
 	// blocks it calls c.readIdle, so that no buffer is held meanwhile.
 	read(c *conn) (int, error)
+	// wake makes a read that blocks, or the next one, fail at once with
+	// os.ErrDeadlineExceeded. It reports false, and does nothing, if it cannot.
+	wake() bool
+	// readNow reads what has arrived into c.readRoom, as far as that can be known
+	// soon; os.ErrDeadlineExceeded: nothing has.
+	readNow(c *conn) (int, error)
 	// tryWrite writes what can be written without blocking.
 	tryWrite(b []byte) (int, error)
 	// writeWithin writes b, and fails if that takes longer than timeout.
@@ -31,6 +38,20 @@ func (t streamTransport) tryWrite([]byte) (int, error) { return 0, nil }
 func (t streamTransport) read(c *conn) (int, error) {
 	return t.Read(c.readRoom())
 }
+
+func (t streamTransport) wake() bool { return wake(t.Conn) }
+
+// soon is how long a stream that can only block may take to show what has arrived.
+const soon = 10 * time.Millisecond
+
+func (t streamTransport) readNow(c *conn) (int, error) {
+	if err := t.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		return 0, err
+	}
+	return t.read(c)
+}
+
+func wake(c net.Conn) bool { return c.SetReadDeadline(time.Unix(1, 0)) == nil }
 
 func (t streamTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
 	return writeWithin(t.Conn, b, timeout)
@@ -79,6 +100,22 @@ func newTransport(c net.Conn) transport {
 		}
 	}
 	return streamTransport{c}
+}
+
+func (t *rawTransport) wake() bool { return wake(t.Conn) }
+
+func (t *rawTransport) readNow(c *conn) (n int, err error) {
+	again := false
+	controlErr := t.raw.Control(func(fd uintptr) { n, again, err = readSocket(fd, c.readRoom()) })
+	switch {
+	case controlErr != nil:
+		return 0, controlErr
+	case again:
+		return 0, os.ErrDeadlineExceeded
+	case err == nil && n == 0:
+		return 0, io.EOF
+	}
+	return n, err
 }
 
 func (t *rawTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {

@@ -1,0 +1,326 @@
+package broker
+
+import (
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+const (
+	// successionWait bounds how long a CONNECT waits until the connection that
+	// has its Client Identifier has handled what had reached the Server, and
+	// restBytesMax how much of that there may be.
+	successionWait = 5 * time.Second
+	restBytesMax   = 1 << 20
+	// unwokenWait is in place of successionWait where the connection cannot be woken:
+	// it reads all the time, and handles at once what comes.
+	unwokenWait = 100 * time.Millisecond
+	// turnsMax is how many CONNECT packets may wait for one Client Identifier.
+	turnsMax = 100
+)
+
+// A succession is what is on between the connections of one Client: CONNECT
+// packets that want its Session, one after the other, and connections and Sessions
+// that have ended of which something is still to be done. What reached the Server on
+// one connection is handled, and its Will published, before the next has the
+// Session. It exists only while something is on.
+//
+// client.mu guards it.
+type succession struct {
+	taken bool            // a CONNECT has its turn
+	turns []chan struct{} // of those that wait for theirs, in the order in which they came; each is closed when it has come
+	// ending is how many ends are not done yet. ended, made by the CONNECT that has
+	// its turn when it must wait, is closed when that has come to 0.
+	ending int
+	ended  chan struct{}
+	// heir says that the CONNECT that has its turn has been admitted, and gets the
+	// place of the connection that goes, of Options.MaxConnections.
+	heir bool
+	// replaced is where the connection came from that was taken over, nil: none
+	// was; group the last that has something of the durable Session that ended with it.
+	replaced net.Addr
+	group    uint64
+}
+
+// successions are those of all Clients that have one: see Client.changing.
+type successions struct {
+	mu sync.Mutex // guards of; a leaf
+	of map[*Client]*succession
+}
+
+// successionLocked returns the Client's, made if there is none.
+func (cl *Client) successionLocked() *succession {
+	all := &cl.b.successions
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	s := all.of[cl]
+	if s == nil {
+		s = new(succession)
+		all.of[cl] = s
+		cl.changing = true
+	}
+	return s
+}
+
+// dropSuccessionLocked forgets s if nothing is on any more.
+func (cl *Client) dropSuccessionLocked(s *succession) {
+	if s.taken || s.ending > 0 {
+		return
+	}
+	all := &cl.b.successions
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	delete(all.of, cl)
+	cl.changing = false
+}
+
+// claim waits until it is this CONNECT's turn to take the Session of the Client
+// Identifier. yield must be called afterwards.
+func (b *Broker) claim(id string) (*Client, error) {
+	cl, turn, err := b.queueClaim(id)
+	if turn == nil {
+		return cl, err
+	}
+	select {
+	case <-turn:
+		return cl, nil
+	case <-b.commits.ending:
+		b.withdraw(cl, turn)
+		return nil, refuse(codec.ServerShuttingDown, "the Server is shutting down")
+	}
+}
+
+// queueClaim returns the turn to wait for; nil: it has come, or there is an error.
+func (b *Broker) queueClaim(id string) (cl *Client, turn chan struct{}, err error) {
+	cl = b.registry.acquire(b, id)
+	defer cl.mu.Unlock()
+	s := cl.successionLocked()
+	switch {
+	case !s.taken:
+		s.taken = true
+		return cl, nil, nil
+	case len(s.turns) >= turnsMax:
+		return nil, nil, refuse(codec.ServerBusy, "too many connections wait for this Client Identifier")
+	}
+	turn = make(chan struct{})
+	s.turns = append(s.turns, turn)
+	return cl, turn, nil
+}
+
+// withdraw ends the wait for a turn.
+func (b *Broker) withdraw(cl *Client, turn chan struct{}) {
+	waited := func() bool {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		s := cl.successionLocked()
+		i := slices.Index(s.turns, turn)
+		if i >= 0 {
+			s.turns = slices.Delete(s.turns, i, i+1)
+		}
+		return i >= 0
+	}()
+	if !waited {
+		b.yield(cl) // it came just now
+	}
+}
+
+// yield ends the turn of a CONNECT, which has taken the Session or was refused.
+func (b *Broker) yield(cl *Client) {
+	func() {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		s := cl.successionLocked()
+		if s.heir && cl.conn == nil { // it got the place and not the Session
+			b.connectedClients.Add(-1)
+		}
+		s.heir, s.ended, s.replaced, s.group = false, nil, nil, 0
+		if len(s.turns) > 0 {
+			close(s.turns[0])
+			s.turns = s.turns[1:]
+			return
+		}
+		s.taken = false
+		cl.dropSuccessionLocked(s)
+	}()
+	b.registry.remove(cl)
+}
+
+// ending calls leave, which ends a connection or a Session of the Client with its
+// lock held, and does what that leaves to be done. Whatever happens meanwhile, no
+// CONNECT has the Session before it is done and the Will Message is published. The
+// caller holds the gate and no other lock.
+func (b *Broker) ending(cl *Client, now time.Time, l *flushList, leave func() aftermath) {
+	defer b.ended(cl)
+	after := func() aftermath {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		cl.successionLocked().ending++
+		return leave()
+	}()
+	b.finishDetach(cl, after, now, l)
+}
+
+// ended is called when nothing is left to be done of one end.
+func (b *Broker) ended(cl *Client) {
+	func() {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		s := cl.successionLocked()
+		s.ending--
+		if s.ending == 0 && cl.conn == nil && s.ended != nil {
+			close(s.ended)
+			s.ended = nil
+		}
+		cl.dropSuccessionLocked(s)
+	}()
+	b.registry.remove(cl)
+}
+
+// takeSession makes c the connection of the Client: it takes the Session over
+// from another connection, resumes it, or starts a new one. It returns the
+// group that what CONNACK promises is in; 0: nothing is stored. A CONNECT that
+// is refused has changed nothing.
+func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (group uint64, err error) {
+	cl, err := c.b.claim(id)
+	if err != nil {
+		return 0, err
+	}
+	defer c.b.yield(cl)
+	for late := false; ; {
+		ended, old, group, err := c.tryTake(cl, p, ack, late)
+		if err != nil || ended == nil {
+			return group, err
+		}
+		if late, err = c.awaitEnd(ended, old); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// awaitEnd waits until what keeps c from taking the Session has ended: the
+// connection old, which is told to, or, if that is nil, what is ending already. It
+// reports whether old is late. No lock may be held.
+func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
+	var bound <-chan time.Time
+	if old != nil {
+		timer := time.NewTimer(old.supersede())
+		defer timer.Stop()
+		bound = timer.C
+	}
+	select {
+	case <-ended:
+		return false, nil
+	case <-bound:
+		return true, nil
+	case <-c.b.commits.ending:
+		return false, refuse(codec.ServerShuttingDown, "the Server is shutting down")
+	}
+}
+
+// tryTake takes the Session if nothing is in the way, and else returns what to
+// wait for: ended will be closed, and old, if it is not nil, has to be told to end.
+// If that is late, the Session is taken from it, with the gate to itself, so that
+// no handler of old is in the middle of something.
+func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
+	gate := &c.b.commits.gate
+	if late {
+		gate.Lock()
+		defer gate.Unlock()
+	} else {
+		gate.RLock()
+		defer gate.RUnlock()
+	}
+	var after, over aftermath
+	func() {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		s := cl.successionLocked()
+		if s.ending > 0 {
+			ended = s.endedLocked()
+			return
+		}
+		old = cl.conn
+		if !s.heir {
+			if err = c.admitLocked(cl, p); err != nil {
+				return
+			}
+			s.heir = old != nil
+		}
+		if old != nil && !late {
+			ended = s.endedLocked()
+			return
+		}
+		if old != nil {
+			s.replaced = old.net.RemoteAddr()
+			old.mark(takenOver)
+			after = cl.detachLocked(false, c.now, &c.touched)
+			s.noteEnd(&after)
+		}
+		over, group = c.takeSessionLocked(cl, s, p, ack)
+	}()
+	if err != nil || ended != nil {
+		return ended, old, 0, err
+	}
+	if old != nil {
+		old.out.close(old.lastWord())
+	}
+	c.b.finishDetach(cl, after, c.now, &c.touched)
+	c.b.finishDetach(cl, over, c.now, &c.touched)
+	return nil, nil, group, nil
+}
+
+// endedLocked returns what is closed when nothing is ending any more.
+func (s *succession) endedLocked() chan struct{} {
+	if s.ended == nil {
+		s.ended = make(chan struct{})
+	}
+	return s.ended
+}
+
+// noteEnd notes what CONNACK must wait for when the connection before has left.
+func (s *succession) noteEnd(after *aftermath) {
+	if after.ended != nil && after.ended.Durable() {
+		s.group = after.group
+	}
+}
+
+// admitLocked finds out, before anything is changed, whether the CONNECT can be
+// accepted, and counts its connection, unless it is to have the place of another.
+// The caller holds client.mu and the gate.
+func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
+	b, takeover := c.b, cl.conn != nil
+	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
+		return refuse(codec.QuotaExceeded, "too many sessions")
+	}
+	if !takeover && b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
+		b.connectedClients.Add(-1)
+		return refuse(codec.QuotaExceeded, "too many connections")
+	}
+	fresh := cl.sess == nil || p.CleanStart || (takeover && cl.sess.ExpirySeconds == 0)
+	if fresh && c.params.sessionExpirySeconds > 0 && !b.commits.admit(sessionCost(p), codec.TypeConnect) {
+		if !takeover {
+			b.connectedClients.Add(-1)
+		}
+		return refuse(codec.QuotaExceeded, "the store has no room for a session")
+	}
+	return nil
+}
+
+// takeSessionLocked makes c the connection of the Client. over is what a Session
+// that had to go leaves to be done, group what CONNACK waits for.
+func (c *conn) takeSessionLocked(cl *Client, s *succession, p *codec.Connect, ack *codec.Connack) (over aftermath, group uint64) {
+	if s.replaced != nil {
+		c.b.m.Takeovers.Inc()
+		c.touched.say(c.b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over",
+			"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()))
+	}
+	over = c.chooseSessionLocked(cl, p, ack)
+	c.client, cl.conn, s.heir = cl, c, false
+	group = c.openSessionLocked(cl, p)
+	s.noteEnd(&over)
+	return over, max(group, s.group) // what CONNACK promises is gone must be gone on disk
+}
