@@ -41,9 +41,9 @@ const (
 )
 
 // patterns are the names and defaults of each Pattern. A window of 64 keeps a
-// broker busy, and is PromptMQ's Receive Maximum; but with hundreds of
-// publishers on one subscriber it would fill more than the buffers between
-// them, and measure how a broker treats slow consumers.
+// broker busy; but with hundreds of publishers on one subscriber it would fill
+// more than the buffers between them, and measure how a broker treats slow
+// consumers.
 var patterns = [...]struct {
 	name                            string
 	publishers, subscribers, groups int

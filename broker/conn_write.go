@@ -16,6 +16,9 @@ const (
 	// heldPacketsMax is how many packets may await a commit before a
 	// connection is no longer read.
 	heldPacketsMax = 8192
+	// answeredBytesMax is the same for the bytes of the messages that they answer,
+	// which are in memory until then. The last of them may exceed it.
+	answeredBytesMax = 4 << 20
 	// outBytesMin is the first size of a write buffer.
 	outBytesMin = 4096
 	// keptBufferMax is the largest buffer that is used again.
@@ -54,8 +57,9 @@ type outbox struct {
 
 // held are packets that await commits, in order.
 type held struct {
-	bytes []byte // of segs
-	segs  []segment
+	bytes    []byte // of segs
+	segs     []segment
+	answered int // bytes of the messages that segs answer
 }
 
 var heldPackets = sync.Pool{New: func() any { return new(held) }}
@@ -67,7 +71,7 @@ func (o *outbox) dropHeldLocked() {
 		return
 	}
 	clear(h.segs)
-	h.bytes, h.segs = h.bytes[:0], h.segs[:0]
+	h.bytes, h.segs, h.answered = h.bytes[:0], h.segs[:0], 0
 	heldPackets.Put(h)
 }
 
@@ -90,7 +94,8 @@ func (o *outbox) heldCount() int {
 type segment struct {
 	group  uint64 // number of the commit group it awaits
 	end    int
-	credit bool // it returns one unit of the Client's send quota
+	size   uint32 // of the message that it answers, in bytes
+	credit bool   // it returns one unit of the Client's send quota
 	// receipt, if not nil, may make the commit needless.
 	receipt *receipt
 }
@@ -232,42 +237,56 @@ func (o *outbox) growLocked() {
 // receipt of a QoS 1 or 2 PUBLISH: when it was held and is released, takeCredits
 // returns its unit of Receive Maximum.
 func (o *outbox) queueHeld(l *flushList, group uint64, credit bool, encode func([]byte) []byte) (waits bool) {
-	return o.queueReceipt(l, group, credit, nil, encode)
+	return o.queueSegment(l, segment{group: group, credit: credit}, encode)
 }
 
-// queueReceipt is queueHeld for a packet that may also leave when r is complete.
-func (o *outbox) queueReceipt(l *flushList, group uint64, credit bool, r *receipt, encode func([]byte) []byte) (waits bool) {
+// queueSegment is queueHeld with all that may be said of the packet.
+func (o *outbox) queueSegment(l *flushList, seg segment, encode func([]byte) []byte) (waits bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
 		return false
 	}
+	if h := o.holdLocked(&seg); h != nil {
+		h.bytes = encode(h.bytes)
+		o.heldPacketLocked(h, seg, l)
+		return true
+	}
+	o.out = encode(o.out)
+	o.noteLocked(l)
+	return false
+}
+
+// holdLocked returns where the packet is to be encoded to, or nil if it need not
+// be held and goes to out.
+func (o *outbox) holdLocked(seg *segment) *held {
 	if broken("ack-before-commit") {
-		group = 0
+		seg.group = 0
 	}
+	if o.held != nil {
+		return o.held
+	}
+	if seg.group <= o.c.b.commits.committed.Load() {
+		o.growLocked()
+		return nil
+	}
+	o.held = heldPackets.Get().(*held)
+	return o.held
+}
+
+// heldPacketLocked notes the packet that was encoded to the end of h.bytes.
+func (o *outbox) heldPacketLocked(h *held, seg segment, l *flushList) {
 	last := uint64(0) // the group that the packet before awaits
-	if n := o.heldLocked(); n > 0 {
-		last = o.held.segs[n-1].group
+	if n := len(h.segs); n > 0 {
+		last = h.segs[n-1].group
 	}
-	group = max(group, last)
-	commits := o.c.b.commits
-	if o.held == nil {
-		if group <= commits.committed.Load() {
-			o.growLocked()
-			o.out = encode(o.out)
-			o.noteLocked(l)
-			return false
-		}
-		o.held = heldPackets.Get().(*held)
-	}
-	h := o.held
-	h.bytes = encode(h.bytes)
-	h.segs = append(h.segs, segment{group: group, end: len(h.bytes), credit: credit, receipt: r})
-	if group != last && !commits.await(group, o) {
+	seg.group, seg.end = max(seg.group, last), len(h.bytes)
+	h.segs = append(h.segs, seg)
+	h.answered += int(seg.size)
+	if seg.group != last && !o.c.b.commits.await(seg.group, o) {
 		o.releaseLocked()
 		o.noteLocked(l)
 	}
-	return true
 }
 
 // releaseLocked moves what is no longer held to out. Each held packet passes
@@ -278,6 +297,7 @@ func (o *outbox) releaseLocked() {
 	n := 0
 	for n < len(h.segs) && (h.segs[n].group <= committed || h.segs[n].receipt.complete()) {
 		o.credits += oneIf(h.segs[n].credit)
+		h.answered -= int(h.segs[n].size)
 		n++
 	}
 	if n == 0 {
@@ -376,7 +396,7 @@ func (o *outbox) idleLocked() {
 }
 
 func (o *outbox) wakeLocked() {
-	if o.room != nil && o.pendingLocked() < outBytesMax/2 && o.heldLocked() < heldPacketsMax/2 {
+	if o.room != nil && o.roomLocked(2) {
 		close(o.room)
 		o.room = nil
 	}
@@ -451,9 +471,20 @@ func (o *outbox) abort() {
 	o.mu.Unlock()
 }
 
+// roomLocked reports whether less waits for this connection than a share of its
+// limits.
+func (o *outbox) roomLocked(share int) bool {
+	if o.pendingLocked() >= outBytesMax/share {
+		return false
+	}
+	h := o.held
+	return h == nil || len(h.segs) < heldPacketsMax/share && h.answered < answeredBytesMax/share
+}
+
 // awaitRoom blocks while too much waits for this connection, so that a peer
-// that sends and does not read stops being read, and not if the connection has one
-// of these marks. It reports whether it blocked.
+// that sends and does not read, or sends more than is stored in time, stops being
+// read, and not if the connection has one of these marks. It reports whether it
+// blocked.
 func (o *outbox) awaitRoom(unless uint32) bool {
 	room := o.roomToAwait(unless)
 	if room == nil {
@@ -466,7 +497,7 @@ func (o *outbox) awaitRoom(unless uint32) bool {
 func (o *outbox) roomToAwait(unless uint32) chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closing || o.c.marked(unless) || (o.pendingLocked() < outBytesMax && o.heldLocked() < heldPacketsMax) {
+	if o.closing || o.c.marked(unless) || o.roomLocked(1) {
 		return nil
 	}
 	if o.room == nil {

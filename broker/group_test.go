@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,7 +66,7 @@ func (c *batchCheck) look(b *session.Batch) (after func()) {
 			continue
 		}
 		c.note(st.Decode(w.State))
-		for _, id := range st.Received {
+		for id := range st.Received.All() {
 			if !c.stored[fmt.Sprint(client, " ", id)] {
 				c.note(fmt.Errorf("the Packet Identifier of %s %d is stored before the message", client, id))
 			}
@@ -108,7 +107,7 @@ func (c *batchCheck) whole(b *session.Batch, m *session.Message, copies int) err
 	}
 	var st session.State
 	w := b.Sessions[c.clients[client]]
-	if w == nil || st.Decode(w.State) != nil || !slices.Contains(st.Received, id) {
+	if w == nil || st.Decode(w.State) != nil || !st.Received.Has(id) {
 		return fmt.Errorf("the Packet Identifier of %s is not in its batch", m.Payload)
 	}
 	return nil

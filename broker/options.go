@@ -100,7 +100,7 @@ func DefaultOptions() Options {
 		MaxQoS:                  2,
 		MaxConnections:          10000,
 		MaxInflight:             20,
-		ReceiveMaximum:          64,
+		ReceiveMaximum:          65535,
 		RetainAvailable:         true,
 		WildcardAvailable:       true,
 		SharedSubAvailable:      true,

@@ -64,6 +64,12 @@ func newPath(tb testing.TB, subscriptions int, qos codec.QoS) *path {
 // newPathWith makes a Broker to which nobody is connected.
 func newPathWith(tb testing.TB, change func(*Options)) *path {
 	tb.Helper()
+	return newPathOn(tb, func(s Store) Store { return s }, change)
+}
+
+// newPathOn is newPathWith on the store that wrap makes of the real one.
+func newPathOn(tb testing.TB, wrap func(Store) Store, change func(*Options)) *path {
+	tb.Helper()
 	so := store.DefaultOptions()
 	so.DataDir = tb.TempDir()
 	db, err := store.Open(so)
@@ -73,7 +79,7 @@ func newPathWith(tb testing.TB, change func(*Options)) *path {
 	o := DefaultOptions()
 	o.Bind, o.WSBind = "", ""
 	change(&o)
-	b, err := New(o, db)
+	b, err := New(o, wrap(db))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -95,20 +101,27 @@ func newPathWith(tb testing.TB, change func(*Options)) *path {
 
 // put handles packets that c has sent, and writes what they caused.
 func (p *path) put(c *conn, packets []byte) {
-	copy(c.readRoom(), packets)
-	c.reader.Wrote(len(packets))
-	c.now = c.b.clock.now()
-	if err := c.handleBuffered(); err != nil {
-		p.tb.Fatal(err)
+	for len(packets) > 0 {
+		n := copy(c.readRoom(), packets)
+		packets = packets[n:]
+		c.reader.Wrote(n)
+		c.now = c.b.clock.now()
+		if err := c.handleBuffered(); err != nil {
+			p.tb.Fatal(err)
+		}
+		c.touched.flush(c.b.m)
+		c.readIdle()
 	}
-	c.touched.flush(c.b.m)
-	c.readIdle()
 }
 
-func (p *path) connect(id string, t transport) *conn {
+func (p *path) connect(id string, t transport, changes ...func(*codec.Connect)) *conn {
 	c := p.b.newConn(t, noListener)
 	p.b.addConn(c)
-	b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}, codec.Version5)
+	packet := codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}
+	for _, change := range changes {
+		change(&packet)
+	}
+	b, err := codec.AppendConnect(nil, &packet, codec.Version5)
 	if err != nil {
 		p.tb.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"fmt"
+	"hash/maphash"
+	"log/slog"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -113,9 +116,19 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 	}
 	c.receiving++
 	if c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) {
-		return refuse(codec.ReceiveMaximumExceeded, "more messages in flight than the Receive Maximum")
+		return c.refuseReceiving()
 	}
 	return nil
+}
+
+// refuseReceiving is for a Client that keeps no count of what it has under way. It
+// does so again after the next CONNECT, so the log says what to change.
+func (c *conn) refuseReceiving() error {
+	limit := c.b.o.ReceiveMaximum
+	c.touched.say(c.b.notices.notice(slog.LevelWarn, "receive maximum exceeded", c.client.id,
+		"a client has sent more QoS 1 and 2 messages at a time than it may",
+		"client", shown(c.client.id), "receive_maximum", limit, "key", "mqtt.receive-maximum"))
+	return refuse(codec.ReceiveMaximumExceeded, fmt.Sprintf("more messages in flight than the Receive Maximum of %d", limit))
 }
 
 // checkPublish returns the reason for which this message must be refused
@@ -198,33 +211,56 @@ func (c *conn) publishStored(pub *publication) error {
 		if pub.committing || p.Retain {
 			r = nil
 		}
-		if !c.out.queueReceipt(&c.touched, group, true, r, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version)) {
+		seg := segment{group: group, size: messageBytes(p), credit: true, receipt: r}
+		if !c.out.queueSegment(&c.touched, seg, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version)) {
 			c.receiving--
 		}
 		if r != nil {
 			r.count(&c.touched) // it is routed
 		}
 	case 2:
-		c.out.queueHeld(&c.touched, group, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
+		c.out.queueSegment(&c.touched, segment{group: group, size: messageBytes(p)},
+			encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
 	}
 	return nil
 }
 
+// messageBytes is how large the message is that is held until it is stored.
+func messageBytes(p *codec.Publish) uint32 {
+	return uint32(len(p.Topic) + len(p.Payload) + p.Forward.Len())
+}
+
+// digests is the key of digest.
+var digests = maphash.MakeSeed()
+
+// digest tells a message from others that come with the same Packet Identifier,
+// for a Client that can be told so. 0: it is not known.
+func (c *conn) digest(p *codec.Publish) uint16 {
+	if c.version != codec.Version5 {
+		return 0
+	}
+	h := 3*maphash.Bytes(digests, p.Topic) + maphash.Bytes(digests, p.Payload)
+	return max(1, uint16(h>>48))
+}
+
 // receiveQoS2 notes the Packet Identifier before the message is routed, so that
 // a connection that takes the Session over meanwhile knows of it, and returns the
-// Session. If it is in use, the message was routed already: that is answered here,
-// and sess is nil. [MQTT-4.3.3-10]
+// Session. If it is in use, the message was routed already, or it is another one:
+// that is answered here, and sess is nil. [MQTT-4.3.3-10]
 func (c *conn) receiveQoS2(p *codec.Publish) (sess *session.Session, stored bool, err error) {
-	cl := c.client
+	cl, digest := c.client, c.digest(p)
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {
 		return nil, false, errTakenOver
 	}
 	c.touched.fx.Reset()
-	if !cl.sess.ReceivePublish(p.PacketID, &c.touched.fx) || broken("qos2-twice") {
+	switch r := cl.sess.ReceivePublish(p.PacketID, digest, p.Dup, &c.touched.fx); {
+	case r == session.Accepted || broken("qos2-twice"):
 		cl.applyLocked(c.now, &c.touched)
 		return cl.sess, c.touched.fx.State, nil
+	case r == session.InUse && !broken("identifier-in-use-ignored"):
+		return nil, false, c.refusePublish(p, codec.PacketIdentifierInUse)
 	}
 	c.receiving--
 	c.out.queueHeld(&c.touched, cl.lastGroup, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))

@@ -59,7 +59,8 @@ var keys = []key{
 		integer{1, 10_000_000}, func(c *Config) any { return &c.Broker.MaxConnections }},
 	{"mqtt.max-inflight", "Most QoS 1 and 2 messages under way to one client; a client's Receive Maximum can only lower it.",
 		integer{1, math.MaxUint16}, func(c *Config) any { return &c.Broker.MaxInflight }},
-	{"mqtt.receive-maximum", "Most QoS 1 and 2 messages that one client may have under way to the broker.",
+	{"mqtt.receive-maximum", "Most QoS 1 and 2 messages that one MQTT 5 client may have under way to the broker; one that has more is " +
+		"disconnected. Several clients keep no count, and come back to be disconnected again: 65535 is no limit.",
 		integer{1, math.MaxUint16}, func(c *Config) any { return &c.Broker.ReceiveMaximum }},
 	{"mqtt.keep-alive", "Longest Keep Alive in seconds. An MQTT 5 client that asks for more, or for none, is given this as Server Keep Alive, and closed if it does not keep to it. 0: no limit, each client has the Keep Alive that it asks for.",
 		integer{0, math.MaxUint16}, func(c *Config) any { return &c.Broker.KeepAliveSeconds }},

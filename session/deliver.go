@@ -192,6 +192,7 @@ func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.
 // Detach notes that the Network Connection is gone.
 func (s *Session) Detach() {
 	s.attached = false
+	s.detachReceived()
 	if d := s.deliverState; d != nil {
 		d.inflight, d.cursor, d.paging = 0, 0, false
 	}

@@ -175,11 +175,11 @@ func TestTakeShared(t *testing.T) {
 func TestReceive(t *testing.T) {
 	s := New(1, "c", "", true, &simLimits)
 	var fx Effects
-	if s.ReceivePublish(7, &fx) || !fx.State {
+	if s.ReceivePublish(7, 0, false, &fx) != Accepted || !fx.State {
 		t.Error("a new identifier must be stored")
 	}
 	fx.Reset()
-	if !s.ReceivePublish(7, &fx) || fx.State || !s.Receiving(7) {
+	if s.ReceivePublish(7, 0, false, &fx) != Repeated || fx.State || !s.Receiving(7) {
 		t.Error("a repetition stores nothing")
 	}
 	restored, err := Restore(&Loaded{State: s.AppendState(nil), Record: Record{ID: 1}}, &simLimits)
@@ -210,10 +210,19 @@ func TestRanges(t *testing.T) {
 }
 
 func FuzzDecodeState(f *testing.F) {
-	full := State{Floor: 3, Sent: 9, Next: 12, Done: ranges{{4, 5}, {8, 8}}, Released: []uint64{3, 6}, Received: []uint16{1, 65535}}
+	full := State{Floor: 3, Sent: 9, Next: 12, Done: ranges{{4, 5}, {8, 8}}, Released: []uint64{3, 6}, Received: packetIDsOf(1, 65535)}
 	f.Add(full.Append(nil))
 	full.Lost = 300
 	f.Add(full.Append(nil))
+	full.Doubtful, full.Lost = 4, 0
+	full.Received = packetIDsOf(1)
+	for id := range uint16(1000) {
+		full.Received.add(id+2, 0)
+	}
+	f.Add(full.Append(nil))
+	for _, old := range oldStates {
+		f.Add(old.bytes)
+	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s, again State

@@ -29,22 +29,30 @@ type State struct {
 	Released []uint64
 	// Received are the Packet Identifiers of QoS 2 messages received from
 	// the Client for which no PUBREL came yet.
-	Received []uint16
+	Received *PacketIDs
 }
 
 var errState = errors.New("session: stored state is damaged")
 
 // The formats of an encoded State: without and with Doubtful, which is not 0, and
-// with both Doubtful and Lost, which is not 0.
+// with both Doubtful and Lost, which is not 0; all with Received as a list behind
+// its length. The last has Doubtful, Lost, and Received as PacketIDs.append has it.
 const (
 	stateFormat         = 1
 	stateFormatDoubtful = 2
 	stateFormatLost     = 3
+	stateFormatReceived = 4
+	// listedMax is how many Received are written as a list.
+	listedMax = 32
 )
 
 // Append appends the encoding of s to dst.
 func (s *State) Append(dst []byte) []byte {
 	switch {
+	case s.Received.Len() > listedMax:
+		dst = append(dst, stateFormatReceived)
+		dst = binary.AppendUvarint(dst, s.Doubtful)
+		dst = binary.AppendUvarint(dst, s.Lost)
 	case s.Lost > 0:
 		dst = append(dst, stateFormatLost)
 		dst = binary.AppendUvarint(dst, s.Doubtful)
@@ -71,11 +79,10 @@ func (s *State) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, seq-from)
 		from = seq
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(s.Received)))
-	for _, id := range s.Received {
-		dst = binary.BigEndian.AppendUint16(dst, id)
+	if s.Received.Len() > listedMax {
+		return s.Received.append(dst)
 	}
-	return dst
+	return s.Received.appendList(dst)
 }
 
 // Decode replaces s by what b encodes; an empty b is a fresh Session's State.
@@ -91,8 +98,9 @@ func (s *State) Decode(b []byte) error {
 		if s.Doubtful = r.uvarint(); s.Doubtful == 0 || s.Doubtful > packetIDs {
 			return errState
 		}
-	case stateFormatLost:
-		if s.Doubtful, s.Lost = r.uvarint(), r.uvarint(); s.Doubtful > packetIDs || s.Lost == 0 {
+	case stateFormatLost, stateFormatReceived:
+		s.Doubtful, s.Lost = r.uvarint(), r.uvarint()
+		if s.Doubtful > packetIDs || s.Lost == 0 && b[0] == stateFormatLost {
 			return errState
 		}
 	default:
@@ -101,12 +109,13 @@ func (s *State) Decode(b []byte) error {
 	s.Floor, s.Sent, s.Next = r.uvarint(), r.uvarint(), r.uvarint()
 	s.Done = r.ranges(s.Floor)
 	s.Released = r.seqs(s.Floor)
-	n := r.uvarint()
-	if r.failed || n > 65535 || n*2 != uint64(len(r.b)) {
-		return errState
+	if b[0] == stateFormatReceived {
+		s.Received = r.packetIDs()
+	} else {
+		s.Received = r.packetIDList()
 	}
-	for ; len(r.b) > 0; r.b = r.b[2:] {
-		s.Received = append(s.Received, binary.BigEndian.Uint16(r.b))
+	if r.failed {
+		return errState
 	}
 	if s.Floor == 0 || s.Sent < s.Floor || s.Next < s.Sent {
 		return errState
@@ -137,6 +146,28 @@ func (r *stateReader) count() uint64 {
 		return 0
 	}
 	return n
+}
+
+// packetIDList reads the rest, a list behind its length.
+func (r *stateReader) packetIDList() *PacketIDs {
+	n := r.uvarint()
+	if r.failed || n > packetIDs || n*2 != uint64(len(r.b)) {
+		r.failed = true
+		return nil
+	}
+	if n == 0 {
+		return nil
+	}
+	p := new(PacketIDs)
+	for ; len(r.b) > 0; r.b = r.b[2:] {
+		id := binary.BigEndian.Uint16(r.b)
+		if id == 0 || p.Has(id) {
+			r.failed = true
+			return nil
+		}
+		p.add(id, 0)
+	}
+	return p
 }
 
 func (r *stateReader) seqs(from uint64) []uint64 {

@@ -92,20 +92,22 @@ func testQoS2Once(t *testing.T, s *server, id string) {
 
 // testReceiveWindow: releasing what an earlier connection sent does not widen
 // the window of this one. Section 4.9.
-func testReceiveWindow(t *testing.T, s *server, id string) {
+func testReceiveWindow(t *testing.T, _ *server, id string) {
+	const maximum = 10
+	s := start(t, fmt.Sprintf("mqtt: {receive-maximum: %d}", maximum))
 	p := v5Of(t, s, id, lasting)
-	for i := range uint16(64) { // the Receive Maximum
+	for i := range uint16(maximum) {
 		p.publish2(1+i, id, "m", false)
 	}
 	_ = p.Close()
 	p = v5Of(t, s, id, resumed)
-	for i := range uint16(64) {
+	for i := range uint16(maximum) {
 		p.release(1 + i)
 	}
-	for i := range uint16(64) {
+	for i := range uint16(maximum) {
 		p.publish2(1+i, id, "m", false)
 	}
-	p.publish(codec.Publish{QoS: 2, PacketID: 65, Topic: codec.View(id)})
+	p.publish(codec.Publish{QoS: 2, PacketID: maximum + 1, Topic: codec.View(id)})
 	p.closed(codec.ReceiveMaximumExceeded)
 }
 

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// TestManyUnderWay: a client that keeps no count of its messages is told no
+// Receive Maximum and served, and what it has under way survives a kill: each
+// message is known again, whichever identifiers the client takes.
+func TestManyUnderWay(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	s := start(t, "")
+	watch := v5Of(t, s, "watch", func(c *codec.Connect) { lasting(c); c.ReceiveMaximum = 1 })
+	watch.subscribeOne("under/way", 1)
+	_ = watch.Close()
+	for how, id := range map[string]func(int) uint16{
+		"counting":   func(i int) uint16 { return uint16(60_000+i)%65535 + 1 },
+		"every 21st": func(i int) uint16 { return uint16(21*i) + 1 },
+	} {
+		p, ack := connectRaw(t, s.mqtt, codec.Version5, how, lasting)
+		if ack.ReceiveMaximum != 0 {
+			t.Fatalf("CONNACK has the Receive Maximum %d", ack.ReceiveMaximum)
+		}
+		burst := func(dup bool) {
+			var b []byte
+			for i := range n {
+				var err error
+				b, err = codec.AppendPublish(b, &codec.Publish{QoS: 2, Dup: dup, PacketID: id(i), Topic: codec.View("under/way"), Payload: codec.View(how)}, p.v)
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			go func() { _, _ = p.Write(b) }() // what it answers is read meanwhile
+			for i := range n {
+				if ack := p.ack(codec.TypePubrec); ack.PacketID != id(i) || ack.Reason >= 0x80 {
+					t.Fatalf("%s: PUBREC %d of %d is for %d, %v", how, i, n, ack.PacketID, ack.Reason)
+				}
+			}
+		}
+		burst(false)
+		s.kill()
+		s.restart()
+		p = v5Of(t, s, how, resumed)
+		burst(true) // the same messages
+		for i := range n {
+			p.sendAck(codec.TypePubrel, id(i))
+		}
+		for i := range n {
+			if ack := p.ack(codec.TypePubcomp); ack.PacketID != id(i) || ack.Reason != codec.Success {
+				t.Fatalf("%s: PUBCOMP %d of %d is for %d, %v", how, i, n, ack.PacketID, ack.Reason)
+			}
+		}
+	}
+	if got := s.metric("promptmq_queued_messages"); got != 2*n {
+		t.Errorf("%v messages are queued, of %d that were published once each", got, 2*n)
+	}
+}
+
+// TestReceiveMaximumIsNamed: where a limit is set, the log says which client does
+// not keep to it and what to change, once however often it comes back.
+func TestReceiveMaximumIsNamed(t *testing.T) {
+	t.Parallel()
+	s := start(t, "mqtt: {receive-maximum: 3}")
+	for range 3 {
+		p := v5Of(t, s, "careless", nil)
+		for i := range uint16(4) {
+			p.publish(codec.Publish{QoS: 2, PacketID: 1 + i, Topic: codec.View("t")})
+		}
+		p.closed(codec.ReceiveMaximumExceeded)
+	}
+	s.stop()
+	var lines []string
+	for _, r := range s.log() {
+		if r.text("key") == "mqtt.receive-maximum" && r["left_out"] == nil {
+			lines = append(lines, fmt.Sprint(r.text("level"), " ", r.text("client"), " ", r["receive_maximum"]))
+		}
+	}
+	if len(lines) != 1 || lines[0] != "WARN careless 3" {
+		t.Errorf("the log has %q", lines)
+	}
+}
