@@ -22,6 +22,7 @@ var controls = []struct{ rule, version, test string }{
 	{"dup-invented", "v311", "qos1/dup-not-handed-on"},
 	{"dup-lost", "v5", "resend/qos1"},
 	{"expiry-not-counted-down", "v5", "publish/expiry-counts-down"},
+	{"identifier-in-use-ignored", "v5", "qos2/identifier-in-use"},
 	{"keep-alive-ignored", "v311", "connack/keep-alive-of-client"},
 	{"limit-of-bad-connect-ignored", "v5", "connack/small-packets-for-bad-connect"},
 	{"maximum-packet-size-ignored", "v5", "size/publish"},

@@ -77,6 +77,29 @@ var receiverTests = []test{
 		p.expect("once")
 		p.quiet()
 	}},
+	{"qos2/identifier-in-use", beyond, "", func(t *T) {
+		t.needQoS(2)
+		// Another message, and not the same one again: its sender has lost count of
+		// its Packet Identifiers, and would believe it delivered.
+		p := t.connect()
+		topic := t.topic()
+		p.subscribe(sub(topic, 0))
+		p.publishOnly(topic, "first", 2, withID(5))
+		p.acked(codec.TypePubrec, 5)
+		p.publishOnly(topic, "other", 2, withID(5))
+		if a := p.await(codec.TypePubrec).ack; a.PacketID != 5 || a.Reason != codec.PacketIdentifierInUse {
+			t.Errorf("PUBREC %d %v for another message", a.PacketID, a.Reason)
+		}
+		p.publishOnly(topic, "first", 2, withID(5)) // the same, by a client that forgets DUP
+		p.acked(codec.TypePubrec, 5)
+		p.sendAck(codec.TypePubrel, 5)
+		p.acked(codec.TypePubcomp, 5)
+		p.publishOnly(topic, "other", 2, withID(5)) // and now it is free
+		p.acked(codec.TypePubrec, 5)
+		p.expect("first")
+		p.expect("other")
+		p.quiet()
+	}},
 	{"qos2/no-duplicate-over-reconnect", "4.3.3-10", "4.3.3-2", func(t *T) {
 		t.needQoS(2)
 		id := t.clientID()
@@ -434,6 +457,31 @@ var flowTests = []test{
 		p.isOpen()
 		p.subscribe(sub(topic, 0))
 		p.unsubscribe(topic)
+	}},
+	{"flow/burst-to-server", beyond, beyond, func(t *T) {
+		t.needQoS(2)
+		// Several clients keep no count of what they have under way: a backlog comes
+		// at once, and a server that closes for it gets it again.
+		const n = 300
+		p := t.connect()
+		if limit := p.connack.ReceiveMaximum; limit > 0 && limit < n {
+			t.NotOffered(fmt.Sprintf("%d messages at a time", n))
+		}
+		topic := t.topic()
+		var b []byte
+		for i := range uint16(n) {
+			b, _ = codec.AppendPublish(b, &codec.Publish{Topic: codec.View(topic), Payload: codec.View("x"), QoS: 2, PacketID: 1 + i}, p.version)
+		}
+		p.send(b...)
+		for i := range uint16(n) {
+			p.acked(codec.TypePubrec, 1+i)
+		}
+		for i := range uint16(n) {
+			p.sendAck(codec.TypePubrel, 1+i)
+		}
+		for i := range uint16(n) {
+			p.acked(codec.TypePubcomp, 1+i)
+		}
 	}},
 	{"flow/qos0-is-free", "4.9.0-3", "", func(t *T) {
 		t.needQoS(1)
