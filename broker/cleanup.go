@@ -45,7 +45,7 @@ func (b *Broker) sweepClient(cl *Client) {
 	for b.commits.wait(group) == nil && ok && !b.stopping.Load() {
 		entries, err := b.store.Page(id, from, b.o.CleanupBatch, windowBytes)
 		if err != nil {
-			b.log.Error("reading a queue for its cleanup failed", "client", cl.id, "error", err)
+			b.noteUnread("reading a queue for its cleanup failed", cl.id, err)
 			return
 		}
 		if len(entries) == 0 {

@@ -259,7 +259,7 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	}
 	entries, err := cl.b.store.Page(sess.ID, from, messages, bytes)
 	if err != nil {
-		cl.b.log.Error("reading a queue failed", "client", cl.id, "error", err)
+		cl.b.noteUnread("reading a queue failed", cl.id, err)
 		if c != nil {
 			c.out.abort() // the Session is kept; the Client may come back
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -240,8 +241,8 @@ func (c *committer) commitOpen() (err error) {
 	defer c.unwatch()
 	defer func() {
 		if p := recover(); p != nil {
-			notePanic(c.m, c.log, "committing", p)
-			err = fmt.Errorf("panic while committing: %v", p)
+			c.m.Panics.Inc()
+			err = fmt.Errorf("panic while committing: %v\n%s", p, debug.Stack())
 		}
 	}()
 	select {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -160,8 +161,8 @@ func (c *conn) serve() {
 func (c *conn) end(ended bool, panicked any) {
 	if panicked != nil {
 		c.b.m.Panics.Inc()
-		c.b.log.Error("panic while serving a connection", "remote", c.net.RemoteAddr().String(), "client", c.clientID(),
-			"panic", panicked, "stack", string(debug.Stack()))
+		c.b.notices.notice(slog.LevelError, "panic", "serving", "panic while serving a connection", "remote", c.net.RemoteAddr().String(),
+			"client", shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).write()
 		c.out.abort()
 	}
 	if ended {
@@ -282,7 +283,7 @@ func (c *conn) handleBuffered() error {
 			break
 		}
 		if err != nil {
-			return err
+			return c.sized(err)
 		}
 		c.lastPacket, c.partial = momentOf(c.now), 0
 		if err := c.handle(f); err != nil {
@@ -304,6 +305,14 @@ func (c *conn) handleBuffered() error {
 		c.partial = momentOf(c.now)
 	}
 	return nil
+}
+
+// sized adds to err, if it is that the next packet is too large, how large that is.
+func (c *conn) sized(err error) error {
+	if reason, detail, _ := reasonOf(err); reason == codec.PacketTooLarge {
+		return refuse(reason, detail, "size", c.reader.NextBytes(), "limit", c.b.o.MaxPacketSize, "key", "mqtt.max-packet-size")
+	}
+	return err
 }
 
 // handle is the one switch on the packet type.
@@ -414,9 +423,9 @@ func (c *conn) explain(err error, now time.Time) error {
 	}
 	if c.partial != 0 && !now.Before(c.partial.time().Add(c.b.o.ReadTimeout)) {
 		if c.client == nil {
-			return refuse(codec.ProtocolError, "no CONNECT within the read timeout")
+			return refuse(codec.ProtocolError, "no CONNECT within the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout")
 		}
-		return refuse(codec.ProtocolError, "a packet did not arrive whole within the read timeout")
+		return refuse(codec.ProtocolError, "a packet did not arrive whole within the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout")
 	}
 	c.b.m.KeepAliveTimeouts.Inc()
 	return refuse(codec.KeepAliveTimeout, c.silence())
@@ -439,17 +448,11 @@ func (c *conn) fail(err error) {
 	case !known:
 		if err == errDisconnect {
 			if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
-				c.b.log.Debug("client disconnected", "client", c.clientID(), "remote", c.net.RemoteAddr().String())
+				c.b.log.Debug("client disconnected", "client", shown(c.clientID()), "remote", c.net.RemoteAddr().String())
 			}
 			return
 		}
-		level := slog.LevelInfo
-		if c.client == nil || err == errTakenOver || errors.Is(err, net.ErrClosed) {
-			level = slog.LevelDebug
-		}
-		if c.b.log.Enabled(c.b.ctx, level) {
-			c.b.log.Log(c.b.ctx, level, "connection ended", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "error", err)
-		}
+		c.noteEnd(err)
 		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
 	case !c.marked(greeted):
 		c.b.m.Refused(reason.String()).Inc()
@@ -458,7 +461,32 @@ func (c *conn) fail(err error) {
 		c.b.m.ProtocolErrors(reason.String()).Inc()
 		c.out.close(c.appendDisconnect(nil, reason, detail))
 	}
-	c.b.log.Info("connection closed", "client", c.clientID(), "remote", c.net.RemoteAddr().String(), "reason", reason.String(), "detail", detail)
+	id, attrs := c.logged(err)
+	c.b.notices.info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
+		"client", shown(id), "remote", c.net.RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
+}
+
+// noteEnd logs that the connection ended without DISCONNECT. Who never sent
+// CONNECT, such as a load balancer that tries the port, is counted only.
+func (c *conn) noteEnd(err error) {
+	attrs := []any{"client", shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "error", err}
+	switch {
+	case c.client == nil:
+		c.b.m.Refused("no CONNECT").Inc()
+	case err != errTakenOver && !errors.Is(err, net.ErrClosed):
+		c.b.notices.info("ended", c.client.id, "connection ended", attrs...)
+		return
+	}
+	c.b.log.Debug("connection ended", attrs...)
+}
+
+// host is the address of the machine at the other end.
+func (c *conn) host() string {
+	host, _, err := net.SplitHostPort(c.net.RemoteAddr().String())
+	if err != nil {
+		return "" // it is no address of a network
+	}
+	return host
 }
 
 // appendRefusedConnack encodes a CONNACK with a Reason Code of 0x80 or greater.

@@ -14,12 +14,13 @@ import (
 const connackBytesMin = 5
 
 // handleConnect takes the first packet of a connection. Section 3.1.4.
-func (c *conn) handleConnect(f codec.Frame) error {
+func (c *conn) handleConnect(f codec.Frame) (err error) {
 	var p codec.Connect
+	defer func() { nameRefused(err, p.ClientID) }()
 	if f.Type() != codec.TypeConnect { // [MQTT-3.1.0-1]
 		return refuse(codec.ProtocolError, "the first packet is not CONNECT")
 	}
-	err := p.Decode(f)
+	err = p.Decode(f)
 	c.version = p.Version
 	c.reader.SetVersion(p.Version)
 	if err != nil { // [MQTT-3.1.4-1]
@@ -62,7 +63,7 @@ func (c *conn) handleConnect(f codec.Frame) error {
 	c.breakParams()
 	c.fillConnack(&ack)
 	if !c.fits(&ack) { // before anything is done: the Client could not be told
-		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client")
+		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client", "limit", p.MaximumPacketSize)
 	}
 	return c.attach(&p, id, &ack)
 }
@@ -81,20 +82,20 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 		return refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 	if reason := c.b.admit(c.net.RemoteAddr()); reason != codec.Success {
-		return refuse(reason, "anonymous Clients are admitted from loopback only")
+		return refuse(reason, "anonymous Clients are admitted from loopback only", "key", "auth.allow-anonymous")
 	}
 	if !p.HasWill {
 		return nil
 	}
 	switch w := &p.Will; {
 	case w.QoS > o.MaxQoS: // [MQTT-3.2.2-12]
-		return refuse(codec.QoSNotSupported, "the Will QoS exceeds the Maximum QoS")
+		return refuse(codec.QoSNotSupported, "the Will QoS exceeds the Maximum QoS", "qos", w.QoS, "key", "mqtt.max-qos")
 	case w.Retain && !o.RetainAvailable: // [MQTT-3.2.2-13]
-		return refuse(codec.RetainNotSupported, "retained messages are not available")
+		return refuse(codec.RetainNotSupported, "retained messages are not available", "key", "mqtt.retain-available")
 	case topics.ValidName(w.Topic, o.MaxTopicLevels) != nil:
-		return refuse(codec.TopicNameInvalid, "the Will Topic is not a valid Topic Name")
+		return refuse(codec.TopicNameInvalid, "the Will Topic is not a valid Topic Name", "topic", shown(w.Topic), "levels_limit", o.MaxTopicLevels)
 	case !mayPublish(w.Topic):
-		return refuse(codec.NotAuthorized, "the Will Topic may not be published to")
+		return refuse(codec.NotAuthorized, "the Will Topic may not be published to", "topic", shown(w.Topic))
 	}
 	return nil
 }
@@ -144,7 +145,8 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	cl.startFeedLocked()
 	c.lastPacket = momentOf(b.clock.now()) // the Keep Alive does not count the wait for the disk
 	if b.log.Enabled(b.ctx, slog.LevelDebug) {
-		b.log.Debug("client connected", "client", id, "listener", c.listener.String(), "remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent)
+		c.touched.say(b.notices.unlimited(slog.LevelDebug, "client connected", "client", shown(id), "listener", c.listener.String(),
+			"remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent))
 	}
 	return nil
 }

@@ -266,7 +266,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 	for {
 		entries, err := b.store.Page(s.ID, from, windowMessages, windowBytes)
 		if err != nil {
-			b.log.Error("reading the queue of an ended session failed", "client", s.ClientID, "error", err)
+			b.noteUnread("reading the queue of an ended session failed", s.ClientID, err)
 			return
 		}
 		orphans := s.Orphans(entries)

@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
+	"log/slog"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -10,12 +12,26 @@ import (
 // before CONNACK in a CONNACK, after it in a DISCONNECT. Section 4.13.
 type refusal struct {
 	reason codec.ReasonCode
-	detail string
+	detail string // for the Client and the log
+	attrs  []any  // for the log: sizes, limits, keys, names; as for slog
+	client string // for the log, the one whose CONNECT is refused
 }
 
 func (e *refusal) Error() string { return e.reason.String() + ": " + e.detail }
 
-func refuse(reason codec.ReasonCode, detail string) error { return &refusal{reason, detail} }
+// refuse returns a refusal. attrs say in the log what detail is about; names that
+// the Client has chosen are in them as shown has them.
+func refuse(reason codec.ReasonCode, detail string, attrs ...any) error {
+	return &refusal{reason: reason, detail: detail, attrs: attrs}
+}
+
+// nameRefused notes in err, if it is a refusal, whose CONNECT it refuses.
+func nameRefused(err error, clientID codec.View) {
+	var r *refusal
+	if errors.As(err, &r) {
+		r.client = string(clientID)
+	}
+}
 
 var (
 	errShuttingDown = errors.New("the broker is shutting down")
@@ -46,4 +62,20 @@ func reasonOf(err error) (reason codec.ReasonCode, detail string, ok bool) {
 		return r.reason, r.detail, true
 	}
 	return 0, "", false
+}
+
+// logged returns what else the log says about err, and the Client if c has none yet.
+func (c *conn) logged(err error) (clientID string, attrs []any) {
+	clientID = c.clientID()
+	var r *refusal
+	if errors.As(err, &r) {
+		clientID, attrs = cmp.Or(clientID, r.client), r.attrs
+	}
+	return clientID, attrs
+}
+
+// noteUnread logs that the store could not read the queue of a Client, which is
+// tried again as often as the Client likes.
+func (b *Broker) noteUnread(msg, clientID string, err error) {
+	b.notices.notice(slog.LevelError, "queue unread", clientID, msg, "client", shown(clientID), "error", err).write()
 }

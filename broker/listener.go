@@ -94,7 +94,7 @@ func (b *Broker) acceptTCP(ln net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			b.log.Warn("accept failed", "error", err, "again in", wait)
+			b.notices.warn("accept", "", "accept failed", "error", err, "again_in", wait.String())
 			time.Sleep(wait)
 			wait = min(2*wait, waitMax)
 		}

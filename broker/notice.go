@@ -80,13 +80,19 @@ func (n *notices) notice(level slog.Level, cause, key, msg string, attrs ...any)
 	return notice{to: n, level: level, cause: cause, key: key, msg: msg, attrs: attrs}
 }
 
+// unlimited returns a line for flushList.say that is never left out: for who has
+// set a level at which everything is to be seen.
+func (n *notices) unlimited(level slog.Level, msg string, attrs ...any) notice {
+	return notice{to: n, level: level, msg: msg, attrs: attrs}
+}
+
 // write writes the line unless it is left out.
 func (line notice) write() {
 	n := line.to
 	if !n.log.Enabled(context.Background(), line.level) {
 		return
 	}
-	if n.admit(&line) {
+	if line.cause == "" || n.admit(&line) {
 		line.print(0)
 		return
 	}

@@ -58,10 +58,10 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		return err
 	}
 	if p.QoS > c.b.o.MaxQoS { // [MQTT-3.2.2-11]
-		return refuse(codec.QoSNotSupported, "the QoS exceeds the Maximum QoS")
+		return refuse(codec.QoSNotSupported, "the QoS exceeds the Maximum QoS", "qos", p.QoS, "topic", shown(p.Topic), "key", "mqtt.max-qos")
 	}
 	if p.Retain && !c.b.o.RetainAvailable { // [MQTT-3.2.2-14]
-		return refuse(codec.RetainNotSupported, "retained messages are not available")
+		return refuse(codec.RetainNotSupported, "retained messages are not available", "topic", shown(p.Topic), "key", "mqtt.retain-available")
 	}
 	if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
 		return refuse(codec.ProtocolError, "a Client sent a Subscription Identifier")
@@ -153,7 +153,7 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 		return nil
 	}
 	if c.version != codec.Version5 {
-		return refuse(reason, "the PUBLISH is refused")
+		return refuse(reason, "the PUBLISH is refused", "topic", shown(p.Topic))
 	}
 	t := codec.TypePuback
 	if p.QoS == 2 {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
-	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -195,11 +194,7 @@ func (c *committer) shutdown() error {
 // recoverPanic keeps a panic of a background task from ending the process.
 func (b *Broker) recoverPanic(doing string) {
 	if p := recover(); p != nil {
-		notePanic(b.m, b.log, doing, p)
+		b.m.Panics.Inc()
+		b.notices.notice(slog.LevelError, "panic", doing, "panic", "doing", doing, "panic", p, "stack", string(debug.Stack())).write()
 	}
-}
-
-func notePanic(m *metrics.Broker, log *slog.Logger, doing string, p any) {
-	m.Panics.Inc()
-	log.Error("panic", "doing", doing, "panic", p, "stack", string(debug.Stack()))
 }

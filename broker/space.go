@@ -100,7 +100,7 @@ func (c *committer) waitForSpace(began time.Time, err error) bool {
 func (c *committer) logFull(msg string, attrs ...any) {
 	last, now := c.space.loggedAt.Load(), c.clock.now().UnixNano()
 	if now-last >= int64(spaceLogEvery) && c.space.loggedAt.CompareAndSwap(last, now) {
-		c.log.Warn(msg, attrs...)
+		go c.log.Warn(msg, attrs...) // the caller may hold locks
 	}
 }
 

@@ -294,11 +294,11 @@ func (s *succession) noteEnd(after *aftermath) {
 func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 	b, takeover := c.b, cl.conn != nil
 	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
-		return refuse(codec.QuotaExceeded, "too many sessions")
+		return refuse(codec.QuotaExceeded, "too many sessions", "limit", c.b.o.MaxSessions, "key", "mqtt.max-sessions")
 	}
 	if !takeover && b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
 		b.connectedClients.Add(-1)
-		return refuse(codec.QuotaExceeded, "too many connections")
+		return refuse(codec.QuotaExceeded, "too many connections", "limit", c.b.o.MaxConnections, "key", "mqtt.max-connections")
 	}
 	fresh := cl.sess == nil || p.CleanStart || (takeover && cl.sess.ExpirySeconds == 0)
 	if fresh && c.params.sessionExpirySeconds > 0 && !b.commits.admit(sessionCost(p), codec.TypeConnect) {

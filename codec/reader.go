@@ -137,6 +137,13 @@ func (r *Reader) Next() (Frame, error) {
 	return Frame{First: first, Body: r.previous}, nil
 }
 
+// NextBytes returns the size of the packet that Next has returned an error for
+// because it is too large.
+func (r *Reader) NextBytes() int {
+	length, n, _ := readVarint(r.buf[r.start+1 : r.end]) // Next has read it
+	return 1 + n + int(length)
+}
+
 func checkHeader(first byte, v Version) *Error {
 	switch t := PacketType(first >> 4); t {
 	case 0:

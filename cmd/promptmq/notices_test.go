@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// linesOf returns the records with this message.
+func (s *server) linesOf(msg string) (lines []record) {
+	for _, r := range s.log() {
+		if r.text("msg") == msg {
+			lines = append(lines, r)
+		}
+	}
+	return lines
+}
+
+// What a client does again and again is not logged again and again, and what was
+// left out is counted; names that it has chosen are shown short.
+func TestLogLimited(t *testing.T) {
+	s := start(t, "")
+	const times = 100
+	long := strings.Repeat("x", 60_000)
+	began := time.Now()
+	for i := range times {
+		scanner := dialTCP(t, s.mqtt)
+		fmt.Fprint(scanner, "GET / HTTP/1.1\r\n\r\n")
+		scanner.Close()
+		dialTCP(t, s.mqtt).Close()                       // tries the port
+		connectRaw(t, s.mqtt, codec.Version5, long, nil) // taken over by the next
+		if i%10 == 0 {
+			other, _ := connectRaw(t, s.mqtt, codec.Version5, fmt.Sprint("other", i), nil)
+			other.drop() // without DISCONNECT
+		}
+	}
+	again, _ := connectRaw(t, s.mqtt, codec.Version5, long, nil)
+	again.drop()
+	eventually(t, "all are gone", func() bool { return s.metric("promptmq_connections_current") == 0 })
+	left := s.metric(`promptmq_log_lines_left_out_total{cause="takeover"}`)
+	if left < times-1 {
+		t.Errorf("%v lines about takeovers were left out of %d", left, times)
+	}
+	if n := s.metric(`promptmq_connections_refused_total{reason="no CONNECT"}`); n < times {
+		t.Errorf("%v connections without CONNECT were counted", n)
+	}
+	s.stop()
+	minutes := 1 + int(time.Since(began)/time.Minute)
+	for _, msg := range []string{"session taken over", "connection closed", "connection ended"} {
+		lines := s.linesOf(msg)
+		if len(lines) == 0 || len(lines) > 13*minutes { // ten keys, the others, and what was left out in the end
+			t.Errorf("%d lines %q", len(lines), msg)
+		}
+		for _, r := range lines {
+			if client := r.text("client"); len(client) > 70 {
+				t.Errorf("%q shows a client of %d bytes", msg, len(client))
+			}
+		}
+	}
+	if all := len(s.log()); all > 60*minutes {
+		t.Errorf("%d lines", all)
+	}
+}
+
+// A line about a refusal names what it was about: sizes, limits and their keys,
+// topics, and the client.
+func TestRefusalsNamed(t *testing.T) {
+	s := start(t, "mqtt: {max-packet-size: 1000, max-qos: 1, max-connections: 1, queue-policy: reject}")
+	c, _ := connectRaw(t, s.mqtt, codec.Version5, "large", nil)
+	c.publish(codec.Publish{Topic: codec.View("t"), Payload: codec.View(strings.Repeat("x", 2000))})
+	c.closed(codec.PacketTooLarge)
+	left := func() bool { return s.metric("promptmq_sessions_connected") == 0 }
+	eventually(t, "there is room for a connection", left)
+	c, _ = connectRaw(t, s.mqtt, codec.Version5, "exact", nil)
+	c.publish(codec.Publish{QoS: 2, PacketID: 1, Topic: codec.View("a/b"), Payload: codec.View("x")})
+	c.closed(codec.QoSNotSupported)
+	eventually(t, "there is room for a connection", left)
+	c, _ = connectRaw(t, s.mqtt, codec.Version5, "first", nil)
+	second := dialRaw(t, s.mqtt, codec.Version5)
+	second.send(codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("second"), CleanStart: true, ReceiveMaximum: 10}, codec.Version5))
+	eventually(t, "all lines", func() bool { return len(s.linesOf("connection closed")) == 3 })
+	c.quiet()
+	for _, want := range []map[string]any{
+		{"client": "large", "reason": "Packet too large", "size": 2007.0, "limit": 1000.0, "key": "mqtt.max-packet-size"},
+		{"client": "exact", "reason": "QoS not supported", "qos": 2.0, "topic": "a/b", "key": "mqtt.max-qos"},
+		{"client": "second", "reason": "Quota exceeded", "limit": 1.0, "key": "mqtt.max-connections"},
+	} {
+		found := false
+		for _, r := range s.linesOf("connection closed") {
+			if r["client"] == want["client"] {
+				found = true
+				for name, value := range want {
+					if r[name] != value {
+						t.Errorf("%s: %s is %v, want %v", want["client"], name, r[name], value)
+					}
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no line about %v", want["client"])
+		}
+	}
+}
