@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/store"
@@ -13,6 +14,8 @@ type Config struct {
 	Broker  broker.Options
 	Store   store.Options
 	Metrics Metrics
+	// File is the absolute path of the YAML file that was read; empty: none.
+	File string
 
 	// origins says where each setting came from, by path.
 	origins map[string]Origin
@@ -56,6 +59,7 @@ func Load(s Sources) (*Config, error) {
 	c := Default()
 	var errs Errors
 	if s.File != "" {
+		c.File = Absolute(s.File)
 		errs = append(errs, c.readFile(s.File)...)
 	}
 	errs = append(errs, c.readEnviron(s.Environ)...)
@@ -69,6 +73,14 @@ func Load(s Sources) (*Config, error) {
 		return nil, errs
 	}
 	return c, nil
+}
+
+// Absolute returns a path for the log, where nobody knows what it is relative to.
+func Absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // set parses text as the value of k and remembers where it stood.

@@ -24,7 +24,7 @@ var levels = []slog.Level{
 func (l Log) Logger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{
 		Level:       levels[slices.Index(levelNames, l.Level)],
-		ReplaceAttr: nameLevel,
+		ReplaceAttr: replace,
 	}
 	if l.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
@@ -32,8 +32,13 @@ func (l Log) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// nameLevel writes TRACE for DEBUG-4 and so on.
-func nameLevel(groups []string, a slog.Attr) slog.Attr {
+// replace writes TRACE for DEBUG-4 and so on, and a duration as "1.5s", which JSON
+// would have as a number of nanoseconds.
+func replace(groups []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+		return a
+	}
 	if a.Key != slog.LevelKey || len(groups) > 0 {
 		return a
 	}

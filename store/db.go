@@ -72,6 +72,8 @@ type DB struct {
 	o    Options
 	path string
 	lock *os.File
+	// exposed is static after Open.
+	exposed []ExposedFile
 
 	// Owned by the caller of Load, Apply and Close.
 	w        *sqlite3.Conn
@@ -125,7 +127,7 @@ func Open(o Options) (*DB, error) {
 		if errors.Is(err, sqlite3.ERROR) && !errors.Is(err, ErrDamaged) { // a table or a column that is not there
 			err = damaged(fmt.Errorf("the schema: %w", err))
 		}
-		return nil, fmt.Errorf("%s: %w", db.path, ifDamage(err))
+		return nil, fmt.Errorf("%s: %w", db.path, db.hintOwner(ifDamage(err)))
 	}
 	return db, nil
 }

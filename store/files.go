@@ -82,17 +82,6 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// secureFiles keeps others from reading what SQLite made, and makes the names
-// of those files durable.
-func (db *DB) secureFiles() error {
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
-		if err := os.Chmod(db.path+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return syncDir(db.o.DataDir)
-}
-
 // uri names the database. Files that SQLite makes beside it get its mode.
 func (db *DB) uri() string {
 	uri := fileURI(db.path) + "?modeof=" + escape.Replace(filepath.ToSlash(db.path))

@@ -81,7 +81,12 @@ func logHangups(log *slog.Logger) (stop func()) {
 // serve runs a broker until ctx ends or the broker fails. The metrics listener
 // opens first and closes last: a prober sees a start and a stop as not ready.
 func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *metrics.Broker, end *ending, salvage bool) (err error) {
-	log.Info("starting", "version", version(), "pid", os.Getpid())
+	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
+	starting := []any{"version", version(), "pid", os.Getpid()}
+	if cfg.File != "" {
+		starting = append(starting, "config", cfg.File)
+	}
+	log.Info("starting", starting...)
 	counters.BuildInfo(version())
 	var ready readiness
 	if cfg.Metrics.Enabled {
@@ -181,11 +186,20 @@ func logStore(log *slog.Logger, dir string, db *store.DB) error {
 	if err != nil {
 		return fmt.Errorf("read the pragmas back: %w", err)
 	}
-	attrs := []any{"data_dir", dir}
+	system := db.FileSystem()
+	attrs := []any{"data_dir", dir, "file_system", system.Name}
 	for _, name := range slices.Sorted(maps.Keys(pragmas)) {
 		attrs = append(attrs, name, pragmas[name])
 	}
 	log.Info("store opened", attrs...)
+	if system.Doubtful {
+		log.Warn("the data directory is on a file system of which it cannot be told here whether a sync reaches a disk; docs/storage.md has a section on it",
+			"data_dir", dir, "file_system", system.Name)
+	}
+	for _, f := range db.Exposed() {
+		log.Warn("other users of this machine can get at a file of the database, and its mode cannot be changed: give it to the user of this process (chown), or keep others out of the directory (chmod 0700) or the mount (its options)",
+			"file", f.Path, "mode", f.Mode.String(), "error", f.Err)
+	}
 	return nil
 }
 
