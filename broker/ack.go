@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -18,25 +20,41 @@ func (c *conn) handleAck(f codec.Frame) error {
 		return errTakenOver
 	}
 	c.touched.fx.Reset()
-	switch ack.Type {
-	case codec.TypePuback:
-		cl.sess.ReceivePuback(ack.PacketID, c.now, &c.touched.fx)
-		cl.applyLocked(c.now, &c.touched)
-	case codec.TypePubrec:
-		found := cl.sess.ReceivePubrec(ack.PacketID, ack.Reason, c.now, &c.touched.fx)
-		cl.applyLocked(c.now, &c.touched)
-		if !found && ack.Reason < 0x80 {
-			// The sender of PUBREC waits for PUBREL; 0x92 tells it that there is no such message.
-			c.out.queueHeld(&c.touched, 0, false,
-				encodeAck(codec.TypePubrel, ack.PacketID, codec.PacketIdentifierNotFound, c.version))
-		}
-	case codec.TypePubcomp:
-		cl.sess.ReceivePubcomp(ack.PacketID, c.now, &c.touched.fx)
-		cl.applyLocked(c.now, &c.touched)
-	case codec.TypePubrel:
+	if ack.Type == codec.TypePubrel {
 		c.receivePubrelLocked(ack.PacketID)
+	} else if err := c.receiveAckLocked(ack); err != nil {
+		return err
 	}
 	cl.startFeedLocked()
+	return nil
+}
+
+// receiveAckLocked takes an acknowledgement of a delivery. One for a Packet
+// Identifier that is not in use may come late and does no harm; one of another
+// kind than the delivery awaits would leave the Client with another idea of what
+// was delivered than the Server has.
+func (c *conn) receiveAckLocked(ack *codec.Ack) error {
+	cl, fx := c.client, &c.touched.fx
+	var found bool
+	switch ack.Type {
+	case codec.TypePuback:
+		found = cl.sess.ReceivePuback(ack.PacketID, c.now, fx)
+	case codec.TypePubrec:
+		found = cl.sess.ReceivePubrec(ack.PacketID, ack.Reason, c.now, fx)
+	case codec.TypePubcomp:
+		found = cl.sess.ReceivePubcomp(ack.PacketID, c.now, fx)
+	}
+	if !found {
+		if awaited := cl.sess.Awaits(ack.PacketID); awaited != 0 && !broken("wrong-acknowledgement-ignored") {
+			return refuse(codec.ProtocolError, fmt.Sprintf("%v for Packet Identifier %d, which awaits %v", ack.Type, ack.PacketID, awaited))
+		}
+	}
+	cl.applyLocked(c.now, &c.touched)
+	if !found && ack.Type == codec.TypePubrec && ack.Reason < 0x80 {
+		// The sender of PUBREC waits for PUBREL; 0x92 tells it that there is no such message.
+		c.out.queueHeld(&c.touched, 0, false,
+			encodeAck(codec.TypePubrel, ack.PacketID, codec.PacketIdentifierNotFound, c.version))
+	}
 	return nil
 }
 

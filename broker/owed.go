@@ -130,6 +130,9 @@ func (d *debt) search(r *router, visits int) (left int) {
 	left, whole := r.retained.Walk(d.sub.Filter, visits, func(at *retained) bool {
 		if d.After < at.version && at.version <= d.UpTo {
 			listed = append(listed, at)
+			if broken("retained-twice") {
+				listed = append(listed, at)
+			}
 		}
 		return len(listed) <= listMax
 	})

@@ -51,6 +51,7 @@ var controls = []struct{ rule, version, test string }{
 	{"will-after-disconnect", "v5", "will/normal-disconnect"},
 	{"will-delay-ignored", "v5", "will/delay"},
 	{"will-lost", "v311", "will/network-drops"},
+	{"wrong-acknowledgement-ignored", "v5", "qos/wrong-acknowledgement"},
 	{"wrong-packet-identifier", "v5", "qos1/puback"},
 }
 

@@ -274,6 +274,50 @@ var senderTests = []test{
 		again := t.connect(t.durable(id))
 		again.quiet()
 	}},
+	{"qos/wrong-acknowledgement", beyond, beyond, func(t *T) {
+		t.needQoS(2)
+		// It is for a delivery that awaits another one: sender and receiver no longer
+		// agree on what was delivered.
+		begin := func(qos codec.QoS) (*peer, uint16) {
+			p := t.connect()
+			topic := t.topic()
+			p.subscribe(sub(topic, 2))
+			p.publish(topic, "x", qos)
+			return p, p.receive().id
+		}
+		for _, wrong := range []struct {
+			qos codec.QoS
+			ack codec.PacketType
+		}{{1, codec.TypePubrec}, {1, codec.TypePubcomp}, {2, codec.TypePuback}, {2, codec.TypePubcomp}} {
+			p, id := begin(wrong.qos)
+			p.sendAck(wrong.ack, id)
+			p.closed(codec.ProtocolError)
+		}
+		p, id := begin(2)
+		p.sendAck(codec.TypePubrec, id)
+		p.acked(codec.TypePubrel, id)
+		p.sendAck(codec.TypePuback, id)
+		p.closed(codec.ProtocolError)
+	}},
+	{"qos/acknowledgement-of-nothing", beyond, beyond, func(t *T) {
+		t.needQoS(2)
+		// It comes late, after a reconnect perhaps, and does no harm.
+		p := t.connect()
+		for _, typ := range []codec.PacketType{codec.TypePuback, codec.TypePubcomp} {
+			p.sendAck(typ, 4711)
+		}
+		p.isOpen()
+		topic := t.topic()
+		p.subscribe(sub(topic, 2))
+		for qos := codec.QoS(1); qos <= 2; qos++ { // and twice
+			p.publish(topic, "x", qos)
+			id := p.take().id
+			for _, typ := range []codec.PacketType{codec.TypePuback, codec.TypePubcomp} {
+				p.sendAck(typ, id)
+			}
+			p.isOpen()
+		}
+	}},
 	{"qos/no-resend-on-an-open-connection", "4.4.0-1", "", func(t *T) {
 		t.needQoS(2)
 		p := t.connect()

@@ -473,6 +473,21 @@ func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (f
 	return true
 }
 
+// Awaits returns the acknowledgement that a delivery on the attached connection
+// with this Packet Identifier waits for: PUBACK, PUBREC or PUBCOMP; 0: there is
+// none. A PUBREC may also come again while PUBCOMP is awaited.
+func (s *Session) Awaits(packetID uint16) codec.PacketType {
+	switch i := s.find(packetID); {
+	case i >= 0 && s.queue[i].QoS == 1:
+		return codec.TypePuback
+	case i >= 0:
+		return codec.TypePubrec
+	case s.deliverState != nil && s.isReleased(s.seqOf(packetID)):
+		return codec.TypePubcomp
+	}
+	return 0
+}
+
 // isReleased reports whether the entry awaits PUBCOMP.
 func (s *Session) isReleased(seq uint64) bool {
 	n := len(s.released)

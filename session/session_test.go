@@ -76,7 +76,17 @@ func TestQuotaAndResend(t *testing.T) {
 	c.deliver("b", 2, 0, "b:2/2")
 	c.deliver("c", 1, 0, "")
 	c.do("pubrel:2", func() { c.s.ReceivePubrec(2, codec.Success, c.now, &c.fx) })
+	awaits := func(id uint16, want codec.PacketType) {
+		t.Helper()
+		if got := c.s.Awaits(id); got != want {
+			t.Errorf("identifier %d awaits %v, expected %v", id, got, want)
+		}
+	}
+	awaits(1, codec.TypePuback)
+	awaits(2, codec.TypePubcomp)
+	awaits(3, 0) // not sent
 	c.s.Detach()
+	awaits(1, 0) // not sent on this connection, of which there is none
 	c.deliver("d", 1, 0, "")
 	c.attach(65535, 0, "pubrel:2 a:1/1dup c:1/3")
 	c.do("pubrel:2", func() { c.s.ReceivePubrec(2, codec.Success, c.now, &c.fx) }) // answered again
@@ -96,6 +106,9 @@ func TestRefusedDelivery(t *testing.T) {
 	c := volatile(t, 1)
 	c.attach(65535, 0, "")
 	c.deliver("a", 2, 0, "a:2/1")
+	if got := c.s.Awaits(1); got != codec.TypePubrec || c.s.Awaits(2) != 0 {
+		t.Errorf("identifier 1 awaits %v", got)
+	}
 	c.deliver("b", 2, 0, "")
 	c.do("b:2/2", func() { c.s.ReceivePubrec(1, codec.QuotaExceeded, c.now, &c.fx) })
 }
