@@ -300,7 +300,7 @@ func (c *committer) commit(g *group) error {
 		}
 		entries += live
 		elided += len(w.Entries) - live
-		if live == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && w.State == nil && len(w.Discarded) == 0 {
+		if live == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && len(w.Owed) == 0 && w.State == nil && len(w.Discarded) == 0 {
 			delete(g.batch.Sessions, id)
 			recycle(w)
 		}

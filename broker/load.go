@@ -112,6 +112,7 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 	for _, sub := range s.Subscriptions {
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})
 	}
+	cl.restoreOwedLocked(l.Owed)
 	b.router.mu.Unlock()
 	expiresAt := l.Record.ExpiresAt
 	limit := b.o.MaxSessionExpirySeconds

@@ -43,7 +43,7 @@ type debt struct {
 
 const (
 	rowNone    = 0
-	rowOnDisk  = 1<<64 - 1 // from before the start
+	rowOnDisk  = 1<<64 - 1 // for long
 	debtsAtEnd = 64        // are forgotten under one lock when a scan ends
 )
 
@@ -263,7 +263,9 @@ func (cl *Client) oweLocked(sub *session.Subscription) *debt {
 	if s.owed == nil {
 		s.owed = &backlog{debts: make(map[string]*debt)}
 	}
-	return s.owed.owe(sub, cl.b.router.version)
+	d := s.owed.owe(sub, cl.b.router.version)
+	cl.storeOwedLocked(d)
+	return d
 }
 
 // mayMatchLocked says whether a message that a filter matches may be retained, as
@@ -288,8 +290,68 @@ func (cl *Client) keepOwedLocked(sub *session.Subscription) {
 	}
 }
 
+// storeOwedLocked notes in the open group what is owed to a subscription of a durable
+// Session, with what was just queued for it: a crash makes nobody get it again, and
+// nobody miss the rest. Nobody waits for that alone. The caller holds the gate.
+func (cl *Client) storeOwedLocked(d *debt) {
+	if !cl.sess.Durable() || broken("owed-not-stored") || (d.row != rowNone && broken("owed-progress-lost")) {
+		return
+	}
+	w, filter := cl.softWritesLocked(), d.sub.Filter
+	if w.Owed == nil {
+		w.Owed = make(map[string]session.Owed)
+	}
+	if d.row == rowNone {
+		d.row = cl.lastGroup
+		if _, removed := w.Owed[filter]; removed { // what an earlier one had on disk
+			d.row = rowOnDisk
+		}
+		cl.b.commits.reserve(subscriptionCost(d.sub))
+	}
+	w.Owed[filter] = d.Owed
+	cl.b.commits.later()
+}
+
+// forgetOwedLocked takes back storeOwedLocked. What was to be written in this group
+// is not written at all.
+func (cl *Client) forgetOwedLocked(d *debt) {
+	if d.row == rowNone {
+		return
+	}
+	w := cl.softWritesLocked()
+	if d.row == cl.lastGroup {
+		delete(w.Owed, d.sub.Filter)
+		return
+	}
+	if w.Owed == nil {
+		w.Owed = make(map[string]session.Owed)
+	}
+	w.Owed[d.sub.Filter] = session.Owed{}
+	cl.b.commits.later()
+}
+
+// restoreOwedLocked brings back what was stored. Versions go on after those in it,
+// so that what is retained from now on is not taken for owed. The caller holds
+// router.mu and cl.mu.
+func (cl *Client) restoreOwedLocked(owed map[string]session.Owed) {
+	for filter, stored := range owed {
+		sub := cl.sess.Subscriptions[filter]
+		if sub == nil {
+			continue // not recovered from a damaged store
+		}
+		r, s := cl.b.router, cl.storedLocked()
+		r.version = max(r.version, stored.UpTo)
+		if s.owed == nil {
+			s.owed = &backlog{debts: make(map[string]*debt)}
+		}
+		d := s.owed.owe(sub, stored.UpTo)
+		d.After, d.row = stored.After, rowOnDisk
+	}
+}
+
 // disownLocked forgets what is owed to a subscription.
 func (cl *Client) disownLocked(o *backlog, d *debt) {
+	cl.forgetOwedLocked(d)
 	o.drop(d)
 	if len(o.debts) == 0 {
 		cl.stored.owed = nil
@@ -324,6 +386,7 @@ func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
 		if cl.b.router.isRetainedLocked(at) {
 			cl.deliverRetainedLocked(at.message, d.sub, now, l)
 		}
+		cl.storeOwedLocked(d)
 	}
 	return cl.owedLocked() != nil
 }
@@ -341,6 +404,7 @@ func (cl *Client) feedFoundLocked(now time.Time, l *flushList) {
 		d := front.Value.(*debt)
 		for len(d.listed) > 0 {
 			if !cl.takesRetainedLocked() {
+				cl.storeOwedLocked(d)
 				return
 			}
 			at := d.listed[0]

@@ -74,6 +74,7 @@ func (c *simClient) takeLocked(p *codec.Publish) error {
 	if want := min(m.qos, c.qos); p.QoS != want {
 		return fmt.Errorf("message %d has QoS %d, expected %d", no, p.QoS, want)
 	}
+	c.fetched[m]++
 	m.takenTime = time.Now()
 	if p.Retain || !c.durable {
 		return nil // a retained message, or a Session that a cut may end

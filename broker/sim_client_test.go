@@ -35,7 +35,8 @@ type simClient struct {
 	subs     []*simSub
 	seen     map[*simMessage]int
 	seenQoS2 map[*simMessage]int
-	last     map[string]int // by stream, the newest message received
+	last     map[string]int      // by stream, the newest message received
+	fetched  map[*simMessage]int // retained or not, each time that it counts: see fetch
 }
 
 // A simSub is a subscription from its SUBSCRIBE until it is gone. Times are
@@ -45,6 +46,7 @@ type simSub struct {
 	id, unsubID                     uint16
 	sentAt, ackedAt, endsAt, goneAt int
 	ackedTime                       time.Time
+	sends                           int // of SUBSCRIBE
 }
 
 // A simMessage is an Application Message with what the publisher knows of it.
@@ -78,7 +80,7 @@ func newSimClient(w *world, id string, version codec.Version, durable bool, qos 
 	return &simClient{
 		w: w, id: id, version: version, durable: durable, qos: qos, expiry: 1 << 20,
 		received: make(map[uint16]bool), seen: make(map[*simMessage]int), seenQoS2: make(map[*simMessage]int),
-		last: make(map[string]int),
+		last: make(map[string]int), fetched: make(map[*simMessage]int),
 	}
 }
 

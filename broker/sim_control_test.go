@@ -70,6 +70,8 @@ func TestSimControlBroker(t *testing.T) {
 		{"torn-wal-refused", "TestSimPowerCut"},
 		{"ack-before-commit", "TestSimDiskStall"},
 		{"qos2-before-commit", "TestSimDiskStall"},
+		{"owed-not-stored", "TestSimRetainedFetch"},
+		{"owed-progress-lost", "TestSimRetainedFetch"},
 		{"wall-clock", "TestSimTimers"},
 		{"clock-forgotten", "TestSimTimers"},
 		{"session-expiry-ignored", "TestSimTimers"},

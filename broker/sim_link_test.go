@@ -223,6 +223,7 @@ func (l *simLink) sendPublishLocked(m *simMessage, dup bool) {
 }
 
 func (l *simLink) sendSubscribe(s *simSub) {
+	s.sends++
 	l.send(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: s.id},
 		[]codec.Subscription{{Filter: codec.View(s.filter), QoS: l.c.qos}}, l.c.version))
 }

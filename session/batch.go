@@ -52,6 +52,8 @@ type Writes struct {
 	// Subscriptions is keyed by Topic Filter as the Client sent it (with
 	// $share/); a nil value removes the subscription.
 	Subscriptions map[string]*Subscription
+	// Owed is keyed by Topic Filter; a zero value removes what is stored.
+	Owed map[string]Owed
 	// State replaces the encoded State if it is not nil.
 	State []byte
 	// Floor removes the queue entries with a lower Seq.
@@ -143,6 +145,8 @@ type Loaded struct {
 	Record        Record
 	Will          *Will
 	Subscriptions []Subscription
+	// Owed is keyed by Topic Filter.
+	Owed map[string]Owed
 	// State is the encoded State; empty: the zero State.
 	State []byte
 	// FirstSeq is the lowest Seq in the stored queue that may not be done,

@@ -22,7 +22,8 @@ type statements struct {
 	putRun, putBody, putRefs, delRuns, unref, delRefs  *sqlite3.Stmt
 	delBody, lastTotal, shiftTotals, count, free       *sqlite3.Stmt
 	runAt, bodyAt, delRun, setRun                      *sqlite3.Stmt
-	end                                                [4]*sqlite3.Stmt
+	putOwed, delOwed                                   *sqlite3.Stmt
+	end                                                [5]*sqlite3.Stmt
 }
 
 func (s *statements) prepare(c *sqlite3.Conn) error {
@@ -39,6 +40,9 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 		{&s.putSub, `INSERT INTO subscription VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
 			options = excluded.options, sub_id = excluded.sub_id, sum = excluded.sum`},
 		{&s.delSub, "DELETE FROM subscription WHERE session = ?1 AND filter = ?2"},
+		{&s.putOwed, `INSERT INTO owed VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
+			after = excluded.after, up_to = excluded.up_to, sum = excluded.sum`},
+		{&s.delOwed, "DELETE FROM owed WHERE session = ?1 AND filter = ?2"},
 		{&s.putState, "INSERT INTO state VALUES (?1, ?2) ON CONFLICT DO UPDATE SET data = excluded.data"},
 		{&s.putWill, `INSERT INTO will VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET
 			due_at = excluded.due_at, data = excluded.data`},
@@ -65,7 +69,8 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 		{&s.end[0], "DELETE FROM subscription WHERE session = ?1"},
 		{&s.end[1], "DELETE FROM state WHERE session = ?1"},
 		{&s.end[2], "DELETE FROM will WHERE session = ?1"},
-		{&s.end[3], "DELETE FROM session WHERE id = ?1"},
+		{&s.end[3], "DELETE FROM owed WHERE session = ?1"},
+		{&s.end[4], "DELETE FROM session WHERE id = ?1"},
 	} {
 		stmt, _, err := c.Prepare(p.sql)
 		if err != nil {
@@ -231,6 +236,9 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := db.applyOwed(id, w.Owed); err != nil {
+		return err
 	}
 	if w.State != nil {
 		db.packer.data = finishPacked(append(startPacked(db.packer.data), w.State...), kindState, uint64(id))

@@ -25,7 +25,7 @@ func dump(db *DB) (string, error) {
 	err := db.Load(func(l *session.Loaded) error {
 		ids = append(ids, l.Record.ID)
 		slices.SortFunc(l.Subscriptions, func(a, b session.Subscription) int { return strings.Compare(a.Filter, b.Filter) })
-		line := fmt.Sprintf("session %+v %+v %x queue %d-%d %d", l.Record, l.Subscriptions, l.State, l.FirstSeq, l.NextSeq, l.QueuedBytes)
+		line := fmt.Sprintf("session %+v %+v %x owed %v queue %d-%d %d", l.Record, l.Subscriptions, l.State, l.Owed, l.FirstSeq, l.NextSeq, l.QueuedBytes)
 		lines = append(lines, strings.ReplaceAll(line, "\n", `\n`)) // in a User Name
 		if l.Will != nil {
 			lines = append(lines, fmt.Sprintf("will of %d: %d %v %d %v %s", l.Record.ID, l.Will.DelaySeconds, l.Will.HasMessageExpiry,
@@ -111,7 +111,7 @@ func holdsAll(t *testing.T, db *DB) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"session ", "will ", "retained ", "entry ", "Filter:"} {
+	for _, word := range []string{"session ", "will ", "retained ", "entry ", "Filter:", "owed map[filter"} {
 		if !strings.Contains(text, word) {
 			return false
 		}

@@ -42,6 +42,10 @@ func (db *DB) loadSessions(each func(*session.Loaded) error) error {
 		return err
 	}
 	defer func() { _ = ends.Close() }()
+	owed, err := db.loadOwed()
+	if err != nil {
+		return err
+	}
 	return db.query(`SELECT id, client_id, user_name, version, expiry, connected, expires_at,
 		(SELECT data FROM state WHERE session = id), will.due_at, will.data,
 		session.sum FROM session LEFT JOIN will ON will.session = session.id ORDER BY id`,
@@ -53,6 +57,7 @@ func (db *DB) loadSessions(each func(*session.Loaded) error) error {
 			if err := errors.Join(loadSubscriptions(subs, l), loadExtent(ends, l)); err != nil {
 				return fmt.Errorf("the session of client %q: %w", l.Record.ClientID, err)
 			}
+			l.Owed = owed[l.Record.ID]
 			return each(l)
 		})
 }

@@ -56,6 +56,7 @@ type stored struct {
 	record  session.Record
 	will    *session.Will
 	subs    map[string]session.Subscription
+	owed    map[string]session.Owed
 	state   []byte
 	floor   uint64
 	next    uint64
@@ -129,7 +130,7 @@ func (m *model) batch() *session.Batch {
 func (m *model) create(b *session.Batch) {
 	id := m.nextID
 	m.nextID += session.ID(1 + m.r.IntN(3))
-	s := &stored{subs: map[string]session.Subscription{}, next: 1, floor: 1}
+	s := &stored{subs: map[string]session.Subscription{}, owed: map[string]session.Owed{}, next: 1, floor: 1}
 	m.sessions[id] = s
 	b.Sessions[id] = m.change(id, s)
 	s.record = m.record(id)
@@ -169,6 +170,12 @@ func (m *model) change(id session.ID, s *stored) *session.Writes {
 		w.Subscriptions = map[string]*session.Subscription{}
 		for range 1 + m.r.IntN(3) {
 			m.subscribe(w, s)
+		}
+	}
+	if m.r.IntN(3) == 0 {
+		w.Owed = map[string]session.Owed{}
+		for range 1 + m.r.IntN(3) {
+			m.owe(w, s)
 		}
 	}
 	if m.r.IntN(2) == 0 {
@@ -216,6 +223,17 @@ func (m *model) subscribe(w *session.Writes, s *stored) {
 	}
 	w.Subscriptions[filter] = &sub
 	s.subs[filter] = sub
+}
+
+func (m *model) owe(w *session.Writes, s *stored) {
+	filter := fmt.Sprintf("filter/%d", m.r.IntN(4))
+	w.Owed[filter] = session.Owed{}
+	delete(s.owed, filter)
+	if m.r.IntN(3) > 0 {
+		after := m.r.Uint64N(1 << 60)
+		s.owed[filter] = session.Owed{After: after, UpTo: after + m.r.Uint64N(1000)}
+		w.Owed[filter] = s.owed[filter]
+	}
 }
 
 // queue routes messages to random Sessions, some to several.
@@ -346,6 +364,9 @@ func (m *model) compareSession(l *session.Loaded) error {
 			return fmt.Errorf("session %d: subscription %+v, want %+v", l.Record.ID, sub, s.subs[sub.Filter])
 		}
 	}
+	if !maps.Equal(l.Owed, s.owed) {
+		return fmt.Errorf("session %d: owed %v, want %v", l.Record.ID, l.Owed, s.owed)
+	}
 	var last, live uint64
 	for i := range s.entries {
 		if last = s.entries[i].Seq; last >= s.floor {
@@ -432,7 +453,7 @@ func TestRandomBatchesAgainstModel(t *testing.T) {
 			b.Sessions[id] = &session.Writes{Ended: true}
 		}
 		apply(t, db, b)
-		if n := rowsOf(t, db, "session", "subscription", "state", "will", "run", "body", "body_ref"); n != 0 {
+		if n := rowsOf(t, db, "session", "subscription", "owed", "state", "will", "run", "body", "body_ref"); n != 0 {
 			t.Errorf("%d rows are left after every session ended", n)
 		}
 	}

@@ -25,6 +25,7 @@ const (
 	kindSession
 	kindSubscription
 	kindMeta
+	kindOwed
 )
 
 // A runKey is what a run is checked against, apart from its body row.

@@ -54,7 +54,11 @@ func (s *salvager) copyAll() error {
 		{"will", "session, due_at, data", s.takeWill},
 		{"retained", "rowid, topic, version, data", s.takeRetained},
 		{"run", "id, session, first, last, body, data", s.takeRun},
+		{"owed", "rowid, session, filter, after, up_to, sum", s.takeOwed},
 	} {
+		if s.predates(t.name) {
+			continue
+		}
 		if err := s.scan(t.name, t.columns, t.take); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
@@ -70,6 +74,19 @@ func (s *salvager) copyAll() error {
 		}
 	}
 	return nil
+}
+
+// predates reports whether the database is of a version that had no such table.
+func (s *salvager) predates(table string) bool {
+	if s.from == nil {
+		return false
+	}
+	version, err := queryInt(s.from, "PRAGMA user_version")
+	if err != nil || version < 1 || version >= int64(len(migrations)) {
+		return false // or that cannot be told
+	}
+	n, err := queryInt(s.from, "SELECT count(*) FROM sqlite_schema WHERE name = '"+table+"'")
+	return err == nil && n == 0
 }
 
 // sumOf names the checksum column of a table, or computes it for a database of

@@ -92,11 +92,26 @@ CREATE INDEX run_of_session ON run (session, first, last, bytes, total);
 `,
 	// The tables are the same; entries of a run may have the time when they were
 	// queued, which programs before this version cannot read.
-	"",
+	"", `
+-- The retained messages that a subscription has still to be sent: those with a
+-- version above after and up to up_to, as long as they are retained.
+CREATE TABLE owed (
+	session INTEGER NOT NULL REFERENCES session (id),
+	filter  BLOB NOT NULL,
+	after   INTEGER NOT NULL,
+	up_to   INTEGER NOT NULL,
+	sum     INTEGER NOT NULL,
+	UNIQUE (session, filter)
+) STRICT;
+`,
 }
 
-// sumsVersion is the version from which on rows have checksums.
-const sumsVersion = 2
+// sumsVersion is the version from which on rows have checksums, owedVersion that
+// from which on there is a table owed.
+const (
+	sumsVersion = 2
+	owedVersion = 4
+)
 
 // rowSum gives migrations the SQL function row_sum(kind, column...).
 func rowSum(ctx sqlite3.Context, args ...sqlite3.Value) {
@@ -121,7 +136,8 @@ const tablesOurs = 4
 // tables say what is in a database, whatever its header says that it is.
 type tables struct {
 	all, ours int64
-	sums      bool // rows have checksums: version 2 or later
+	sums      bool // rows have checksums
+	owed      bool // there is a table of this name
 }
 
 func tablesOf(c *sqlite3.Conn) (t tables, err error) {
@@ -134,6 +150,11 @@ func tablesOf(c *sqlite3.Conn) (t tables, err error) {
 	}
 	sums, err := queryInt(c, "SELECT count(*) FROM pragma_table_info('meta') WHERE name = 'sum'")
 	t.sums = sums > 0
+	if err != nil {
+		return t, err
+	}
+	owed, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'owed'")
+	t.owed = owed > 0
 	return t, err
 }
 
@@ -164,7 +185,7 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 		return 0, damaged(fmt.Errorf("the schema version is %d", version))
 	case version > int64(len(migrations)):
 		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
-	case t.ours != tablesOurs || t.sums != (version >= sumsVersion):
+	case t.ours != tablesOurs || t.sums != (version >= sumsVersion) || t.owed != (version >= owedVersion):
 		return 0, damaged(fmt.Errorf("the tables are not those of schema version %d", version))
 	}
 	return version, nil

@@ -211,3 +211,63 @@ func TestAnswerTooLarge(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestRetainedOverRestart: what SUBACK has promised of the retained messages comes
+// after kill -9, after an orderly restart and after a reconnect, and each message
+// once, to Clients of 5 and of 3.1.1; unless the subscription is gone. [MQTT-3.3.1-9]
+func TestRetainedOverRestart(t *testing.T) {
+	s := start(t, "")
+	const retained = 600 // more than is queued at once
+	retainMany(t, s, retained, 1)
+	again := func() {
+		s.kill()
+		s.restart()
+	}
+	orderly := func() {
+		s.stop()
+		s.restart()
+	}
+	for i, test := range []struct {
+		v     codec.Version
+		qos   codec.QoS
+		after func()
+	}{
+		{codec.Version5, 1, again}, {codec.Version311, 1, again}, {codec.Version5, 1, orderly}, {codec.Version5, 1, func() {}},
+	} {
+		connect := func(anew bool) (*raw, codec.Connack) {
+			return connectRaw(t, s.mqtt, test.v, fmt.Sprint("client", i), func(c *codec.Connect) {
+				c.CleanStart = anew && test.v == codec.Version5
+				lasting(c)
+			})
+		}
+		p, _ := connect(true)
+		p.send(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("r/+"), QoS: test.qos}}, p.v))
+		acked := 0
+		for suback := false; !suback || acked < 100; {
+			f, err := p.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if suback = suback || f.Type() == codec.TypeSuback; f.Type() != codec.TypePublish {
+				continue
+			}
+			var m codec.Publish
+			if err := m.Decode(f, p.v); err != nil {
+				t.Fatal(err)
+			}
+			p.sendAck(codec.TypePuback, m.PacketID)
+			acked++
+		}
+		_ = p.Close()
+		test.after()
+		p, ack := connect(false)
+		if !ack.SessionPresent {
+			t.Fatal("the session is gone")
+		}
+		counts, _ := p.fetch(retained-acked, 2*retained, false)
+		// How many of the acknowledgements came in time is not known.
+		if n := total(counts); n != len(counts) || n < retained-acked || n > retained {
+			t.Errorf("case %d: %d messages of %d topics, of %d of which %d were acknowledged before", i, n, len(counts), retained, acked)
+		}
+	}
+}
