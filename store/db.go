@@ -127,7 +127,7 @@ func Open(o Options) (*DB, error) {
 		if errors.Is(err, sqlite3.ERROR) && !errors.Is(err, ErrDamaged) { // a table or a column that is not there
 			err = damaged(fmt.Errorf("the schema: %w", err))
 		}
-		return nil, fmt.Errorf("%s: %w", db.path, db.hintOwner(ifDamage(err)))
+		return nil, fmt.Errorf("%s: %w", db.path, db.hint(ifDamage(err)))
 	}
 	return db, nil
 }

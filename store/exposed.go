@@ -68,6 +68,14 @@ func secureFile(path string) (open *ExposedFile, err error) {
 	return nil, nil
 }
 
+// hint adds to an error of the file system what can be done about it.
+func (db *DB) hint(err error) error {
+	if errors.Is(err, sqlite3.IOERR_SHMMAP) || errors.Is(err, sqlite3.IOERR_SHMOPEN) || errors.Is(err, sqlite3.IOERR_SHMSIZE) {
+		return fmt.Errorf("%w; the file system of %s cannot share mapped memory, which storage.sqlite.journal-mode WAL needs: choose TRUNCATE, or another file system", err, db.o.DataDir)
+	}
+	return db.hintOwner(err)
+}
+
 // hintOwner adds to an error of access whose the directory is and who asks.
 func (db *DB) hintOwner(err error) error {
 	denied := errors.Is(err, fs.ErrPermission) || errors.Is(err, sqlite3.READONLY) || errors.Is(err, sqlite3.CANTOPEN) || errors.Is(err, sqlite3.PERM)

@@ -55,8 +55,8 @@ func TestFilesOfSomebodyElse(t *testing.T) {
 	absent(t, first, "sub", "t")
 	publishRange(v5Of(t, first, "pub", nil), "t", 0, 1, 10)
 	first.stop()
-	if len(warnings(first)) > 0 {
-		t.Errorf("logged %v", warnings(first))
+	if lines := exposed(first); len(lines) > 0 {
+		t.Errorf("logged %v", lines)
 	}
 	args := []string{"server", "--data-dir", data, "--server-bind", "127.0.0.1:0", "--server-ws-bind", "", "--metrics-enabled=false"}
 	refused := exec.Command(path, args...)
@@ -87,21 +87,44 @@ func TestFilesOfSomebodyElse(t *testing.T) {
 	open(0o666)
 	second := startBinary(t, path, nil, "", "--data-dir", data, "--config", os.DevNull)
 	v5Of(t, second, "sub", resumed).expectRange(0, 1)
-	lines := warnings(second)
+	lines := exposed(second)
 	if len(lines) != 1 || lines[0].text("file") != filepath.Join(data, "promptmq.db") || lines[0].text("mode") != "-rw-rw-rw-" ||
 		!strings.Contains(lines[0].text("error"), "operation not permitted") || !strings.Contains(lines[0].text("msg"), "chown") {
 		t.Errorf("logged %v", lines)
 	}
 }
 
-// warnings are the records of at least that level.
-func warnings(s *server) (lines []record) {
+// exposed are the warnings about files that others can get at.
+func exposed(s *server) (lines []record) {
 	for _, r := range s.log() {
-		if level := r.text("level"); level != "INFO" && level != "DEBUG" {
+		if strings.HasPrefix(r.text("msg"), "other users of this machine can get at a file") {
 			lines = append(lines, r)
 		}
 	}
 	return lines
+}
+
+// TestDoubtfulFileSystem: a data directory in memory is said to be one.
+func TestDoubtfulFileSystem(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("stat", "-f", "-c", "%T", "/dev/shm").Output()
+	if err != nil || strings.TrimSpace(string(out)) != "tmpfs" {
+		t.Skipf("/dev/shm is no tmpfs here: %q, %v", out, err)
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "promptmq-test-")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := start(t, "", "--data-dir", dir)
+	if r := s.waitLog("store opened"); r.text("file_system") != "tmpfs" {
+		t.Errorf("logged %v", r)
+	}
+	r := s.waitLog("the file system of the data directory may not keep what is acknowledged; docs/storage.md has a section on file systems")
+	if r.text("level") != "WARN" || r.text("file_system") != "tmpfs" || r.text("data_dir") != dir || !strings.Contains(r.text("because"), "in memory") {
+		t.Errorf("logged %v", r)
+	}
+	s.stop()
 }
 
 // TestLogSaysWhere: paths in the log are absolute, and durations have a unit.

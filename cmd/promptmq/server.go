@@ -192,9 +192,9 @@ func logStore(log *slog.Logger, dir string, db *store.DB) error {
 		attrs = append(attrs, name, pragmas[name])
 	}
 	log.Info("store opened", attrs...)
-	if system.Doubtful {
-		log.Warn("the data directory is on a file system of which it cannot be told here whether a sync reaches a disk; docs/storage.md has a section on it",
-			"data_dir", dir, "file_system", system.Name)
+	if system.Doubt != "" {
+		log.Warn("the file system of the data directory may not keep what is acknowledged; docs/storage.md has a section on file systems",
+			"data_dir", dir, "file_system", system.Name, "because", system.Doubt)
 	}
 	for _, f := range db.Exposed() {
 		log.Warn("other users of this machine can get at a file of the database, and its mode cannot be changed: give it to the user of this process (chown), or keep others out of the directory (chmod 0700) or the mount (its options)",
