@@ -218,13 +218,9 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 // sendPublishLocked encodes a QoS 1 or 2 message; with QoS 2 it leaves after the
 // commit of group.
 func (cl *Client) sendPublishLocked(p *codec.Publish, group uint64, l *flushList) {
-	c := cl.conn
-	l.tally.sent[p.QoS].add(p)
-	if p.QoS == 2 {
-		c.out.queueHeld(l, group, false, func(dst []byte) []byte { return appendPublish(dst, p, c.version) })
-		return
+	if cl.conn.out.queuePublish(l, group, p) { // else the connection is closing
+		l.tally.sent[p.QoS].add(p)
 	}
-	c.out.queueNow(l, func(dst []byte) []byte { return c.appendAliased(dst, p) })
 }
 
 // appendPublish encodes p. A message that cannot be encoded for this version

@@ -48,7 +48,7 @@ type conn struct {
 	*workspace               // while there is something to handle, else nil
 
 	out         outbox
-	sentAliases aliasNumbers // guarded by out.mu: used only while encoding
+	sentAliases *aliasNumbers // nil: none was set; guarded by out.mu: used only while encoding
 }
 
 // What others than the reader know of a connection.

@@ -95,6 +95,7 @@ type segment struct {
 	group  uint64 // number of the commit group it awaits
 	end    int
 	size   uint32 // of the message that it answers, in bytes
+	alias  uint16 // Topic Alias that it sets; 0: none
 	credit bool   // it returns one unit of the Client's send quota
 	// receipt, if not nil, may make the commit needless.
 	receipt *receipt
@@ -224,6 +225,13 @@ func (o *outbox) queueDroppable(l *flushList, encode func([]byte) []byte) bool {
 	return true
 }
 
+// ends reports whether the connection is closing.
+func (o *outbox) ends() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closing
+}
+
 func (o *outbox) growLocked() {
 	if o.out == nil {
 		o.out = outBuffers.get(outBytesMin)
@@ -252,9 +260,32 @@ func (o *outbox) queueSegment(l *flushList, seg segment, encode func([]byte) []b
 		o.heldPacketLocked(h, seg, l)
 		return true
 	}
+	o.growLocked()
 	o.out = encode(o.out)
 	o.noteLocked(l)
 	return false
+}
+
+// queuePublish queues a QoS 1 or 2 message, the latter as queueHeld does for group,
+// and reports false if the connection is closing.
+func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return false
+	}
+	if p.QoS == 2 {
+		seg := segment{group: group}
+		if h := o.holdLocked(&seg); h != nil {
+			h.bytes = o.c.appendAliased(h.bytes, p, &seg)
+			o.heldPacketLocked(h, seg, l)
+			return true
+		}
+	}
+	o.growLocked()
+	o.out = o.c.appendAliased(o.out, p, nil)
+	o.noteLocked(l)
+	return true
 }
 
 // holdLocked returns where the packet is to be encoded to, or nil if it need not
@@ -267,7 +298,6 @@ func (o *outbox) holdLocked(seg *segment) *held {
 		return o.held
 	}
 	if seg.group <= o.c.b.commits.committed.Load() {
-		o.growLocked()
 		return nil
 	}
 	o.held = heldPackets.Get().(*held)
@@ -298,6 +328,9 @@ func (o *outbox) releaseLocked() {
 	for n < len(h.segs) && (h.segs[n].group <= committed || h.segs[n].receipt.complete()) {
 		o.credits += oneIf(h.segs[n].credit)
 		h.answered -= int(h.segs[n].size)
+		if alias := h.segs[n].alias; alias != 0 {
+			o.c.sentAliases.released(alias)
+		}
 		n++
 	}
 	if n == 0 {

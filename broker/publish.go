@@ -465,7 +465,7 @@ func (cl *Client) sendQoS0Locked(p *codec.Publish, droppable bool, l *flushList)
 		cl.b.m.Dropped[metrics.DropTooLarge].Inc()
 		return
 	}
-	encode := func(dst []byte) []byte { return c.appendAliased(dst, p) }
+	encode := func(dst []byte) []byte { return c.appendAliased(dst, p, nil) }
 	var queued bool
 	if droppable {
 		queued = c.out.queueDroppable(l, encode)
@@ -473,7 +473,11 @@ func (cl *Client) sendQoS0Locked(p *codec.Publish, droppable bool, l *flushList)
 		queued = c.out.queueNow(l, encode)
 	}
 	if !queued {
-		cl.b.m.Dropped[metrics.DropSlowConsumer].Inc()
+		reason := metrics.DropSlowConsumer
+		if c.out.ends() {
+			reason = metrics.DropOfflineQoS0
+		}
+		cl.b.m.Dropped[reason].Inc()
 		return
 	}
 	l.tally.sent[0].add(p)

@@ -14,6 +14,7 @@ import (
 // purpose, one run each, and a test that must notice. See broker/control_on.go.
 var controls = []struct{ rule, version, test string }{
 	{"ack-before-commit,commit-late", "v5", "session/over-restart"},
+	{"alias-ahead", "v5", "alias/to-client-each-qos"},
 	{"alias-invented", "v5", "alias/none-to-client"},
 	{"alias-not-reset", "v5", "alias/not-carried-over"},
 	{"clean-start-ignored", "v5", "session/clean-start"},

@@ -392,6 +392,27 @@ var aliasTests = []test{
 			}
 		}
 	}},
+	{"alias/to-client-each-qos", "3.1.2-26 3.3.2-7", "", func(t *T) {
+		t.needQoS(2)
+		// What awaits something before it is sent, as QoS 2 may, sets no alias for what
+		// goes ahead of it.
+		id, topic := t.clientID(), t.topic()
+		p := t.connect(t.durable(id), func(c *codec.Connect) { c.TopicAliasMaximum = 3 })
+		sender := t.connect()
+		for i := range 4 {
+			p.subscribe(sub(fmt.Sprintf("%s/%d", topic, i), 2))
+		}
+		const n = 60
+		for i := range n { // inspect fails on an alias that is not set, and resolves the others
+			sender.publishOnly(fmt.Sprintf("%s/%d", topic, i/3%4), fmt.Sprint(i), codec.QoS(2-i%3))
+		}
+		for range n {
+			m := p.take()
+			if i, err := strconv.Atoi(m.payload); err != nil || m.topic != fmt.Sprintf("%s/%d", topic, i/3%4) {
+				t.Errorf("%v", m)
+			}
+		}
+	}},
 	{"alias/to-client-reset", "3.3.2-7", "", func(t *T) {
 		t.needQoS(1)
 		id, topic := t.clientID(), t.topic()
