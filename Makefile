@@ -34,7 +34,7 @@ prove:
 	$(call figure,G1,power cuts: nothing acknowledged is lost or doubled,./broker -run '^TestSimPowerCut$$' -sim.seeds=2000)
 	$(call figure,G1r,the same with rollback journals in place of the WAL,./broker -run '^TestSimRollbackJournal$$' -sim.seeds=1000)
 	$(call figure,G1c,controls: each broken promise is caught in 200 seeds,./broker -run '^TestSimControl')
-	$(call figure,G2,kill -9 and stops of the real binary,./cmd/promptmq -run '^TestKill9' -kills=1000)
+	$(call figure,G2,kill -9 and stops of the real binary,./cmd/promptmq -run '^TestKill9(Control)?$$' -kills=1000)
 	$(call figure,G3,failed syncs; cuts during the next start,./broker -run '^TestSim(FsyncFail|StartCut)$$' -sim.seeds=1000)
 	$(call figure,G4,full disks: refusals without a trace; recovery,./broker -run '^Test(SimDiskFull|DiskFull)$$' -sim.seeds=500)
 	$(call figure,G4h,disks that are full for hours: recovery in a second,./broker -run '^TestSimDiskLongFull$$' -sim.seeds=50)
@@ -43,6 +43,7 @@ prove:
 	$(call figure,G6b,bits that turn over while the broker runs,./broker -run '^TestSimBitFlip$$' -sim.seeds=500)
 	$(call figure,G8,power cuts and kills while retained messages are fetched,./broker -run '^TestSimRetainedFetch$$' -sim.seeds=1000)
 	$(call figure,G7,timers through restarts and jumps of the clock,./broker -run '^TestSimTimers$$' -sim.hours=10000)
+	$(call figure,G10,Wills of volatile sessions over kill -9; control,./cmd/promptmq -run '^TestKill9Wills' -kills=1000)
 	$(call figure,G8,files removed or replaced under the broker; a control,./cmd/promptmq -run 'StoreGone')
 
 # Every fuzz target of every package, one after the other.

@@ -35,8 +35,9 @@ type Client struct {
 	stored    *stored // nil: nothing of sess was ever written, and nothing is owed
 }
 
-// stored is what the broker knows beside the Session of one that is durable, or
-// that is owed retained messages.
+// stored is what the broker knows beside the Session of one that is durable, that
+// is owed retained messages or that has a Will; and of a Will that the last process
+// left.
 type stored struct {
 	owed   *backlog // nil: nothing is
 	client *Client
@@ -47,6 +48,10 @@ type stored struct {
 	// sealed are those of the group before: see committer.strikable.
 	writes, sealed     *session.Writes
 	group, sealedGroup uint64
+	// Of a Session that is not durable: the group with which its Will was stored; 0: it
+	// was not.
+	willGroup uint64
+	kept      *keptWill // the Client has no Session; nil: none
 }
 
 // storedLocked returns cl.stored, made if there is none.

@@ -386,6 +386,13 @@ func (g *group) add(id session.ID, w *session.Writes) {
 	g.mu.Unlock()
 }
 
+// strike takes the writes of a Session out of the group.
+func (g *group) strike(id session.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.batch.Sessions, id)
+}
+
 // setRetained puts the change of a retained message into the group.
 func (g *group) setRetained(topic string, w session.RetainedWrite) {
 	g.mu.Lock()

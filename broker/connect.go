@@ -221,6 +221,9 @@ func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 		cl.setWillLocked(newWill(&p.Will))
 	}
 	if !s.Durable() {
+		if p.HasWill {
+			cl.keepWillLocked(p, c.now)
+		}
 		return 0
 	}
 	cl.writesLocked().Record = s.Record(true, c.now)

@@ -67,9 +67,12 @@ func (b *Broker) detach(c *conn) (group uint64) {
 		if cl.conn != c {
 			return aftermath{}
 		}
-		durable := cl.sess.Durable()
 		after := cl.detachLocked(c.clean, now, &c.touched)
-		if c.left && durable {
+		switch {
+		case !c.left:
+		case after.ended != nil:
+			group = after.group
+		default:
 			group = cl.lastGroup
 		}
 		s := cl.successionLocked()
@@ -155,10 +158,13 @@ func (cl *Client) setWillLocked(w *session.Will) {
 // endLocked ends the Session and returns it; its subscriptions are still in the
 // router. [MQTT-4.1.0-2] If messages of Shared Subscriptions are on disk only,
 // endSpilled removes it from there when it has handed them on; until then what
-// is stored says that its time is over, so that the next start ends it.
+// is stored says that its time is over, so that the next start ends it. group is
+// the last that has something of it; 0: none.
 func (cl *Client) endLocked() (s *session.Session, group uint64) {
 	s = cl.sess
-	if s.Durable() {
+	if !s.Durable() {
+		group = cl.dropWillLocked()
+	} else {
 		w := cl.writesLocked()
 		if leavesOrphans(s) {
 			now := cl.b.clock.now()
@@ -171,6 +177,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 			w.Ended = true
 		}
 		cl.b.commits.later()
+		group = cl.lastGroup
 	}
 	if cl.stored != nil {
 		cl.b.expirer.remove(cl.stored)
@@ -180,7 +187,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 	cl.b.shortages.Delete(cl)
 	cl.durable.Store(false)
 	cl.b.sessions.Add(-1)
-	return s, cl.lastGroup
+	return s, group
 }
 
 // finishDetach does what an aftermath asks for. The caller holds the gate, so

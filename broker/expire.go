@@ -188,6 +188,10 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time) (after aftermath) {
 	if cl.stored != s || cl.conn != nil {
 		return after
 	}
+	if s.kept != nil {
+		after.will = cl.takeKeptLocked()
+		return after
+	}
 	will := cl.sess.Will
 	if s.expiresAt.over(now) {
 		after.will = will

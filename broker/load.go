@@ -49,7 +49,13 @@ func (b *Broker) load() error {
 		return fmt.Errorf("loading the store: %w", err)
 	}
 	b.router.history.fill(all) // nobody else knows of the router yet
+	wills := 0
 	for _, s := range l.byClient {
+		if isKeptWill(s) {
+			b.restoreWill(s, now)
+			wills++
+			continue
+		}
 		if err := b.restoreSession(s, now); err != nil {
 			return fmt.Errorf("loading the session of client %q: %w", s.Record.ClientID, err)
 		}
@@ -60,7 +66,7 @@ func (b *Broker) load() error {
 		}
 	}
 	unlock()
-	b.log.Info("store loaded", "sessions", len(l.byClient), "retained", b.router.retained.Len(), "took", b.clock.now().Sub(start))
+	b.log.Info("store loaded", "sessions", len(l.byClient)-wills, "wills", wills, "retained", b.router.retained.Len(), "took", b.clock.now().Sub(start))
 	return b.commits.flush()
 }
 

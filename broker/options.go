@@ -64,6 +64,9 @@ type Options struct {
 	// Client that asks for more is told so in CONNACK, and a 3.x Session without
 	// the clean session flag is given it. session.NeverExpires: no limit.
 	MaxSessionExpirySeconds uint32
+	// WillGrace is how long after a start the Client of a Session that ended with the
+	// last process may come back before its Will is published.
+	WillGrace time.Duration
 	// MaxRetainedMessages and MaxRetainedBytes bound the retained messages.
 	MaxRetainedMessages int
 	MaxRetainedBytes    int64
@@ -115,6 +118,7 @@ func DefaultOptions() Options {
 		CleanupInterval:         time.Hour,
 		CleanupBatch:            1000,
 		MaxSessionExpirySeconds: session.NeverExpires,
+		WillGrace:               5 * time.Second,
 		MaxRetainedMessages:     1000000,
 		MaxRetainedBytes:        1 << 30,
 	}

@@ -36,7 +36,7 @@ func (r *registry) remove(cl *Client) {
 	defer r.mu.Unlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.sess == nil && cl.conn == nil && !cl.changing && !cl.gone {
+	if cl.sess == nil && cl.conn == nil && cl.stored == nil && !cl.changing && !cl.gone {
 		cl.gone = true
 		delete(r.clients, cl.id)
 	}

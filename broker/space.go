@@ -62,6 +62,9 @@ func (c *committer) admit(n int64, packet codec.PacketType) bool {
 // reserve takes the room for what must be stored, be there room or not. The
 // caller holds the gate.
 func (c *committer) reserve(n int64) {
+	if n <= 0 { // what it replaces is larger: where nothing limits the store, more room than that is none
+		return
+	}
 	c.space.room.Add(-n)
 	c.open.reserved.Add(n)
 }

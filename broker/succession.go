@@ -318,6 +318,7 @@ func (c *conn) takeSessionLocked(cl *Client, s *succession, p *codec.Connect, ac
 		c.touched.say(c.b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over",
 			"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()))
 	}
+	cl.takeKeptLocked() // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, ack)
 	c.client, cl.conn, s.heir = cl, c, false
 	group = c.openSessionLocked(cl, p)

@@ -88,6 +88,8 @@ var keys = []key{
 		oneOf("drop-oldest", "drop-newest", "reject"), func(c *Config) any { return &c.Broker.QueuePolicy }},
 	{"mqtt.max-session-expiry", "Longest time in seconds that a session outlives its connection. An MQTT 5 client that asks for more is told so; sessions of older clients without clean session get this. 0: every session ends with its connection. 4294967295: no limit.",
 		integer{0, math.MaxUint32}, func(c *Config) any { return &c.Broker.MaxSessionExpirySeconds }},
+	{"mqtt.will-grace", "Where the broker was killed, or its machine failed, the Will of a session that ended with its connection is published this long after the next start, unless the client is back by then. 0: at the start.",
+		duration{0, time.Hour}, func(c *Config) any { return &c.Broker.WillGrace }},
 	{"mqtt.max-retained-messages", "Most retained messages.",
 		integer{1, 1_000_000_000}, func(c *Config) any { return &c.Broker.MaxRetainedMessages }},
 	{"mqtt.max-retained-bytes", "Most bytes of retained messages.",

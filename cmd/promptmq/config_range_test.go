@@ -32,6 +32,7 @@ var ranges = map[string]struct{ lowest, highest, below, above string }{
 	"mqtt.max-queued-messages":        {"1", "1000000000", "0", "1000000001"},
 	"mqtt.max-queued-bytes":           {"1024", "1125899906842624", "1023", "1125899906842625"},
 	"mqtt.max-session-expiry":         {"0", "4294967295", "-1", "4294967296"}, // section 3.1.2.11.2
+	"mqtt.will-grace":                 {`"0s"`, `"1h"`, `"-1s"`, `"1h0m1s"`},
 	"mqtt.max-retained-messages":      {"1", "1000000000", "0", "1000000001"},
 	"mqtt.max-retained-bytes":         {"1024", "1125899906842624", "1023", "1125899906842625"},
 	"storage.max-size":                {"0", "1125899906842624", "1048575", "1125899906842625"},

@@ -21,7 +21,7 @@ var settable = map[string]string{
 	"mqtt.keep-alive": "600", "mqtt.retain-available": "false", "mqtt.wildcard-available": "false", "mqtt.shared-sub-available": "false",
 	"mqtt.max-packet-size": "268435455", "mqtt.topic-alias-maximum": "0", "mqtt.max-topic-levels": "11", "mqtt.max-subscriptions": "12",
 	"mqtt.max-sessions": "13", "mqtt.max-queued-messages": "14", "mqtt.max-queued-bytes": "1125899906842624",
-	"mqtt.max-retained-messages": "16", "mqtt.max-retained-bytes": "17000",
+	"mqtt.will-grace": `"1m0s"`, "mqtt.max-retained-messages": "16", "mqtt.max-retained-bytes": "17000",
 	"auth.allow-anonymous": "true",
 	"storage.data-dir":     `"/var/lib/prompt mq"`, "storage.max-size": "2000000",
 	"storage.cleanup.check-interval": `"7m0s"`, "storage.cleanup.max-message-age": `"48h0m0s"`, "storage.cleanup.batch-size": "77",

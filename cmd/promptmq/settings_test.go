@@ -247,6 +247,7 @@ var settingTests = map[string]struct {
 		fillQueue(t, s, strings.Repeat("x", 6000), 4)
 	}},
 	"mqtt.queue-policy":       {"", testQueuePolicy},
+	"mqtt.will-grace":         {"mqtt: {will-grace: 1h}", testWillGrace},
 	"mqtt.max-session-expiry": {"mqtt: {max-session-expiry: 2}", testMaxSessionExpiry},
 	"mqtt.max-retained-messages": {"mqtt: {max-retained-messages: 2}", func(t *testing.T, s *server) {
 		fillRetained(t, s, 10, 2)
