@@ -61,6 +61,7 @@ func (c *conn) receiveAckLocked(ack *codec.Ack) error {
 // receivePubrelLocked releases a Packet Identifier and queues PUBCOMP behind
 // the commit of the release. [MQTT-4.3.3-11]
 func (c *conn) receivePubrelLocked(packetID uint16) {
+	panicAt("acknowledgement")
 	cl := c.client
 	reason := codec.Success
 	if !cl.sess.ReceivePubrel(packetID, &c.touched.fx) {

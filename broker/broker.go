@@ -130,13 +130,18 @@ func (b *Broker) registerGauges() {
 func (b *Broker) queuedMessages() float64 {
 	n := 0
 	for _, cl := range b.registry.all() {
-		cl.mu.Lock()
-		if cl.sess != nil {
-			n += cl.sess.QueueLen()
-		}
-		cl.mu.Unlock()
+		n += cl.queueLen()
 	}
 	return float64(n)
+}
+
+func (cl *Client) queueLen() int {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil {
+		return 0
+	}
+	return cl.sess.QueueLen()
 }
 
 func (b *Broker) nextSessionID() session.ID { return session.ID(b.nextID.Add(1) - 1) }

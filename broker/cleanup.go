@@ -74,6 +74,7 @@ func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, 
 	}
 	now := b.clock.now()
 	l.fx.Reset()
+	panicAt("cleanup")
 	fn(s, now, &l.fx)
 	removed := len(l.fx.Discarded) > 0
 	cl.applyLocked(now, &l)

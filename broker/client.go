@@ -250,7 +250,11 @@ func (cl *Client) pageFrom(sess *session.Session, c *conn) (from, upTo uint64, m
 // them for the Client, or without a connection (c is nil) to make room. It runs
 // in its own goroutine and holds no lock while it reads.
 func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
-	defer cl.b.recoverPanic("paging a queue")
+	defer cl.b.recoverPanic("paging a queue", func() {
+		if c != nil { // nothing would page for it any more
+			c.out.abort()
+		}
+	})
 	if cl.b.commits.wait(group) != nil {
 		return
 	}
@@ -276,6 +280,7 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 		now := cl.b.clock.now()
 		l.fx.Reset()
 		sess.Paged(entries, upTo, now, &l.fx)
+		panicAt("page")
 		cl.applyLocked(now, &l)
 		cl.startFeedLocked() // no acknowledgement follows if all of them were dropped
 	}

@@ -161,7 +161,7 @@ func (c *conn) serve() {
 func (c *conn) end(ended bool, panicked any) {
 	if panicked != nil {
 		c.b.m.Panics.Inc()
-		c.b.notices.notice(slog.LevelError, "panic", "serving", "panic while serving a connection", "remote", c.net.RemoteAddr().String(),
+		c.b.notices.notice(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net.RemoteAddr().String(),
 			"client", shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).write()
 		c.out.abort()
 	}

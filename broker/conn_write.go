@@ -395,15 +395,28 @@ func (o *outbox) flush() {
 // writeLocked writes a piece of what was taken, and counts it as sent; so
 // unsent is about what the Client has still to take. It lets go of mu meanwhile.
 func (o *outbox) writeLocked(piece []byte, write func([]byte) (int, error)) (int, error) {
-	o.mu.Unlock()
-	n, err := write(piece)
-	o.c.b.m.SocketWrites.Inc()
-	o.c.b.m.BytesSent.Add(n)
-	o.mu.Lock()
+	n, err := o.writeUnlocked(piece, write)
 	o.unsent -= n
 	if err != nil {
 		o.failLocked()
 	}
+	return n, err
+}
+
+// writeUnlocked lets go of mu to write. If that panics nothing is written any more.
+func (o *outbox) writeUnlocked(piece []byte, write func([]byte) (int, error)) (n int, err error) {
+	o.mu.Unlock()
+	returned := false
+	defer func() {
+		o.mu.Lock()
+		if !returned {
+			o.failLocked()
+		}
+	}()
+	n, err = write(piece)
+	o.c.b.m.SocketWrites.Inc()
+	o.c.b.m.BytesSent.Add(n)
+	returned = true
 	return n, err
 }
 
@@ -437,6 +450,7 @@ func (o *outbox) wakeLocked() {
 
 // drain writes buf from n on, and what is queued meanwhile, and may block.
 func (o *outbox) drain(buf []byte, n int) {
+	defer o.c.b.recoverPanic("writing", o.abort)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
@@ -444,7 +458,10 @@ func (o *outbox) drain(buf []byte, n int) {
 		if o.closing {
 			timeout = min(timeout, closeWait)
 		}
-		within := func(b []byte) (int, error) { return o.c.net.writeWithin(b, timeout) }
+		within := func(b []byte) (int, error) {
+			panicAt("write")
+			return o.c.net.writeWithin(b, timeout)
+		}
 		written, err := o.writeLocked(buf[n:min(n+writeBytesMax, len(buf))], within)
 		if err != nil {
 			return

@@ -9,6 +9,7 @@ import "github.com/x0a1b/promptmq/codec"
 func broken(string) bool { return false }
 
 func beLate(string)                          {}
+func panicAt(string)                         {}
 func unlessBroken(_ string, n uint32) uint32 { return n }
 func breakPublish(*codec.Publish)            {}
 func breakAck(*codec.Ack)                    {}

@@ -87,3 +87,11 @@ func breakAliases(a *aliasNames) *aliasNames {
 	}
 	return a
 }
+
+// panicAt panics in a place that is in the middle of something, if the rule
+// "panic-in-" and its name is to be broken.
+func panicAt(place string) {
+	if broken("panic-in-" + place) {
+		panic("asked for, in " + place)
+	}
+}

@@ -90,6 +90,7 @@ func (b *Broker) detach(c *conn) (group uint64) {
 // The caller holds client.mu and the gate, and calls finishDetach afterwards.
 func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermath {
 	b, s := cl.b, cl.sess
+	panicAt("detach")
 	var after aftermath
 	heir := cl.changing && cl.successionLocked().heir
 	if !heir {
@@ -232,18 +233,8 @@ func (b *Broker) unsubscribeAll(cl *Client, s *session.Session) {
 // takeForOthers takes what connected members of Shared Subscriptions may get
 // instead of a Client that has just lost its connection.
 func (cl *Client) takeForOthers(now time.Time, l *flushList) []session.Entry {
-	var shares []string
-	cl.mu.Lock()
-	if cl.sess != nil {
-		for filter := range cl.sess.Subscriptions {
-			if name, _ := splitShare(filter); name != "" {
-				shares = append(shares, filter)
-			}
-		}
-	}
-	cl.mu.Unlock()
 	ready := make(map[string]bool)
-	for _, filter := range shares {
+	for _, filter := range cl.sharedFilters() {
 		if cl.b.otherMemberReady(filter, cl) {
 			ready[filter] = true
 		}
@@ -257,6 +248,21 @@ func (cl *Client) takeForOthers(now time.Time, l *flushList) []session.Entry {
 	taken := cl.sess.TakeShared(ready, true, &l.fx)
 	cl.applyLocked(now, l)
 	return taken
+}
+
+// sharedFilters returns the filters of the Client's Shared Subscriptions.
+func (cl *Client) sharedFilters() (shares []string) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil {
+		return nil
+	}
+	for filter := range cl.sess.Subscriptions {
+		if name, _ := splitShare(filter); name != "" {
+			shares = append(shares, filter)
+		}
+	}
+	return shares
 }
 
 // endSpilled hands on the messages that an ended Session had on disk by Shared
@@ -305,15 +311,9 @@ func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []sessi
 // The caller holds the gate.
 func (b *Broker) handOver(orphans []session.Entry, from *Client, now time.Time, l *flushList) {
 	for i := range orphans {
+		panicAt("hand-over")
 		e := &orphans[i]
-		b.router.mu.RLock()
-		sh := b.router.shares[e.Share]
-		var t target
-		ok := false
-		if sh != nil {
-			t, ok = sh.pick(e.QoS, from)
-		}
-		b.router.mu.RUnlock()
+		t, ok := b.pickOther(e, from)
 		if !ok {
 			b.m.Dropped[metrics.DropNoMember].Inc()
 			continue
@@ -325,6 +325,16 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, now time.Time, 
 		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
 		b.deliver(&t, &publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message}, l)
 	}
+}
+
+// pickOther chooses who gets e in place of from.
+func (b *Broker) pickOther(e *session.Entry, from *Client) (target, bool) {
+	b.router.mu.RLock()
+	defer b.router.mu.RUnlock()
+	if sh := b.router.shares[e.Share]; sh != nil {
+		return sh.pick(e.QoS, from)
+	}
+	return target{}, false
 }
 
 // otherMemberReady reports whether a member other than cl is connected.

@@ -454,6 +454,7 @@ func (cl *Client) feedStep(c *conn, l *flushList) (more bool) {
 	defer b.router.mu.RUnlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
+	panicAt("feed")
 	more = cl.conn == c && cl.feedLocked(b.clock.now(), l)
 	if !more {
 		cl.endFeedLocked(c)

@@ -388,6 +388,7 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 		e.Receipt = r
 	}
 	l.fx.Reset()
+	panicAt("deliver")
 	cl.sess.Deliver(e, pub.now, &l.fx)
 	stored = len(l.fx.Entries) > 0
 	if stored {

@@ -65,6 +65,7 @@ func (r *router) isRetainedLocked(at *retained) bool {
 // [MQTT-3.3.1-7] The caller holds router.mu for writing and the gate for reading.
 func (b *Broker) retainLocked(m *session.Message) {
 	r := b.router
+	panicAt("retain")
 	r.version++
 	w := session.RetainedWrite{Version: r.version}
 	if len(m.Payload) == 0 {
@@ -116,6 +117,7 @@ func (old *retained) expire(b *Broker, _ time.Time) {
 	if cur, ok := r.retained.Get([]byte(topic)); !ok || cur != old {
 		return
 	}
+	panicAt("retained-expiry")
 	r.version++
 	r.deleteRetainedLocked(topic)
 	b.commits.open.setRetained(topic, session.RetainedWrite{Version: r.version})

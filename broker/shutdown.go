@@ -191,10 +191,14 @@ func (c *committer) shutdown() error {
 	return err
 }
 
-// recoverPanic keeps a panic of a background task from ending the process.
-func (b *Broker) recoverPanic(doing string) {
+// recoverPanic keeps a panic of a background task from ending the process. Then
+// it calls what the task has left to others to do.
+func (b *Broker) recoverPanic(doing string, then ...func()) {
 	if p := recover(); p != nil {
 		b.m.Panics.Inc()
 		b.notices.notice(slog.LevelError, "panic", doing, "panic", "doing", doing, "panic", p, "stack", string(debug.Stack())).write()
+		for _, f := range then {
+			f()
+		}
 	}
 }

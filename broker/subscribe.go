@@ -209,6 +209,7 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 // messages. It reports false, and has changed nothing, if the Session has too many
 // or the store has no room. [MQTT-3.8.4-3] left is what it leaves of visits.
 func (c *conn) subscribeLocked(sub *session.Subscription, visits int) (left int, ok bool) {
+	panicAt("subscribe")
 	b, cl := c.b, c.client
 	_, known := cl.sess.Subscriptions[sub.Filter]
 	if !known && len(cl.sess.Subscriptions) >= b.o.MaxSubscriptions {
@@ -369,6 +370,7 @@ func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
 // unsubscribeLocked removes one subscription. The caller holds router.mu for
 // writing, client.mu and the gate.
 func (c *conn) unsubscribeLocked(filter string) {
+	panicAt("unsubscribe")
 	b, cl := c.b, c.client
 	delete(cl.sess.Subscriptions, filter)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)

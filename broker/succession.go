@@ -314,6 +314,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 // that had to go leaves to be done, group what CONNACK waits for.
 func (c *conn) takeSessionLocked(cl *Client, s *succession, p *codec.Connect, ack *codec.Connack) (over aftermath, group uint64) {
 	if s.replaced != nil {
+		panicAt("takeover")
 		c.b.m.Takeovers.Inc()
 		c.touched.say(c.b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over",
 			"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()))

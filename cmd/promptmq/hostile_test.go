@@ -214,7 +214,7 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	if n := s.metric("promptmq_panics_total"); n != 1 {
 		t.Errorf("%v panics counted", n)
 	}
-	if s.waitLog("panic while serving a connection").text("client") != "unlucky" {
+	if s.waitLog("panic").text("client") != "unlucky" {
 		t.Error("the log does not say whose")
 	}
 	s.kill() // stop would complain of the panic
