@@ -33,9 +33,6 @@ const (
 	// kept in memory, per Session.
 	windowMessages = 256
 	windowBytes    = 256 << 10
-	// handshakesMax is how many connections may be without CONNACK beyond
-	// Options.MaxConnections.
-	handshakesMax = 1024
 )
 
 // A Broker is an MQTT Server.
@@ -59,6 +56,8 @@ type Broker struct {
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64
+	sockets          atomic.Int64 // from accept to close
+	waiting          waitingSockets
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool
@@ -171,11 +170,12 @@ func (b *Broker) Start() error {
 // any more and the process should end.
 func (b *Broker) Failed() <-chan error { return b.commits.failed }
 
-// addConn registers a connection and reports whether there is room for it.
+// addConn registers a connection and reports whether there is room for it, which
+// an acceptor has made sure of for its own.
 func (b *Broker) addConn(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stopping.Load() || len(b.conns) >= b.o.MaxConnections+handshakesMax {
+	if b.stopping.Load() || (c.listener == noListener && int64(len(b.conns)) >= b.socketsMax()) {
 		return false
 	}
 	b.conns[c] = struct{}{}
@@ -202,9 +202,19 @@ func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), noListener, 
 func (b *Broker) serve(t transport, listener listenerKind, handOver bool) {
 	c := b.newConn(t, listener)
 	c.handOver = handOver
+	b.begin(c)
+}
+
+// begin serves c, if there is room for it.
+func (b *Broker) begin(c *conn) {
 	if !b.addConn(c) {
-		b.m.Refused(codec.ServerBusy.String()).Inc()
-		_ = t.Close()
+		reason := "too many connections"
+		if b.stopping.Load() {
+			reason = codec.ServerShuttingDown.String()
+			c.endWith(codec.ServerShuttingDown)
+		}
+		b.m.Refused(reason).Inc()
+		_ = c.net.Close()
 		return
 	}
 	c.serve()

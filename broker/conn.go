@@ -2,7 +2,6 @@ package broker
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +29,7 @@ type conn struct {
 	// Static after CONNECT; listener after accept.
 	client   *Client
 	listener listenerKind
+	local    bool // the peer is on this machine
 	version  codec.Version
 	params   connectParams
 
@@ -135,7 +135,7 @@ type connectParams struct {
 }
 
 func (b *Broker) newConn(t transport, listener listenerKind) *conn {
-	c := &conn{b: b, net: t, listener: listener}
+	c := &conn{b: b, net: t, listener: listener, local: isLoopback(t.RemoteAddr())}
 	c.out.c = c
 	c.lastPacket = momentOf(b.clock.now())
 	c.partial = c.lastPacket
@@ -274,8 +274,10 @@ func (c *conn) leaveGate() {
 // handleBuffered handles every whole packet that was read.
 func (c *conn) handleBuffered() error {
 	defer c.leaveGate()
-	if t, ok := c.reader.PeekType(); ok && c.client == nil && t != codec.TypeConnect {
-		return refuse(codec.ProtocolError, "the first packet is not CONNECT") // [MQTT-3.1.0-1]
+	if c.client == nil {
+		if err := c.checkFirst(); err != nil {
+			return err
+		}
 	}
 	for {
 		f, err := c.reader.Next()
@@ -313,6 +315,19 @@ func (c *conn) sized(err error) error {
 		return refuse(reason, detail, "size", c.reader.NextBytes(), "limit", c.b.o.MaxPacketSize, "key", "mqtt.max-packet-size")
 	}
 	return err
+}
+
+// checkFirst refuses what cannot become a CONNECT as soon as it begins.
+func (c *conn) checkFirst() error {
+	if c.listener != webSocketListener {
+		if what := foreign(c.reader.Peek(), mqttListener); what != "" {
+			return foreignError(what)
+		}
+	}
+	if t, ok := c.reader.PeekType(); ok && t != codec.TypeConnect {
+		return refuse(codec.ProtocolError, "the first packet is not CONNECT") // [MQTT-3.1.0-1]
+	}
+	return nil
 }
 
 // handle is the one switch on the packet type.
@@ -389,7 +404,7 @@ func (c *conn) readIdle() {
 
 // armDeadline bounds the next read: by 1.5 times the Keep Alive after the last
 // packet [MQTT-3.1.2-22] and by the read timeout after the first byte of an
-// unfinished one, or, before CONNECT, after the connection began.
+// unfinished one, or, before CONNECT, by the connect timeout after accept.
 func (c *conn) armDeadline() error {
 	err := c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
 	if c.marked(superseded) {
@@ -404,11 +419,19 @@ func (c *conn) deadline() time.Time {
 		d = c.lastPacket.time().Add(time.Duration(s) * time.Second * 3 / 2)
 	}
 	if c.partial != 0 {
-		if p := c.partial.time().Add(c.b.o.ReadTimeout); d.IsZero() || p.Before(d) {
+		if p := c.partial.time().Add(c.packetTimeout()); d.IsZero() || p.Before(d) {
 			d = p
 		}
 	}
 	return d
+}
+
+// packetTimeout is how long an unfinished packet, or the first one, may take.
+func (c *conn) packetTimeout() time.Duration {
+	if c.client == nil {
+		return c.b.o.ConnectTimeout
+	}
+	return c.b.o.ReadTimeout
 }
 
 func (c *conn) overdue(now time.Time) bool {
@@ -418,12 +441,12 @@ func (c *conn) overdue(now time.Time) bool {
 
 // explain turns the error of a read into what the Client did wrong, if it did.
 func (c *conn) explain(err error, now time.Time) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) && !(errors.Is(err, context.Canceled) && c.overdue(now)) { // the latter from a WebSocket
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	if c.partial != 0 && !now.Before(c.partial.time().Add(c.b.o.ReadTimeout)) {
+	if c.partial != 0 && !now.Before(c.partial.time().Add(c.packetTimeout())) {
 		if c.client == nil {
-			return refuse(codec.ProtocolError, "no CONNECT within the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout")
+			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
 		}
 		return refuse(codec.ProtocolError, "a packet did not arrive whole within the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout")
 	}
@@ -452,12 +475,18 @@ func (c *conn) fail(err error) {
 			}
 			return
 		}
+		if what, ok := err.(foreignError); ok {
+			c.b.refuseForeign(c.listener, c.net.RemoteAddr(), string(what))
+			return
+		}
 		c.noteEnd(err)
 		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
 	case !c.marked(greeted):
+		c.endWith(reason)
 		c.b.m.Refused(reason.String()).Inc()
 		c.out.close(c.appendRefusedConnack(nil, reason, detail))
 	default:
+		c.endWith(reason)
 		c.b.m.ProtocolErrors(reason.String()).Inc()
 		c.out.close(c.appendDisconnect(nil, reason, detail))
 	}
@@ -471,6 +500,7 @@ func (c *conn) fail(err error) {
 func (c *conn) noteEnd(err error) {
 	attrs := []any{"client", shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "error", err}
 	switch {
+	case c.client == nil && errors.Is(err, net.ErrClosed): // it made room for another, and is counted
 	case c.client == nil:
 		c.b.m.Refused("no CONNECT").Inc()
 	case err != errTakenOver && !errors.Is(err, net.ErrClosed):
@@ -481,12 +511,13 @@ func (c *conn) noteEnd(err error) {
 }
 
 // host is the address of the machine at the other end.
-func (c *conn) host() string {
-	host, _, err := net.SplitHostPort(c.net.RemoteAddr().String())
-	if err != nil {
-		return "" // it is no address of a network
+func (c *conn) host() string { return hostOf(c.net.RemoteAddr()) }
+
+// endWith says with what code a WebSocket is closed.
+func (c *conn) endWith(reason codec.ReasonCode) {
+	if t, ok := c.net.(*webSocketTransport); ok {
+		t.endWith(reason)
 	}
-	return host
 }
 
 // appendRefusedConnack encodes a CONNACK with a Reason Code of 0x80 or greater.
@@ -558,6 +589,7 @@ func (c *conn) lastWord() []byte {
 	if !c.marked(takenOver) || !c.marked(greeted) { // [MQTT-3.14.0-1]
 		return nil
 	}
+	c.endWith(codec.SessionTakenOver)
 	if broken("takeover-reason") {
 		return c.appendDisconnect(nil, codec.UnspecifiedError, "")
 	}

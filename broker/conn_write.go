@@ -375,6 +375,10 @@ func (o *outbox) flush() {
 	}
 	for len(o.out) > 0 {
 		buf := o.takeLocked()
+		if _, blocks := o.c.net.(streamTransport); blocks {
+			go o.drain(buf, 0)
+			return
+		}
 		for n := 0; n < len(buf); {
 			piece := buf[n:min(n+writeBytesMax, len(buf))]
 			written, err := o.writeLocked(piece, o.c.net.tryWrite)

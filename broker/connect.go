@@ -20,6 +20,9 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	if f.Type() != codec.TypeConnect { // [MQTT-3.1.0-1]
 		return refuse(codec.ProtocolError, "the first packet is not CONNECT")
 	}
+	if s := socketOf(c.net); s != nil {
+		c.b.waiting.remove(s)
+	}
 	err = p.Decode(f)
 	c.version = p.Version
 	c.reader.SetVersion(p.Version)
@@ -81,7 +84,7 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 	case c.b.stopping.Load():
 		return refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
-	if reason := c.b.admit(c.net.RemoteAddr()); reason != codec.Success {
+	if reason := c.b.admit(c.local); reason != codec.Success {
 		return refuse(reason, "anonymous Clients are admitted from loopback only", "key", "auth.allow-anonymous")
 	}
 	if !p.HasWill {

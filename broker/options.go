@@ -15,8 +15,15 @@ type Options struct {
 	// Bind and WSBind are the TCP and WebSocket listeners, host:port as Listen
 	// takes it; empty: not opened.
 	Bind, WSBind string
+	// WSOrigins says which pages may connect over WebSocket: SameOrigin,
+	// AnyOrigin, or a list, parted by commas, of origins, of hosts, of patterns
+	// of either, and of SameOrigin.
+	WSOrigins string
+	// ConnectTimeout is how long a new connection may take from accept to its
+	// CONNECT.
+	ConnectTimeout time.Duration
 	// ReadTimeout is how long a packet whose first byte has come may take to
-	// arrive whole, and how long a new connection may take for its CONNECT.
+	// arrive whole.
 	ReadTimeout time.Duration
 	// WriteTimeout is how long a peer may take no bytes while bytes wait for
 	// it; then its Network Connection is closed and its Session kept.
@@ -96,6 +103,8 @@ func DefaultOptions() Options {
 	return Options{
 		Bind:                    ":1883",
 		WSBind:                  ":8080",
+		WSOrigins:               SameOrigin,
+		ConnectTimeout:          10 * time.Second,
 		ReadTimeout:             30 * time.Second,
 		WriteTimeout:            30 * time.Second,
 		ReadBuffer:              32 << 10,

@@ -99,6 +99,7 @@ func (b *Broker) connections() []*conn {
 // stopConn tells a Client that the Server shuts down, and closes.
 func (b *Broker) stopConn(c *conn) {
 	var last []byte
+	c.endWith(codec.ServerShuttingDown)
 	if c.marked(greeted) {
 		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
 	}

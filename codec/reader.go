@@ -106,6 +106,9 @@ func (r *Reader) PeekType() (PacketType, bool) {
 	return PacketType(r.buf[r.start] >> 4), true
 }
 
+// Peek returns the bytes that were read and not yet returned.
+func (r *Reader) Peek() View { return r.buf[r.start:r.end] }
+
 // Next returns the next packet. It returns ErrIncomplete while the packet is
 // not whole, and an *Error as soon as its header is known to be wrong or its
 // length too large. The previous packet's Views end.

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/x0a1b/promptmq/broker"
 )
 
 // kind is a type of value: how it is written, what is allowed.
@@ -218,4 +221,38 @@ func (urlPath) format(field any) string { return *field.(*string) }
 func (urlPath) scalar() scalar          { return stringScalar }
 func (urlPath) allowed() string {
 	return `a path that begins with "/" and has only ASCII without space, "?", "#" and "%", other than /health and /ready`
+}
+
+// webOrigins is a list of what may stand in the Origin of a request: words and
+// patterns.
+type webOrigins struct{}
+
+func (o webOrigins) parse(field any, text string) error {
+	entries := strings.Split(text, ",")
+	for i, entry := range entries {
+		entry = strings.TrimSpace(entry)
+		if !isOrigin(entry) || strings.EqualFold(entry, broker.AnyOrigin) && len(entries) > 1 {
+			return refuse(o, text)
+		}
+		entries[i] = entry
+	}
+	*field.(*string) = strings.Join(entries, ",")
+	return nil
+}
+
+// isOrigin reports whether s is a word or a pattern that an Origin can match:
+// there is no path in one.
+func isOrigin(s string) bool {
+	host := s
+	if scheme, rest, found := strings.Cut(s, "://"); found && scheme != "" {
+		host = rest
+	}
+	_, err := path.Match(s, "")
+	return host != "" && err == nil && !strings.ContainsFunc(host, notInHost)
+}
+
+func (webOrigins) format(field any) string { return *field.(*string) }
+func (webOrigins) scalar() scalar          { return stringScalar }
+func (webOrigins) allowed() string {
+	return `same, any, or a list such as "same, https://app.example.com, *.example.com"`
 }

@@ -15,6 +15,7 @@ import (
 // are allowed, and those next to them that are not. Those of mqtt that go into
 // packets are bounded by the fields that hold them.
 var ranges = map[string]struct{ lowest, highest, below, above string }{
+	"server.connect-timeout":          {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
 	"server.read-timeout":             {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
 	"server.write-timeout":            {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
 	"server.read-buffer":              {"512", "1048576", "511", "1048577"},

@@ -109,11 +109,17 @@ func TestSilentWebSocketHoldsNobodyUp(t *testing.T) {
 // WebSocket does not stay.
 func TestIdleHTTPIsClosed(t *testing.T) {
 	t.Parallel()
-	s := start(t, "server: {read-timeout: 300ms}")
+	s := start(t, "server: {connect-timeout: 300ms}")
 	for name, request := range map[string]string{
 		"silence":     "",
 		"half a head": "GET / HTTP/1.1\r\nHost: x\r\n",
 		"no upgrade":  "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"kept alive":  "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
+		"a body":      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx",
+		"HTTP/1.0":    "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+		"HTTP/2":      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"to HTTP/2":   "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
+		"long head":   "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 100<<10),
 		"wrong key":   "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n",
 		"MQTT":        "\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00",
 		"binary":      "\x00\xff\x00\xff\r\n\r\n",
@@ -138,7 +144,7 @@ func TestIdleHTTPIsClosed(t *testing.T) {
 // WebSocket too.
 func TestWebSocketTimeouts(t *testing.T) {
 	t.Parallel()
-	s := start(t, "server: {read-timeout: 5s}") // no machine takes as long from connecting to CONNECT
+	s := start(t, "server: {read-timeout: 5s, connect-timeout: 5s}") // no machine takes as long from connecting to CONNECT
 	silent, half := dialSilentWebSocket(t, s), dialSilentWebSocket(t, s)
 	gone := func(ws *websocket.Conn, what string) {
 		t.Helper()
@@ -456,11 +462,11 @@ func TestThousandIdentifiers(t *testing.T) {
 // leave nothing behind.
 func TestCrowdBeforeConnect(t *testing.T) {
 	t.Parallel()
-	s := start(t, "server: {read-timeout: 5s}\nmqtt: {max-connections: 2}")
+	s := start(t, "server: {connect-timeout: 5s}\nmqtt: {max-connections: 2}")
 	before := s.metric("promptmq_system_goroutines")
 	crowd := make([]net.Conn, 300)
 	for i := range crowd {
-		crowd[i] = dialTCP(t, s.mqtt)
+		crowd[i] = dialTCP(t, []string{s.mqtt, s.ws}[i/2%2])
 		defer crowd[i].Close()
 		if i%2 == 0 {
 			if _, err := crowd[i].Write([]byte{0x10, 0xFF, 0xFF, 0x3F, 0}); err != nil {
@@ -471,6 +477,9 @@ func TestCrowdBeforeConnect(t *testing.T) {
 	p := v5Of(t, s, "guest", nil)
 	p.quiet()
 	_ = p.Close()
+	ws := v5OverWebSocket(t, s, "guest", nil)
+	ws.quiet()
+	_ = ws.Close()
 	eventually(t, "the crowd is gone", func() bool {
 		return s.metric("promptmq_connections_current") == 0 && s.metric("promptmq_system_goroutines") <= before+5
 	})

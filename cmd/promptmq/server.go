@@ -210,6 +210,6 @@ func logAccess(log *slog.Logger, o *broker.Options) {
 			"other_machines", "admitted without credentials: auth.allow-anonymous is true")
 		return
 	}
-	log.Info("access", "this_machine", "admitted without credentials",
-		"other_machines", "refused: auth.allow-anonymous is false")
+	log.Warn("access", "this_machine", "admitted without credentials", "other_machines", "refused: auth.allow-anonymous is false",
+		"proxies", "a reverse proxy, tunnel or port forwarder on this machine makes all its clients local, unless it says in the request that it is one")
 }

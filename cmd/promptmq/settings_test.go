@@ -16,15 +16,20 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
-	"server.read-timeout": {"server: {read-timeout: 5s}", func(t *testing.T, s *server) {
+	"server.ws-origins": {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
+	"server.connect-timeout": {"server: {connect-timeout: 5s}", func(t *testing.T, s *server) {
 		silent := dialRaw(t, s.mqtt, codec.Version5)
 		half := dialRaw(t, s.mqtt, codec.Version5)
 		half.send([]byte{0x10, 20, 0, 4}, nil)
+		in := v5Of(t, s, "in", nil)
+		silent.closed(codec.Success)
+		half.closed(codec.Success)
+		in.quiet()
+	}},
+	"server.read-timeout": {"server: {read-timeout: 5s}", func(t *testing.T, s *server) {
 		p, _ := connectRaw(t, s.mqtt, codec.Version5, "half", nil)
 		idle, _ := connectRaw(t, s.mqtt, codec.Version5, "idle", nil)
 		p.send([]byte{0x30, 100, 0}, nil)
-		silent.closed(codec.Success)
-		half.closed(codec.Success)
 		p.closed(codec.ProtocolError)
 		idle.quiet() // between packets the Keep Alive counts
 	}},

@@ -1,0 +1,170 @@
+package broker
+
+import (
+	"container/list"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// handshakesMax is how many sockets may be open beyond Options.MaxConnections, for
+// connections that have no CONNACK yet or are being closed; no more than
+// MaxConnections itself, and no fewer than handshakesMin.
+const handshakesMax, handshakesMin = 1024, 8
+
+// socketsMax is how many sockets of clients may be open.
+func (b *Broker) socketsMax() int64 {
+	n := int64(b.o.MaxConnections)
+	return n + min(max(n, handshakesMin), handshakesMax)
+}
+
+// An acceptor is a listener whose sockets count from accept until they are
+// closed, whatever they say or do not say. When socketsMax are open, a new one
+// takes the place of the one that has waited longest without a CONNECT, or after
+// its end for the peer to close, so that those who say nothing keep nobody out.
+// If there is none, the new one is closed.
+type acceptor struct {
+	net.Listener
+	b    *Broker
+	kind listenerKind
+}
+
+// Accept returns the next socket there is room for. When the process runs out of
+// file descriptors it waits and tries again.
+func (a *acceptor) Accept() (net.Conn, error) {
+	const waitMin, waitMax = 5 * time.Millisecond, time.Second
+	wait := waitMin
+	for {
+		nc, err := a.Listener.Accept()
+		switch {
+		case err == nil:
+			wait = waitMin
+			if s := a.admit(nc.(*net.TCPConn)); s != nil {
+				return s, nil
+			}
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
+			a.b.notices.warn("accept", a.kind.String(), "accept failed", "listener", a.kind.String(), "error", err)
+			time.Sleep(wait)
+			wait = min(2*wait, waitMax)
+		}
+	}
+}
+
+// admit returns the socket, or nil if it was closed because there is no room.
+func (a *acceptor) admit(nc *net.TCPConn) *socket {
+	b := a.b
+	s := &socket{TCPConn: nc, b: b, accepted: momentOf(b.clock.now())}
+	if b.sockets.Add(1) > b.socketsMax() {
+		out := b.waiting.oldest()
+		if out == nil {
+			out = s
+		}
+		a.refuse(out)
+		if out == s {
+			return nil
+		}
+	}
+	b.waiting.add(s)
+	return s
+}
+
+// refuse closes a socket so that another has room.
+func (a *acceptor) refuse(s *socket) {
+	s.refused.Store(true)
+	_ = s.Close()
+	a.b.m.Refused("too many connections").Inc()
+	a.b.notices.warn("too many connections", a.kind.String(), "too many connections: one without CONNECT was closed", "listener", a.kind.String(),
+		"remote", s.RemoteAddr().String(), "limit", a.b.o.MaxConnections, "key", "mqtt.max-connections")
+}
+
+// A socket is one that an acceptor accepted.
+type socket struct {
+	*net.TCPConn
+	b        *Broker
+	accepted moment
+	closed   atomic.Bool
+	refused  atomic.Bool   // it made room for another, or had none
+	place    *list.Element // guarded by waitingSockets.mu; nil: not among them
+
+	// Owned by the HTTP server of the WebSocket listener.
+	answered bool   // there was a request
+	first    []byte // how what came begins, until there is
+}
+
+// socketFirstMax is how much of the beginning is kept: enough for foreign.
+const socketFirstMax = 16
+
+// Read is for the HTTP server: a transport reads without it.
+func (s *socket) Read(b []byte) (int, error) {
+	n, err := s.TCPConn.Read(b)
+	if n > 0 && !s.answered && len(s.first) < socketFirstMax {
+		s.first = append(s.first, b[:min(n, socketFirstMax-len(s.first))]...)
+	}
+	return n, err
+}
+
+// Close closes the socket, and makes room for another.
+func (s *socket) Close() error {
+	err := s.TCPConn.Close()
+	if !s.closed.Swap(true) {
+		s.b.waiting.remove(s)
+		s.b.sockets.Add(-1)
+	}
+	return err
+}
+
+// waitingSockets are those that make room for others: without CONNECT, or of
+// connections that have ended. The longest there comes first.
+type waitingSockets struct {
+	mu   sync.Mutex // guards the following, and place of all sockets
+	list list.List  // of *socket
+}
+
+func (w *waitingSockets) add(s *socket) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.place == nil && !s.closed.Load() {
+		s.place = w.list.PushBack(s)
+	}
+}
+
+func (w *waitingSockets) remove(s *socket) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.place != nil {
+		w.list.Remove(s.place)
+		s.place = nil
+	}
+}
+
+// oldest takes out the first; nil: there is none.
+func (w *waitingSockets) oldest() *socket {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := w.list.Front()
+	if first == nil {
+		return nil
+	}
+	s := w.list.Remove(first).(*socket)
+	s.place = nil
+	return s
+}
+
+// socketOf returns the socket of a transport; nil: it has none.
+func socketOf(t transport) *socket {
+	switch t := t.(type) {
+	case *webSocketTransport:
+		return t.s
+	case *rawTransport:
+		s, _ := t.Conn.(*socket)
+		return s
+	case streamTransport:
+		s, _ := t.Conn.(*socket)
+		return s
+	}
+	return nil
+}

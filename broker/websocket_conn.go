@@ -1,0 +1,537 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+const (
+	// controlFrameMax is the size of the largest control frame that a server
+	// sends, headerMax that of the largest header from a client. RFC 6455, 5.2
+	// and 5.5.
+	controlFrameMax = 2 + 125
+	headerMax       = 2 + 8 + 4
+	// beginningMax is the size of the buffer in which the beginning of a frame
+	// waits: a header, or a whole control frame.
+	beginningMax = headerMax + 125
+	// lingerBytesMax is how much is still read from a peer that is told to close.
+	lingerBytesMax = 1 << 20
+
+	opBinary  = 0x82 // a whole message in one frame
+	opClose   = 0x88
+	opControl = 0x08 // the bit of all control frames
+)
+
+// errNothingYet is what the library reads where it may read no more. It has lost
+// nothing then.
+var errNothingYet = errors.New("no whole frame has come")
+
+// A webSocketTransport is a Network Connection over a WebSocket. The library
+// checks and unmasks frames, and answers control frames; it is only called for
+// what has come already, so that nothing of it waits, holds a buffer or has a
+// deadline of its own. What is sent are whole binary frames. [MQTT-6.0.0-1]
+type webSocketTransport struct {
+	// Static after start.
+	s     *socket
+	raw   syscall.RawConn // nil: the socket can only block
+	out   transport       // writes to the socket
+	ws    *websocket.Conn
+	ready func(uintptr) bool
+
+	// Owned by the reader.
+	c       *conn      // for which read was called
+	reading sync.Mutex // held while it is in read
+	in      []byte     // borrowed while something is in it
+	r, w    int        // what of it was read and not yet taken
+	allowed int        // how much of that the library may take
+	message io.Reader  // the message that was begun; nil: none
+	left    int64      // of the payload of its frame
+	fin     bool       // that frame is its last
+	readErr error      // of the socket
+	hasty   bool       // nothing is waited for
+
+	status atomic.Int32 // websocket.StatusCode of the close frame
+
+	deadline sync.Mutex // guards the read deadline and the following
+	closing  bool
+
+	writing sync.Mutex // guards the following
+	rest    []byte     // of a frame that the socket has taken a part of
+	owed    int        // bytes of rest, or that were, which no write has returned
+	closed  bool       // a close frame was begun: nothing follows
+}
+
+func newWebSocketTransport(s *socket) *webSocketTransport {
+	t := &webSocketTransport{s: s, out: newTransport(s)}
+	if nonblocking {
+		t.raw, _ = s.SyscallConn() // fails for a closed socket only; then reading does
+	}
+	t.ready = t.readReady
+	t.status.Store(int32(websocket.StatusNormalClosure))
+	return t
+}
+
+// start begins with the WebSocket that was made of the socket.
+func (t *webSocketTransport) start(ws *websocket.Conn) {
+	ws.SetReadLimit(-1) // a frame is read in pieces; the limit is that of a packet
+	t.ws = ws
+}
+
+func (t *webSocketTransport) RemoteAddr() net.Addr { return t.s.RemoteAddr() }
+
+// SetReadDeadline fails after Close, when the deadline is that of linger.
+func (t *webSocketTransport) SetReadDeadline(d time.Time) error {
+	t.deadline.Lock()
+	defer t.deadline.Unlock()
+	if t.closing {
+		return net.ErrClosed
+	}
+	return t.s.SetReadDeadline(d)
+}
+
+// wake makes the reader stop waiting.
+func (t *webSocketTransport) wake() bool { return t.SetReadDeadline(time.Unix(1, 0)) == nil }
+
+func (t *webSocketTransport) isClosing() bool {
+	t.deadline.Lock()
+	defer t.deadline.Unlock()
+	return t.closing
+}
+
+// beginClosing wakes the reader, and reports whether that had not been done.
+func (t *webSocketTransport) beginClosing() bool {
+	t.deadline.Lock()
+	defer t.deadline.Unlock()
+	if t.closing {
+		return false
+	}
+	t.closing = true
+	_ = t.s.SetReadDeadline(time.Unix(1, 0)) // an error says that it is awake
+	return true
+}
+
+// endWith chooses the code of the close frame for a Reason Code.
+func (t *webSocketTransport) endWith(reason codec.ReasonCode) {
+	t.status.Store(int32(closeStatus(reason)))
+}
+
+// closeStatus is the status code that tells a browser what the Reason Code does.
+// RFC 6455, section 7.4.1.
+func closeStatus(reason codec.ReasonCode) websocket.StatusCode {
+	switch reason {
+	case codec.Success:
+		return websocket.StatusNormalClosure
+	case codec.MalformedPacket, codec.ProtocolError, codec.UnsupportedProtocolVersion:
+		return websocket.StatusProtocolError
+	case codec.PacketTooLarge:
+		return websocket.StatusMessageTooBig
+	case codec.ServerShuttingDown:
+		return websocket.StatusGoingAway
+	}
+	return websocket.StatusPolicyViolation
+}
+
+// read returns what has come of the payload of messages: packets need not be
+// aligned with frames. [MQTT-6.0.0-2]
+func (t *webSocketTransport) read(c *conn) (int, error) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
+	t.c = c
+	for {
+		if t.isClosing() {
+			return 0, net.ErrClosed
+		}
+		if t.left == 0 {
+			if err := t.nextFrame(); err != nil {
+				return 0, t.failed(err)
+			}
+			continue
+		}
+		if err := t.need(1); err != nil {
+			return 0, t.failed(err)
+		}
+		room := c.readRoom()
+		t.allowed = int(min(int64(len(room)), int64(t.w-t.r), t.left))
+		n, err := t.message.Read(room[:t.allowed])
+		t.left -= int64(n)
+		t.returnEmpty()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return n, t.failed(err)
+		}
+		return n, nil
+	}
+}
+
+// readNow is read, and os.ErrDeadlineExceeded if nothing has come.
+func (t *webSocketTransport) readNow(c *conn) (int, error) {
+	t.hasty = true
+	defer func() { t.hasty = false }()
+	return t.read(c)
+}
+
+// nextFrame lets the library take the header of the next frame of a message, or
+// a whole control frame.
+func (t *webSocketTransport) nextFrame() error {
+	if err := t.need(2); err != nil {
+		return err
+	}
+	size, length := headerSize(t.in[t.r+1]), int64(t.in[t.r+1]&0x7f)
+	control, fin := t.in[t.r]&opControl != 0, t.in[t.r]&0x80 != 0
+	if err := t.need(size); err != nil {
+		return err
+	}
+	switch length {
+	case 126:
+		length = int64(binary.BigEndian.Uint16(t.in[t.r+2:]))
+	case 127:
+		length = int64(binary.BigEndian.Uint64(t.in[t.r+2:])) // the library refuses a negative one
+	}
+	t.allowed = size
+	if control && length <= 125 { // the library refuses a longer one
+		if err := t.need(size + int(length)); err != nil {
+			return err
+		}
+		t.allowed += int(length)
+	}
+	err := t.begin()
+	t.returnEmpty()
+	switch {
+	case errors.Is(err, errNothingYet): // it was a control frame, or an empty one that goes on
+		if !control {
+			t.fin = fin
+		}
+		return nil
+	case err != nil:
+		return err
+	}
+	t.left, t.fin = length, fin
+	return nil
+}
+
+// begin lets the library read a header.
+func (t *webSocketTransport) begin() error {
+	if t.message != nil && !t.fin {
+		_, err := t.message.Read(nil)
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return err
+	}
+	typ, message, err := t.ws.Reader(context.Background())
+	if err != nil {
+		return err
+	}
+	if typ != websocket.MessageBinary {
+		t.status.Store(int32(websocket.StatusUnsupportedData))
+		return fmt.Errorf("a %v frame: MQTT is sent in binary ones", typ) // [MQTT-6.0.0-1]
+	}
+	t.message = message
+	return nil
+}
+
+// headerSize is the size of the header of a frame by its second byte.
+func headerSize(b byte) int {
+	size := 2
+	switch b & 0x7f {
+	case 126:
+		size += 2
+	case 127:
+		size += 8
+	}
+	if b&0x80 != 0 {
+		size += 4
+	}
+	return size
+}
+
+// failed returns what ended the reading, in words of the socket where it was the
+// socket, and prepares the close frame for what the library found wrong.
+func (t *webSocketTransport) failed(err error) error {
+	switch {
+	case t.isClosing():
+		return net.ErrClosed
+	case t.readErr != nil:
+		err, t.readErr = t.readErr, nil
+		return err
+	case websocket.CloseStatus(err) != -1: // the peer closes; the library has answered
+		return io.EOF
+	}
+	t.status.CompareAndSwap(int32(websocket.StatusNormalClosure), int32(websocket.StatusProtocolError))
+	return fmt.Errorf("WebSocket: %w", err)
+}
+
+// need waits until n bytes are there.
+func (t *webSocketTransport) need(n int) error {
+	for t.w-t.r < n {
+		if err := t.fill(); err != nil {
+			t.readErr = err
+			return err
+		}
+	}
+	return nil
+}
+
+// fill waits for bytes, with no more of a buffer than what has come needs.
+func (t *webSocketTransport) fill() error {
+	if t.raw == nil {
+		return t.fillBlocking()
+	}
+	if t.hasty {
+		came := false
+		if err := t.raw.Control(func(fd uintptr) { came = t.readReady(fd) }); err != nil {
+			return err
+		}
+		if !came {
+			return os.ErrDeadlineExceeded
+		}
+		return t.readErr
+	}
+	if err := t.raw.Read(t.ready); err != nil {
+		return err
+	}
+	return t.readErr
+}
+
+// fillBlocking is fill where a socket can only block.
+func (t *webSocketTransport) fillBlocking() error {
+	if t.hasty {
+		if err := t.SetReadDeadline(time.Now().Add(soon)); err != nil {
+			return err
+		}
+	}
+	t.makeRoom()
+	n, err := t.s.TCPConn.Read(t.in[t.w:])
+	t.w += n
+	return err
+}
+
+// readReady reads from a socket that may have something.
+func (t *webSocketTransport) readReady(fd uintptr) bool {
+	t.makeRoom()
+	n, again, err := readSocket(fd, t.in[t.w:])
+	if again {
+		t.idle()
+		return false
+	}
+	if t.w += n; n == 0 && err == nil {
+		err = io.EOF
+	}
+	t.readErr = err
+	return true
+}
+
+// makeRoom makes sure that there is room to read into.
+func (t *webSocketTransport) makeRoom() {
+	switch {
+	case t.in == nil:
+		b := readBuffers.get(t.c.b.o.ReadBuffer)
+		t.in, t.r, t.w = b[:cap(b)], 0, 0
+	case t.w == len(t.in) || t.r == t.w:
+		t.w = copy(t.in, t.in[t.r:t.w])
+		t.r = 0
+	}
+}
+
+// idle gives back what is not needed while nothing comes.
+func (t *webSocketTransport) idle() {
+	if t.returnEmpty(); t.in != nil && len(t.in) > beginningMax {
+		beginning := make([]byte, beginningMax)
+		t.swap(beginning, copy(beginning, t.in[t.r:t.w]))
+	}
+	if t.c.workspace != nil {
+		t.c.readIdle()
+	}
+}
+
+// returnEmpty gives the buffer back when nothing is in it.
+func (t *webSocketTransport) returnEmpty() {
+	if t.r == t.w && t.in != nil {
+		t.swap(nil, 0)
+	}
+}
+
+// swap replaces the buffer.
+func (t *webSocketTransport) swap(in []byte, n int) {
+	if len(t.in) > beginningMax {
+		readBuffers.put(t.in)
+	}
+	t.in, t.r, t.w = in, 0, n
+}
+
+// unread puts back what was read from the socket before the transport was made.
+func (t *webSocketTransport) unread(early []byte) {
+	if len(early) > 0 {
+		b := readBuffers.get(max(len(early), t.s.b.o.ReadBuffer))
+		t.in = b[:cap(b)]
+		t.w = copy(t.in, early)
+	}
+}
+
+// tryWrite writes what can be written without blocking. If the socket takes a
+// part of a frame, the rest is written by the next writeWithin.
+func (t *webSocketTransport) tryWrite(b []byte) (int, error) {
+	if !t.writing.TryLock() {
+		return 0, nil
+	}
+	defer t.writing.Unlock()
+	switch {
+	case t.closed:
+		return 0, net.ErrClosed
+	case len(t.rest) > 0 || t.owed > 0:
+		return 0, nil
+	}
+	frame := appendFrame(outBuffers.get(headerMax+len(b)), opBinary, b)
+	n, err := t.out.tryWrite(frame)
+	header := len(frame) - len(b)
+	switch {
+	case err != nil, n == 0, n == len(frame):
+		outBuffers.put(frame)
+		return max(0, n-header), err
+	}
+	t.rest = frame[n:]
+	sent := max(0, n-header)
+	t.owed = len(b) - sent
+	return sent, nil
+}
+
+// writeWithin writes b, which goes on where the last write ended, and fails if
+// that takes longer than timeout. Of b it may write the beginning only.
+func (t *webSocketTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if t.closed {
+		return 0, net.ErrClosed
+	}
+	if err := t.writeRestLocked(timeout); err != nil {
+		return 0, err
+	}
+	if n := t.owed; n > 0 {
+		t.owed = 0
+		return n, nil
+	}
+	frame := appendFrame(outBuffers.get(headerMax+len(b)), opBinary, b)
+	n, err := t.out.writeWithin(frame, timeout)
+	n -= len(frame) - len(b)
+	outBuffers.put(frame)
+	return max(0, n), err
+}
+
+// writeRestLocked writes what is left of a frame.
+func (t *webSocketTransport) writeRestLocked(timeout time.Duration) error {
+	if len(t.rest) == 0 {
+		return nil
+	}
+	n, err := t.out.writeWithin(t.rest, timeout)
+	if t.rest = t.rest[n:]; err == nil {
+		t.rest = nil
+	}
+	return err
+}
+
+// writeControl writes a control frame of the library.
+func (t *webSocketTransport) writeControl(frame []byte) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if t.closed {
+		return net.ErrClosed
+	}
+	if err := t.writeRestLocked(closeWait); err != nil {
+		return err
+	}
+	t.closed = frame[0] == opClose
+	_, err := t.out.writeWithin(frame, closeWait)
+	return err
+}
+
+// appendFrame appends a frame as servers send them. RFC 6455, section 5.2.
+func appendFrame(dst []byte, first byte, payload []byte) []byte {
+	switch n := len(payload); {
+	case n < 126:
+		dst = append(dst, first, byte(n))
+	case n <= 0xffff:
+		dst = binary.BigEndian.AppendUint16(append(dst, first, 126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, first, 127), uint64(n))
+	}
+	return append(dst, payload...)
+}
+
+// Close sends a close frame, if the socket takes it at once, and lets a goroutine
+// wait for what the peer says to that. It does not block.
+func (t *webSocketTransport) Close() error {
+	if !t.beginClosing() {
+		return net.ErrClosed
+	}
+	if t.writing.TryLock() {
+		if !t.closed && len(t.rest) == 0 {
+			n, err := t.out.tryWrite(t.closeFrame())
+			t.closed = n > 0 || err != nil
+		}
+		t.writing.Unlock()
+	}
+	t.s.b.waiting.add(t.s)
+	go t.linger()
+	return nil
+}
+
+func (t *webSocketTransport) closeFrame() []byte {
+	return appendFrame(nil, opClose, binary.BigEndian.AppendUint16(nil, uint16(t.status.Load())))
+}
+
+// linger closes the socket when the peer has closed its side, so that what was
+// sent last is read and not reset, or after a while.
+func (t *webSocketTransport) linger() {
+	t.reading.Lock() // the reader has left
+	defer t.reading.Unlock()
+	_ = t.writeControl(t.closeFrame()) // unless one was sent
+	_ = t.s.CloseWrite()
+	_ = t.s.SetReadDeadline(time.Now().Add(closeWait))
+	_, _ = io.CopyN(io.Discard, t.s.TCPConn, lingerBytesMax) // whatever ends it, the socket is closed
+	_ = t.s.Close()
+	_ = t.ws.CloseNow() // frees what it has
+	t.swap(nil, 0)
+}
+
+// libraryConn is the socket as the library sees it.
+type libraryConn struct{ t *webSocketTransport }
+
+// Read returns bytes that the library may have.
+func (l libraryConn) Read(b []byte) (int, error) {
+	t := l.t
+	n := min(len(b), t.allowed, t.w-t.r)
+	if n == 0 {
+		return 0, errNothingYet
+	}
+	copy(b, t.in[t.r:t.r+n])
+	t.r += n
+	t.allowed -= n
+	return n, nil
+}
+
+// Write writes a control frame, for the library writes nothing else.
+func (l libraryConn) Write(b []byte) (int, error) {
+	if err := l.t.writeControl(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+func (l libraryConn) Close() error                   { return l.t.s.Close() }
+func (l libraryConn) LocalAddr() net.Addr            { return l.t.s.LocalAddr() }
+func (l libraryConn) RemoteAddr() net.Addr           { return l.t.s.RemoteAddr() }
+func (libraryConn) SetDeadline(time.Time) error      { return nil }
+func (libraryConn) SetReadDeadline(time.Time) error  { return nil }
+func (libraryConn) SetWriteDeadline(time.Time) error { return nil }
