@@ -83,3 +83,32 @@ func TestReceiveMaximumIsNamed(t *testing.T) {
 		t.Errorf("the log has %q", lines)
 	}
 }
+
+// TestInvalidAliasIsNamed: the log says which client uses which alias, for some
+// send what only an alias names again after each reconnect.
+func TestInvalidAliasIsNamed(t *testing.T) {
+	t.Parallel()
+	s := start(t, "mqtt: {topic-alias-maximum: 8}")
+	for id, c := range map[string]struct {
+		alias  uint16
+		topic  string
+		reason codec.ReasonCode
+	}{
+		"paho": {7, "", codec.ProtocolError},
+		"high": {9, "t", codec.TopicAliasInvalid},
+	} {
+		p := v5Of(t, s, id, nil)
+		p.publish(codec.Publish{QoS: 1, PacketID: 1, Dup: true, Topic: codec.View(c.topic), TopicAlias: c.alias})
+		p.closed(c.reason)
+	}
+	s.stop()
+	said := map[string]string{}
+	for _, r := range s.log() {
+		if r.text("msg") == "connection closed" {
+			said[r.text("client")] = r.text("detail")
+		}
+	}
+	if said["paho"] != "the Topic Alias 7 is not set on this connection" || said["high"] != "the Topic Alias 9 exceeds the Topic Alias Maximum of 8" {
+		t.Errorf("the log says %q", said)
+	}
+}
