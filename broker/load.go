@@ -57,12 +57,12 @@ func (b *Broker) load() error {
 			continue
 		}
 		if err := b.restoreSession(s, now); err != nil {
-			return fmt.Errorf("loading the session of client %q: %w", s.Record.ClientID, err)
+			return fmt.Errorf("loading the session of client %q: %w", shown(s.Record.ClientID), err)
 		}
 	}
 	for _, s := range l.stale { // when all members of Shared Subscriptions are there
 		if err := b.endStale(s); err != nil {
-			return fmt.Errorf("loading an ended session of client %q: %w", s.Record.ClientID, err)
+			return fmt.Errorf("loading an ended session of client %q: %w", shown(s.Record.ClientID), err)
 		}
 	}
 	unlock()

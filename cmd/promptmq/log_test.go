@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,15 +112,22 @@ func TestHTTPComplaints(t *testing.T) {
 	}
 }
 
-// SIGHUP is answered with a line of the log and does nothing else.
+// SIGHUP is answered with a line of the log and does nothing else, also where it
+// was ignored at the start, as nohup has it.
 func TestHangup(t *testing.T) {
-	s := start(t, "")
-	p, _ := connectRaw(t, s.mqtt, codec.Version5, "stays", nil)
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
+	for _, ignored := range []bool{false, true} {
+		if ignored {
+			signal.Ignore(syscall.SIGHUP)
+			defer signal.Reset(syscall.SIGHUP)
+		}
+		s := start(t, "")
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, "stays", nil)
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		s.waitLog("SIGHUP has no effect: the configuration is read at the start only, so a change of it needs a restart")
+		p.quiet()
 	}
-	s.waitLog("SIGHUP has no effect: the configuration is read at the start only, so a change of it needs a restart")
-	p.quiet()
 }
 
 // A command whose output cannot be written says so.
