@@ -458,13 +458,17 @@ func (o *outbox) drain(buf []byte, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
-		timeout := o.c.b.o.WriteTimeout
-		if o.closing {
+		timeout, closing := o.c.b.o.WriteTimeout, o.closing
+		if closing {
 			timeout = min(timeout, closeWait)
 		}
 		within := func(b []byte) (int, error) {
 			panicAt("write")
-			return o.c.net.writeWithin(b, timeout)
+			n, err := o.c.net.writeWithin(b, timeout)
+			if err != nil && !closing {
+				o.c.noteWriteTimeout(err, timeout)
+			}
+			return n, err
 		}
 		written, err := o.writeLocked(buf[n:min(n+writeBytesMax, len(buf))], within)
 		if err != nil {

@@ -53,7 +53,11 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	if err != nil {
 		return err
 	}
-	return c.subscribeLast(step, reasons, p.PacketID)
+	if err := c.subscribeLast(step, reasons, p.PacketID); err != nil {
+		return err
+	}
+	c.noteRefusedFilters(p, reasons)
+	return nil
 }
 
 // An asked is a subscription to make, and its place in the packet.

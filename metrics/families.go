@@ -43,6 +43,8 @@ var help = map[string]string{
 	"promptmq_store_full":                    "1 while what would be stored is refused, because of storage.max-size or a full disk.",
 	"promptmq_store_refused_total":           "Packets refused because the store had no room, by packet.",
 	"promptmq_subscriptions":                 "Subscriptions of all sessions.",
+	"promptmq_subscriptions_refused_total":   "Topic filters answered in SUBACK with a reason code of 0x80 or greater, by reason.",
+	"promptmq_write_timeouts_total":          "Connections closed because the client took nothing for server.write-timeout while something waited for it.",
 	"promptmq_system_goroutines":             "Goroutines of the process.",
 	"promptmq_system_memory_usage":           "Resident memory of the process in bytes.",
 }

@@ -26,6 +26,7 @@ type Broker struct {
 	ConnectionsCurrent *Counter // a gauge: Inc and Dec
 	Takeovers          *Counter
 	KeepAliveTimeouts  *Counter
+	WriteTimeouts      *Counter
 	Panics             *Counter
 	LogLinesDropped    *Counter
 
@@ -70,6 +71,7 @@ func NewBroker() *Broker {
 		ConnectionsCurrent: new(Counter),
 		Takeovers:          set.NewCounter("promptmq_session_takeovers_total"),
 		KeepAliveTimeouts:  set.NewCounter("promptmq_keep_alive_timeouts_total"),
+		WriteTimeouts:      set.NewCounter("promptmq_write_timeouts_total"),
 		Panics:             set.NewCounter("promptmq_panics_total"),
 		LogLinesDropped:    set.NewCounter("promptmq_log_lines_dropped_total"),
 
@@ -127,6 +129,12 @@ func (b *Broker) Refused(reason string) *Counter {
 // or greater. It looks the counter up.
 func (b *Broker) RefusedMessages(reason string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_messages_refused_total", "reason", reason))
+}
+
+// RefusedSubscriptions counts Topic Filters answered in SUBACK with a Reason Code
+// of 0x80 or greater. It looks the counter up.
+func (b *Broker) RefusedSubscriptions(reason string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_subscriptions_refused_total", "reason", reason))
 }
 
 // StoreRefused counts packets refused because the store had no room. It looks

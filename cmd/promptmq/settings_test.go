@@ -48,6 +48,13 @@ var settingTests = map[string]struct {
 		if s.metric(`promptmq_messages_dropped_total{reason="slow_consumer"}`) == 0 {
 			t.Error("nothing was dropped, or not counted")
 		}
+		if n := s.metric("promptmq_write_timeouts_total"); n != 1 {
+			t.Errorf("%v write timeouts are counted", n)
+		}
+		told := s.waitLog("connection closed: the client took nothing of what waits for it")
+		if told.text("client") != "stuck" || told.text("key") != "server.write-timeout" || told.text("limit") != "1s" {
+			t.Errorf("the log says %v", told)
+		}
 		_, ack := connectRaw(t, s.mqtt, codec.Version5, "stuck", func(c *codec.Connect) { lasting(c); c.CleanStart = false })
 		if !ack.SessionPresent {
 			t.Error("the session is gone")

@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// noteRefusedFilters counts and logs what SUBACK refuses. No lock may be held.
+func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode) {
+	if !slices.ContainsFunc(reasons, func(r codec.ReasonCode) bool { return r >= 0x80 }) {
+		return
+	}
+	refused := make(map[codec.ReasonCode]int)
+	for _, r := range reasons {
+		if r >= 0x80 {
+			refused[r]++
+		}
+	}
+	examples := make(map[codec.ReasonCode]string, len(refused))
+	at := 0
+	p.Each(func(s codec.Subscription) bool {
+		if r := reasons[at]; refused[r] > 0 {
+			examples[r] = cmp.Or(examples[r], shown(s.Filter))
+		}
+		at++
+		return len(examples) < len(refused)
+	})
+	for reason, n := range refused {
+		c.b.m.RefusedSubscriptions(reason.String()).Add(n)
+		key, limit := c.limitOfFilters(reason)
+		c.b.notices.warn("subscription refused", c.client.id+"\x00"+key, "subscription refused", "client", shown(c.client.id),
+			"filter", examples[reason], "of_this_packet", n, "reason", reason.String(), "key", key, "limit", limit)
+	}
+}
+
+// limitOfFilters returns the setting because of which filters are refused.
+func (c *conn) limitOfFilters(reason codec.ReasonCode) (key string, limit any) {
+	o := &c.b.o
+	switch reason {
+	case codec.TopicFilterInvalid:
+		return "mqtt.max-topic-levels", o.MaxTopicLevels
+	case codec.SharedSubscriptionsNotSupported:
+		return "mqtt.shared-sub-available", false
+	case codec.WildcardSubscriptionsNotSupported:
+		return "mqtt.wildcard-available", false
+	}
+	cl := c.client
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil || len(cl.sess.Subscriptions) >= o.MaxSubscriptions {
+		return "mqtt.max-subscriptions", o.MaxSubscriptions
+	}
+	return "storage.max-size", "the store has no room"
+}
+
+// noteWriteTimeout counts and logs, if that is what err says, that the Client has
+// taken nothing for so long that its connection is closed. No lock may be held.
+func (c *conn) noteWriteTimeout(err error, after time.Duration) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	c.b.m.WriteTimeouts.Inc()
+	c.b.notices.info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it",
+		"client", shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "limit", after.String(), "key", "server.write-timeout")
+}

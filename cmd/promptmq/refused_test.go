@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// TestRefusedFiltersAreTold: what SUBACK refuses is counted by reason, and a line
+// of the log has the client, one of the filters, and the setting that is to blame;
+// one a minute for each of both.
+func TestRefusedFiltersAreTold(t *testing.T) {
+	t.Parallel()
+	s := start(t, "mqtt: {max-topic-levels: 3, max-subscriptions: 2, shared-sub-available: false, wildcard-available: false}")
+	p := v5Of(t, s, "asks", nil)
+	long := strings.Repeat("x", 1000)
+
+	for range 100 {
+		for _, filter := range []string{
+			"a/b/c/d", "$share/g/" + long, "#",
+		} {
+			if r := p.subscribeOne(filter, 0); r < 0x80 {
+				t.Fatalf("%.30s: %v", filter, r)
+			}
+		}
+	}
+	p.subscribe(codec.Subscription{Filter: codec.View("1")}, codec.Subscription{Filter: codec.View("2")}, codec.Subscription{Filter: codec.View("3")},
+		codec.Subscription{Filter: codec.View("4")})
+	old, _ := connectRaw(t, s.mqtt, codec.Version311, "older", nil)
+	old.subscribeOne("+", 0)
+
+	for reason, n := range map[string]float64{
+		"Topic Filter invalid": 100, "Shared Subscriptions not supported": 100, "Wildcard Subscriptions not supported": 101, "Quota exceeded": 2,
+	} {
+		if got := s.metric(fmt.Sprintf("promptmq_subscriptions_refused_total{reason=%q}", reason)); got != n {
+			t.Errorf("%s: counted %v times, not %v", reason, got, n)
+		}
+	}
+	lines := map[string]int{}
+	for _, r := range s.log() {
+		if r.text("msg") != "subscription refused" {
+			continue
+		}
+		lines[r.text("client")+" "+r.text("key")]++
+		if f := r.text("filter"); f == "" || len(f) > 100 {
+			t.Errorf("filter %q", f)
+		}
+		if r.text("key") == "mqtt.max-subscriptions" && (r["of_this_packet"] != 2.0 || r["limit"] != 2.0 || r.text("filter") != "3") {
+			t.Errorf("%v", r)
+		}
+	}
+	for _, who := range []string{"asks mqtt.max-topic-levels", "asks mqtt.shared-sub-available", "asks mqtt.wildcard-available",
+		"asks mqtt.max-subscriptions", "older mqtt.wildcard-available"} {
+		if n := lines[who]; n < 1 || n > 4 {
+			t.Errorf("%s: %d lines", who, n)
+		}
+	}
+}
