@@ -40,6 +40,8 @@ type simConfig struct {
 	kills       bool   // half of the ends are kill -9, and the power goes later
 	flips       bool   // bits turn over while the power is off
 	startCuts   bool   // all are, right after a failed sync, and the power goes during the start
+	room        int    // messages that a queue has room for, with the policy drop-oldest; 0: for all
+	promised    int    // what the checker takes room for
 }
 
 // A world is one simulation: a broker that dies and starts again, its disk, the
@@ -210,7 +212,10 @@ func (w *world) startOnce() (err error) {
 	w.db = &simStore{DB: db, turn: make(chan struct{}, 1), exclusive: o.JournalMode != "WAL"}
 	opts := broker.DefaultOptions()
 	opts.Bind, opts.WSBind, opts.KeepAliveSeconds, opts.Metrics = "", "", 0, metrics.NewBroker()
-	opts.QueuePolicy = string(session.Reject)                          // nothing acknowledged is dropped
+	opts.QueuePolicy = string(session.Reject) // nothing acknowledged is dropped
+	if w.cfg.room > 0 {
+		opts.QueuePolicy, opts.MaxQueuedMessages = string(session.DropOldest), w.cfg.room
+	}
 	opts.CleanupInterval, opts.CleanupBatch = 100*time.Millisecond, 20 // messages expire in seconds
 	if w.system != nil {
 		opts.SystemClock = w.system
