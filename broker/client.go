@@ -33,6 +33,9 @@ type Client struct {
 	conn      *conn   // attached, or waiting for its CONNACK
 	lastGroup uint64  // number of the last group that has something of sess
 	stored    *stored // nil: nothing of sess was ever written, and nothing is owed
+	// unsubscribedAt is the router's change by which the Client last removed a
+	// subscription: messages that were routed before may have been for that.
+	unsubscribedAt uint64
 }
 
 // stored is what the broker knows beside the Session of one that is durable, that

@@ -221,12 +221,17 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 }
 
 // unsubscribeAll takes the subscriptions of a Session that has ended out of the
-// router.
+// router, a few at a time.
 func (b *Broker) unsubscribeAll(cl *Client, s *session.Session) {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
+	n := 0
 	for filter := range s.Subscriptions {
 		b.router.unsubscribeLocked(cl, s.ID, filter)
+		if n++; n%filtersAtOnce == 0 { // others may route meanwhile
+			b.router.mu.Unlock()
+			b.router.mu.Lock()
+		}
 	}
 }
 
@@ -313,7 +318,7 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, now time.Time, 
 	for i := range orphans {
 		panicAt("hand-over")
 		e := &orphans[i]
-		t, ok := b.pickOther(e, from)
+		t, routed, ok := b.pickOther(e, from)
 		if !ok {
 			b.m.Dropped[metrics.DropNoMember].Inc()
 			continue
@@ -323,18 +328,17 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, now time.Time, 
 			Forward: codec.ForwardBytes(e.Message.Forward),
 		}
 		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
-		b.deliver(&t, &publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message}, l)
+		b.deliver(&t, &publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed, not: from}, l)
 	}
 }
 
-// pickOther chooses who gets e in place of from.
-func (b *Broker) pickOther(e *session.Entry, from *Client) (target, bool) {
+// pickOther chooses who gets e in place of from, or from itself if that is still a
+// member and there is no other.
+func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uint64, ok bool) {
 	b.router.mu.RLock()
 	defer b.router.mu.RUnlock()
-	if sh := b.router.shares[e.Share]; sh != nil {
-		return sh.pick(e.QoS, from)
-	}
-	return target{}, false
+	t, ok = b.router.pickLocked(e.Share, e.QoS, from)
+	return t, b.router.changes.Load(), ok
 }
 
 // otherMemberReady reports whether a member other than cl is connected.

@@ -35,6 +35,13 @@ type publication struct {
 	// it cannot replace the commit.
 	receipt    *receipt
 	committing bool
+	// routed is which of the router's changes its targets know of. matches, of a
+	// message that was retained in the same step, are where they come from.
+	routed  uint64
+	matches []match
+	// not is whom no member of a Shared Subscription shall hand the message back
+	// to if another can take it.
+	not *Client
 }
 
 // message returns the Message, made from the packet at the first call.
@@ -310,12 +317,14 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 // find fills s with the message's targets.
 func (b *Broker) find(pub *publication, s *routing) {
 	if s.remembered {
+		pub.routed = s.routed
 		return
 	}
 	r, name := b.router, pub.p.Topic
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	r.findLocked(s, name, pub.from, pub.p.QoS)
+	pub.routed = s.routed
 	if pub.from != nil { // else it is a Will
 		s.remember(name, r.changes.Load())
 	}
@@ -328,6 +337,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool 
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
+	pub.routed, pub.matches = s.routed, s.matches
 	if !b.mayRetainLocked(pub.p) || b.refuses(pub, s, l) {
 		return false
 	}
@@ -352,18 +362,54 @@ func (b *Broker) admitMessage(pub *publication, cost int64) bool {
 }
 
 // deliver gives one copy to one Client and reports whether it joined the open
-// group. The caller holds the gate for reading if the message has QoS 1 or 2.
+// group. If it comes too late for a member of a Shared Subscription, another one
+// gets it. The caller holds the gate for reading if the message has QoS 1 or 2.
 func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool) {
 	if t.dropped {
 		b.m.Dropped[metrics.DropNoMember].Inc()
 		return false
 	}
+	stored, late := b.deliverTo(t, pub, l)
+	switch {
+	case late == inTime:
+	case t.share != "":
+		return b.deliverToAnother(*t, late, pub, l)
+	case late == sessionEnded:
+		b.m.Dropped[metrics.DropSessionEnded].Inc()
+	}
+	return stored
+}
+
+// A lateness says why a message that was routed to a Client is not for it any more.
+type lateness int
+
+const (
+	inTime       lateness = iota
+	sessionEnded          // the Session ended
+	unsubscribed          // the Session goes on
+)
+
+// deliverTo gives a copy to a Client if its Session still wants it.
+func (b *Broker) deliverTo(t *target, pub *publication, l *flushList) (stored bool, late lateness) {
 	cl := t.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == nil || cl.sess.ID != t.sess {
-		return false
+		return false, sessionEnded
 	}
+	if cl.unsubscribedAt > pub.routed { // nothing follows UNSUBACK that was not queued before [MQTT-3.10.4-2]
+		now, ok := cl.retargetLocked(t, pub)
+		if !ok {
+			return false, unsubscribed
+		}
+		return cl.deliverLocked(&now, pub, l), inTime
+	}
+	return cl.deliverLocked(t, pub, l), inTime
+}
+
+// deliverLocked gives a copy to the Session.
+func (cl *Client) deliverLocked(t *target, pub *publication, l *flushList) (stored bool) {
+	b := cl.b
 	retain := t.rap && pub.p.Retain // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
 	qos := min(pub.p.QoS, t.qos)    // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
 	if broken("qos-not-lowered") {

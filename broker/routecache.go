@@ -36,8 +36,8 @@ type cachedRoute struct {
 // needs no lock, if the message came before: a subscription that is made or ended
 // meanwhile may or may not see it anyway.
 func (r *router) remembers(s *routing, name codec.View) bool {
-	s.hash = maphash.Bytes(routeSeed, name)
-	s.remembered = s.cache != nil && s.cached(name, r.changes.Load())
+	s.hash, s.routed = maphash.Bytes(routeSeed, name), r.changes.Load()
+	s.remembered = s.cache != nil && s.cached(name, s.routed)
 	return s.remembered
 }
 

@@ -133,7 +133,8 @@ type routing struct {
 	matches []match
 	targets []target // of the message: scratch, or remembered
 	scratch []target
-	chosen  bool // a member of a Shared Subscription was chosen
+	chosen  bool   // a member of a Shared Subscription was chosen
+	routed  uint64 // which of the router's changes targets know of
 
 	// Only of a connection that publishes.
 	cache      *routeCache
@@ -152,6 +153,7 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 	}
 	s.matches = r.filters.AppendMatches(s.matches[:0], name)
 	s.targets, s.chosen, s.remembered = s.scratch[:0], false, false
+	s.routed = r.changes.Load()
 	for i := range s.matches {
 		m := &s.matches[i]
 		s.chosen = s.chosen || m.Key.share != nil
@@ -184,6 +186,43 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 
 func newTarget(cl *Client, b binding) target {
 	return target{client: cl, sess: b.sess, qos: b.sub.QoS, rap: b.sub.RetainAsPublished, id: b.sub.ID}
+}
+
+// retargetLocked returns what is to become of a copy that was routed before the
+// Client removed a subscription: it goes by those that are left. A subscription
+// that was made since may let a message in too, but none that was retained: what
+// is new gets that as retained, and not twice. The caller holds cl.mu.
+func (cl *Client) retargetLocked(t *target, pub *publication) (now target, ok bool) {
+	subs := cl.sess.Subscriptions
+	if t.share != "" {
+		return *t, subs[t.share] != nil
+	}
+	var s routing
+	take := func(sub *session.Subscription) {
+		if !sub.NoLocal || cl != pub.from { // [MQTT-3.8.3-3]
+			s.targets = append(s.targets, newTarget(cl, binding{sub: sub, sess: t.sess}))
+		}
+	}
+	for i := range pub.matches {
+		if m := &pub.matches[i]; m.Key.client == cl && m.Value.sess == t.sess {
+			if sub := subs[m.Value.sub.Filter]; sub != nil && (sub == m.Value.sub || sub.RetainHandling > 0) {
+				take(sub)
+			}
+		}
+	}
+	if pub.matches == nil {
+		name := pub.p.Topic.String()
+		for filter, sub := range subs {
+			if share, _ := splitShare(filter); share == "" && topics.MatchString(filter, name) {
+				take(sub)
+			}
+		}
+	}
+	if len(s.targets) == 0 {
+		return target{}, false
+	}
+	s.mergeOverlaps()
+	return s.targets[0], true
 }
 
 // mergeOverlaps leaves one copy for each Client whose subscriptions overlap: at

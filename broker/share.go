@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -79,6 +80,49 @@ func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
 	t := newTarget(m.client, m.b)
 	t.share = sh.filter
 	return t, true
+}
+
+// deliverToAnother delivers a message to another member than the one that it came
+// too late for.
+func (b *Broker) deliverToAnother(t target, late lateness, pub *publication, l *flushList) (stored bool) {
+	routed := pub.routed
+	defer func() { pub.routed = routed }() // for other targets
+	for late != inTime {
+		next, ok := b.pickAgain(&t, late, pub)
+		if !ok {
+			b.m.Dropped[metrics.DropNoMember].Inc()
+			return false
+		}
+		t = next
+		stored, late = b.deliverTo(&t, pub, l)
+	}
+	return stored
+}
+
+// pickAgain chooses a member in place of one whose Session or subscription has
+// ended. That is no member any more then, so each is tried once.
+func (b *Broker) pickAgain(t *target, late lateness, pub *publication) (target, bool) {
+	r := b.router
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if late == sessionEnded { // who ended it is about to do the same
+		r.unsubscribeLocked(t.client, t.sess, t.share)
+	}
+	pub.routed = r.changes.Load()
+	return r.pickLocked(t.share, pub.p.QoS, pub.not)
+}
+
+// pickLocked chooses a member of a Shared Subscription, not if there is another.
+func (r *router) pickLocked(filter string, qos codec.QoS, not *Client) (target, bool) {
+	sh := r.shares[filter]
+	if sh == nil {
+		return target{}, false
+	}
+	t, ok := sh.pick(qos, not)
+	if !ok && not != nil {
+		return sh.pick(qos, nil)
+	}
+	return t, ok
 }
 
 // Ranks of members, from those that cannot take a message to the best.

@@ -378,6 +378,7 @@ func (c *conn) unsubscribeLocked(filter string) {
 	b, cl := c.b, c.client
 	delete(cl.sess.Subscriptions, filter)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)
+	cl.unsubscribedAt = b.router.changes.Load()
 	if o := cl.owedLocked(); o != nil && o.debts[filter] != nil { // [MQTT-3.10.4-2]
 		cl.disownLocked(o, o.debts[filter])
 	}

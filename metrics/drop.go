@@ -12,7 +12,7 @@ const (
 	DropQueueNewest                    // the queue full, and the policy drop-newest; or drop-oldest and nothing older may go
 	DropQueueOldest                    // it left a full queue to make room, by the policy drop-oldest
 	DropTooOld                         // queued for the longest time that a message may be
-	DropSessionEnded                   // queued and never sent when the Session ended
+	DropSessionEnded                   // the Session ended, and it was queued and never sent, or came too late
 	NumDropReasons
 )
 

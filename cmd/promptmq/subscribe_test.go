@@ -3,8 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -268,6 +273,140 @@ func TestRetainedOverRestart(t *testing.T) {
 		// How many of the acknowledgements came in time is not known.
 		if n := total(counts); n != len(counts) || n < retained-acked || n > retained {
 			t.Errorf("case %d: %d messages of %d topics, of %d of which %d were acknowledged before", i, n, len(counts), retained, acked)
+		}
+	}
+}
+
+// flood publishes as fast as it can until the returned function is called, which
+// returns how many messages it published.
+func flood(t *testing.T, s *server, id string, topics ...string) (stop func() int) {
+	t.Helper()
+	p, _ := connectRaw(t, s.mqtt, codec.Version5, id, nil)
+	var batch []byte
+	for i := range 64 {
+		b, err := codec.AppendPublish(batch, &codec.Publish{Topic: codec.View(topics[i%len(topics)]), Payload: codec.View("x")}, p.v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = b
+	}
+	var over atomic.Bool
+	done := make(chan int)
+	go func() {
+		n := 0
+		for ; !over.Load(); n += 64 {
+			if _, err := p.Write(batch); err != nil {
+				break
+			}
+		}
+		done <- n
+	}()
+	return func() int {
+		over.Store(true)
+		return <-done
+	}
+}
+
+// TestNothingAfterUnsuback: what is on its way when a subscription is removed comes
+// before UNSUBACK or not at all. [MQTT-3.10.4-2]
+func TestNothingAfterUnsuback(t *testing.T) {
+	s := start(t, "")
+	for i := range 15 { // a message takes longer
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, fmt.Sprint("other", i), nil)
+		p.subscribeOne("x", 0)
+		go func() { _, _ = io.Copy(io.Discard, p.Conn) }()
+	}
+	p, _ := connectRaw(t, s.mqtt, codec.Version5, "toggler", nil)
+	var stops []func() int
+	for i := range 2 {
+		stops = append(stops, flood(t, s, fmt.Sprint("pub", i), "x"))
+	}
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
+	// until reads up to a packet of a type and reports whether PUBLISH came before it.
+	until := func(want codec.PacketType) (messages bool) {
+		for {
+			f, err := p.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Type() == want {
+				return messages
+			}
+			messages = true
+		}
+	}
+	for round := range 60 {
+		p.send(codec.AppendSubscribe(nil, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("x")}}, p.v))
+		until(codec.TypeSuback)
+		p.send(codec.AppendUnsubscribe(nil, &codec.Unsubscribe{PacketID: 2}, []codec.View{codec.View("x")}, p.v))
+		until(codec.TypeUnsuback)
+		for range 3 {
+			p.send(codec.AppendPingreq(nil), nil)
+			if until(codec.TypePingresp) {
+				t.Fatalf("round %d: a message after UNSUBACK", round)
+			}
+		}
+	}
+}
+
+// TestNoMemberSwallowsMessages: members of a Shared Subscription come and go while
+// it is published to; all that is acknowledged comes to one of them.
+func TestNoMemberSwallowsMessages(t *testing.T) {
+	s := start(t, "")
+	const messages, filter = 3000, "$share/g/x"
+	got := make(chan string, messages)
+	stays, _ := connectRaw(t, s.mqtt, codec.Version5, "stays", nil)
+	stays.subscribeOne(filter, 1)
+	go func() {
+		for {
+			f, err := stays.next()
+			var m codec.Publish
+			if err != nil || f.Type() != codec.TypePublish || m.Decode(f, stays.v) != nil {
+				return
+			}
+			got <- m.Payload.String()
+			b, _ := codec.AppendAck(nil, &codec.Ack{Type: codec.TypePuback, PacketID: m.PacketID}, stays.v)
+			_, _ = stays.Write(b)
+		}
+	}()
+	var over atomic.Bool
+	var churn sync.WaitGroup
+	for i := range 3 {
+		churn.Go(func() {
+			for n := 0; !over.Load(); n++ {
+				nc, err := net.Dial("tcp", s.mqtt)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				b, _ := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(fmt.Sprint("goes", i)), CleanStart: true, ReceiveMaximum: 65535}, codec.Version5)
+				b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View(filter), QoS: 1}}, codec.Version5)
+				_, _ = nc.Write(b)
+				_, _ = nc.Read(make([]byte, 64)) // it acknowledges nothing: others get all that it was sent
+				_ = nc.Close()
+			}
+		})
+	}
+	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
+	for i := range messages {
+		if r := pub.publish1(1, "x", fmt.Sprint(i)); r >= 0x80 {
+			t.Fatalf("PUBACK %v", r)
+		}
+	}
+	over.Store(true)
+	churn.Wait()
+	seen := make(map[string]bool)
+	for deadline := time.After(clientSeconds * time.Second); len(seen) < messages; {
+		select {
+		case m := <-got:
+			seen[m] = true
+		case <-deadline:
+			t.Fatalf("%d of %d messages came; no_member %v, session_ended %v", len(seen), messages,
+				s.metric(`promptmq_messages_dropped_total{reason="no_member"}`), s.metric(`promptmq_messages_dropped_total{reason="session_ended"}`))
 		}
 	}
 }
