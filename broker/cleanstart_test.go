@@ -27,6 +27,17 @@ func (f *fixture) crash() *fixture {
 	return newFixtureIn(f.t, dir)
 }
 
+// endsSession reports whether b says that a Session of the Client is over: by
+// removing one, or by the time of its end.
+func endsSession(b *session.Batch, clientID string) bool {
+	for _, w := range b.Sessions {
+		if w.Ended || (w.Record != nil && w.Record.ClientID == clientID && w.Record.ExpirySeconds == 0) {
+			return true
+		}
+	}
+	return false
+}
+
 // TestCleanStartOutlivesACrash: a Session that a Clean Start has ended is not
 // there after a crash that follows CONNACK at once, however much of it was on
 // disk; its Will comes once, and the members of its Shared Subscription
@@ -64,6 +75,9 @@ func TestCleanStartOutlivesACrash(t *testing.T) {
 			var open func()
 			shut := make(chan struct{})
 			f.store.setLook(func(b *session.Batch) func() {
+				if batches == 0 && !endsSession(b, "member") {
+					return func() {} // an earlier one: a busy machine has not come to it yet
+				}
 				return func() {
 					if batches++; batches == c.batches {
 						open = f.store.close()

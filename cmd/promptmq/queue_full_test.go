@@ -207,8 +207,8 @@ func TestDroppedIsTold(t *testing.T) {
 			if _, ack = resume(2, func(c *codec.Connect) { c.MaximumPacketSize = 80 }); droppedTold(t, ack) != 2 || ack.HasReasonString {
 				t.Errorf("in 80 bytes: %d, %+v", droppedTold(t, ack), ack)
 			}
-			if _, ack = resume(2, func(c *codec.Connect) { c.MaximumPacketSize = 26 }); droppedTold(t, ack) != -1 || ack.HasReasonString {
-				t.Errorf("in 26 bytes: %+v", ack)
+			if _, ack = resume(2, func(c *codec.Connect) { c.MaximumPacketSize = 25 }); droppedTold(t, ack) != -1 || ack.HasReasonString {
+				t.Errorf("in 25 bytes: %+v", ack)
 			}
 			publishRange(pub, "t", 0, 8, 10)
 			s.stop()
