@@ -27,6 +27,7 @@ type Broker struct {
 	Takeovers          *Counter
 	KeepAliveTimeouts  *Counter
 	WriteTimeouts      *Counter
+	ScrapesClosed      *Counter
 	Panics             *Counter
 	LogLinesDropped    *Counter
 
@@ -71,6 +72,7 @@ func NewBroker() *Broker {
 		ConnectionsCurrent: new(Counter),
 		Takeovers:          set.NewCounter("promptmq_session_takeovers_total"),
 		KeepAliveTimeouts:  set.NewCounter("promptmq_keep_alive_timeouts_total"),
+		ScrapesClosed:      set.NewCounter("promptmq_metrics_connections_closed_total"),
 		WriteTimeouts:      set.NewCounter("promptmq_write_timeouts_total"),
 		Panics:             set.NewCounter("promptmq_panics_total"),
 		LogLinesDropped:    set.NewCounter("promptmq_log_lines_dropped_total"),

@@ -25,8 +25,9 @@ type Server struct {
 // 503 with its error. What the HTTP server complains of goes to errorLog. It does
 // not block.
 func Serve(listener net.Listener, path string, b *Broker, ready func() error, errorLog *log.Logger) *Server {
+	limited := &limitedListener{Listener: listener, closed: b.ScrapesClosed}
 	s := &Server{
-		listener: listener,
+		listener: limited,
 		http: &http.Server{
 			Handler:           handler(path, b, ready),
 			ReadHeaderTimeout: 5 * time.Second,
@@ -35,11 +36,12 @@ func Serve(listener net.Listener, path string, b *Broker, ready func() error, er
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    16 << 10,
 			ErrorLog:          errorLog,
+			ConnState:         limited.note,
 		},
 	}
 	// Serve returns when Close shuts the server down; it waits and tries again
 	// by itself when the process is out of file descriptors.
-	go func() { _ = s.http.Serve(listener) }()
+	go func() { _ = s.http.Serve(limited) }()
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -116,6 +117,55 @@ func TestServerCloseAtOnce(t *testing.T) {
 			conn.Close()
 			t.Fatal("still listening")
 		}
+	}
+}
+
+// TestServerCrowd: those who keep connections open, having asked once, a half or
+// nothing, keep nobody out, and are no more than a few.
+func TestServerCrowd(t *testing.T) {
+	counters := NewBroker()
+	s := Serve(anyPort(t), "/metrics", counters, func() error { return nil }, nil)
+	t.Cleanup(func() { _ = s.Close(t.Context()) })
+	crowd := make([]net.Conn, 300)
+	for i := range crowd {
+		nc, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		crowd[i] = nc
+		if _, err := nc.Write([]byte([]string{"", "GET /health HTTP/1.1\r\nHost:", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"}[i%3])); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Logf("%d: %v", i, err) // closed already
+		}
+	}
+	url := "http://" + s.Addr().String()
+	for deadline := time.Now().Add(time.Minute); ; { // the last of the crowd may still be being answered
+		resp, err := http.Get(url + "/health")
+		if err == nil {
+			resp.Body.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if code, body, _ := get(t, url+"/metrics"); code != 200 || !strings.Contains(body, "promptmq_metrics_connections_closed_total") {
+		t.Errorf("/metrics: %d", code)
+	}
+	if n := counters.ScrapesClosed.Get(); n < uint64(len(crowd)-connsMax) {
+		t.Errorf("%d were closed", n)
+	}
+	open := 0
+	for _, nc := range crowd {
+		if err := nc.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+			open++
+		}
+	}
+	if open > connsMax {
+		t.Errorf("%d are open", open)
 	}
 }
 
