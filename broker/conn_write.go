@@ -255,7 +255,10 @@ func (o *outbox) queueSegment(l *flushList, seg segment, encode func([]byte) []b
 	if o.closing {
 		return false
 	}
-	if h := o.holdLocked(&seg); h != nil {
+	if broken("ack-before-commit") {
+		seg.group = 0
+	}
+	if h := o.holdLocked(seg.group); h != nil {
 		h.bytes = encode(h.bytes)
 		o.heldPacketLocked(h, seg, l)
 		return true
@@ -275,8 +278,8 @@ func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish) bool
 		return false
 	}
 	if p.QoS == 2 {
-		seg := segment{group: group}
-		if h := o.holdLocked(&seg); h != nil {
+		if h := o.holdLocked(group); h != nil {
+			seg := segment{group: group}
 			h.bytes = o.c.appendAliased(h.bytes, p, &seg)
 			o.heldPacketLocked(h, seg, l)
 			return true
@@ -288,16 +291,13 @@ func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish) bool
 	return true
 }
 
-// holdLocked returns where the packet is to be encoded to, or nil if it need not
-// be held and goes to out.
-func (o *outbox) holdLocked(seg *segment) *held {
-	if broken("ack-before-commit") {
-		seg.group = 0
-	}
+// holdLocked returns where a packet that awaits group is to be encoded to, or nil
+// if it need not be held and goes to out.
+func (o *outbox) holdLocked(group uint64) *held {
 	if o.held != nil {
 		return o.held
 	}
-	if seg.group <= o.c.b.commits.committed.Load() {
+	if group <= o.c.b.commits.committed.Load() {
 		return nil
 	}
 	o.held = heldPackets.Get().(*held)

@@ -208,9 +208,9 @@ func (c *conn) publishStored(pub *publication) error {
 		}
 		return c.refusePublish(p, reason)
 	}
-	group := uint64(0)
+	group, size := uint64(0), uint32(0)
 	if stored || durable {
-		group = b.commits.open.number
+		group, size = b.commits.open.number, messageBytes(p)
 	}
 	switch p.QoS {
 	case 1:
@@ -218,7 +218,7 @@ func (c *conn) publishStored(pub *publication) error {
 		if pub.committing || p.Retain {
 			r = nil
 		}
-		seg := segment{group: group, size: messageBytes(p), credit: true, receipt: r}
+		seg := segment{group: group, size: size, credit: true, receipt: r}
 		if !c.out.queueSegment(&c.touched, seg, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version)) {
 			c.receiving--
 		}
@@ -226,7 +226,7 @@ func (c *conn) publishStored(pub *publication) error {
 			r.count(&c.touched) // it is routed
 		}
 	case 2:
-		c.out.queueSegment(&c.touched, segment{group: group, size: messageBytes(p)},
+		c.out.queueSegment(&c.touched, segment{group: group, size: size},
 			encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
 	}
 	return nil
