@@ -220,10 +220,16 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *flushList) {
 		m.ExpiresAt = now.Add(time.Duration(w.MessageExpirySeconds) * time.Second)
 	}
 	var s routing
-	if _, reason := b.publishLocked(&publication{p: &p, now: now, expiresAt: m.ExpiresAt, m: &m, yields: true}, &s, l); reason != codec.Success {
-		b.m.RefusedMessages(reason.String()).Inc()
-		l.say(b.notices.notice(slog.LevelWarn, "will refused", m.Topic, "a Will Message was refused", "topic", shown(m.Topic), "reason", reason.String()))
+	pub := publication{p: &p, now: now, expiresAt: m.ExpiresAt, m: &m, yields: true}
+	if _, reason := b.publishLocked(&pub, &s, l); reason == codec.Success {
+		return
 	}
+	// Only as a retained message can it be refused. Nobody can send it again: who is subscribed gets it.
+	b.m.RefusedMessages(codec.QuotaExceeded.String()).Inc()
+	l.say(b.notices.notice(slog.LevelWarn, "will not retained", m.Topic,
+		"a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached", "topic", shown(m.Topic)))
+	p.Retain, m.Retain = false, false
+	b.publishLocked(&pub, &s, l)
 }
 
 // An expiry is one thing in the heap.

@@ -167,6 +167,34 @@ func TestRejectSparesWills(t *testing.T) {
 	full.expectRange(0, 2)
 }
 
+// TestWillBeyondRetained: a Will for which there is no room among the retained
+// messages still reaches who is subscribed, and the log says what it is not.
+func TestWillBeyondRetained(t *testing.T) {
+	t.Parallel()
+	s := start(t, "mqtt: {max-retained-messages: 1}")
+	on := v5Of(t, s, "on", nil)
+	on.subscribeOne("w/#", 2)
+	pub := v5Of(t, s, "pub", nil)
+	pub.publish(codec.Publish{QoS: 1, PacketID: 1, Retain: true, Topic: codec.View("kept"), Payload: codec.View("x")})
+	pub.ack(codec.TypePuback)
+	for qos := range codec.QoS(3) {
+		topic := fmt.Sprint("w/", qos)
+		dying(t, s, codec.Version5, qos, topic)
+		if qos > 0 {
+			on.expectWill(topic, qos)
+		} else if m := on.receive(); string(m.Topic) != topic {
+			t.Errorf("%s in place of the Will %s", m.Topic, topic)
+		}
+	}
+	r := s.waitLog("a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached")
+	if r["topic"] != "w/0" {
+		t.Errorf("logged %v", r)
+	}
+	late := v5Of(t, s, "late", nil)
+	late.subscribeOne("w/#", 0)
+	late.quiet()
+}
+
 // TestDroppedIsTold: a client that resumes its session learns how many messages
 // it will not get, once, and as far as it can take the answer.
 func TestDroppedIsTold(t *testing.T) {
@@ -207,8 +235,8 @@ func TestDroppedIsTold(t *testing.T) {
 			if _, ack = resume(2, func(c *codec.Connect) { c.MaximumPacketSize = 80 }); droppedTold(t, ack) != 2 || ack.HasReasonString {
 				t.Errorf("in 80 bytes: %d, %+v", droppedTold(t, ack), ack)
 			}
-			if _, ack = resume(2, func(c *codec.Connect) { c.MaximumPacketSize = 25 }); droppedTold(t, ack) != -1 || ack.HasReasonString {
-				t.Errorf("in 25 bytes: %+v", ack)
+			if _, ack = resume(2, func(c *codec.Connect) { c.MaximumPacketSize = 20 }); droppedTold(t, ack) != -1 || ack.HasReasonString {
+				t.Errorf("in 20 bytes: %+v", ack)
 			}
 			publishRange(pub, "t", 0, 8, 10)
 			s.stop()
