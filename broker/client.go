@@ -51,6 +51,7 @@ type stored struct {
 	// sealed are those of the group before: see committer.strikable.
 	writes, sealed     *session.Writes
 	group, sealedGroup uint64
+	floor              uint64 // the last that was written; 0: not known
 	// Of a Session that is not durable: the group with which its Will was stored; 0: it
 	// was not.
 	willGroup uint64
@@ -122,8 +123,7 @@ func (cl *Client) storeLocked(l *flushList) {
 	if fx.State {
 		cl.b.commits.open.firm.Store(true)
 	}
-	w.State = cl.sess.AppendState(w.State[:0])
-	w.Floor = cl.sess.Floor()
+	cl.putStateLocked(w)
 	if broken("identifier-not-durable") {
 		var st session.State
 		_ = st.Decode(w.State) // just encoded
@@ -133,6 +133,17 @@ func (cl *Client) storeLocked(l *flushList) {
 	if !fx.State && len(fx.Entries) == 0 {
 		cl.b.commits.later() // nobody waits for a removal
 	}
+}
+
+// putStateLocked puts the State into the group's writes for the Session, and from
+// where on its queue is not done.
+func (cl *Client) putStateLocked(w *session.Writes) {
+	s := cl.storedLocked()
+	w.State, w.Floor = cl.sess.AppendState(w.State[:0]), cl.sess.Floor()
+	if w.FloorBefore == 0 {
+		w.FloorBefore = s.floor
+	}
+	s.floor = w.Floor
 }
 
 // strikeLocked removes an entry that is not written yet, and reports whether

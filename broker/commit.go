@@ -20,8 +20,9 @@ import (
 // error as soon as it is so. LastTime is about the latest Batch.Time of all processes, at most
 // a second earlier; zero: none. Room is about how many bytes more may be stored; math.MaxInt64:
 // there is no limit. Tidy does a little of what can wait until there is nothing
-// else to do, and reports whether there is more. Apply and Tidy are called by one
-// goroutine, Page, Room and Gone by any.
+// else to do, and reports whether there is more. Remove does, in a transaction of its own, some of
+// what Apply was told to remove and has put off; Removing reports whether there is any. Apply, Tidy,
+// Removing and Remove are called by one goroutine, Page, Room and Gone by any.
 type Store interface {
 	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
 	NextID() session.ID
@@ -30,6 +31,8 @@ type Store interface {
 	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)
 	Room() int64
 	Tidy() (more bool, err error)
+	Removing() bool
+	Remove() (more bool, err error)
 	Gone() error
 }
 
@@ -42,6 +45,12 @@ const (
 	// tidyPause the pause between two steps of it.
 	tidyAfter = 50 * time.Millisecond
 	tidyPause = 5 * time.Millisecond
+	// removePause is the shortest pause between two steps of a removal, and
+	// removeShare how many times as long as a step the pause is, so that commits
+	// go between; removeRetry is the pause after a step that failed.
+	removePause = 5 * time.Millisecond
+	removeShare = 2
+	removeRetry = 10 * time.Second
 )
 
 // A committer gathers writes into groups and commits one group at a time.
@@ -173,7 +182,10 @@ func (c *committer) await(number uint64, o *outbox) bool {
 
 // wait blocks until the group with this number is committed, or the committer
 // has given up. No lock may be held.
-func (c *committer) wait(number uint64) error {
+func (c *committer) wait(number uint64) error { return c.waitUnless(nil, number) }
+
+// waitUnless is wait for who also gives up when stop is closed.
+func (c *committer) waitUnless(stop <-chan struct{}, number uint64) error {
 	g := c.find(number)
 	if g == nil {
 		return nil
@@ -197,15 +209,20 @@ func (c *committer) wait(number uint64) error {
 			return nil
 		}
 		return errShuttingDown
+	case <-stop:
+		return errShuttingDown
 	}
 }
 
 // flush commits what is open now and waits for it.
-func (c *committer) flush() error {
+func (c *committer) flush() error { return c.flushUnless(nil) }
+
+// flushUnless is flush for who also gives up when stop is closed.
+func (c *committer) flushUnless(stop <-chan struct{}) error {
 	c.gate.RLock()
 	number := c.open.number
 	c.gate.RUnlock()
-	return c.wait(number)
+	return c.waitUnless(stop, number)
 }
 
 // run commits groups until stop is closed or a commit stays failed.
@@ -216,6 +233,10 @@ func (c *committer) run() {
 	idle := time.NewTimer(tidyAfter)
 	idle.Stop()
 	defer idle.Stop()
+	removal := time.NewTimer(removePause)
+	removal.Stop()
+	defer removal.Stop()
+	removing := false
 	for {
 		select {
 		case <-c.wake:
@@ -223,6 +244,13 @@ func (c *committer) run() {
 			if c.tidy() {
 				idle.Reset(tidyPause)
 			}
+			continue
+		case <-removal.C:
+			pause := c.remove()
+			if removing = pause > 0; removing {
+				removal.Reset(pause)
+			}
+			idle.Reset(tidyAfter)
 			continue
 		case <-c.stop:
 			return
@@ -232,6 +260,10 @@ func (c *committer) run() {
 			return
 		}
 		idle.Reset(tidyAfter)
+		if !removing && c.store.Removing() {
+			removing = true
+			removal.Reset(removePause)
+		}
 	}
 }
 
@@ -285,6 +317,23 @@ func (c *committer) tidy() bool {
 		return false
 	}
 	return more
+}
+
+// remove lets the store do one step of a removal, and returns after what pause the
+// next is to follow; 0: there is none.
+func (c *committer) remove() time.Duration {
+	began := time.Now()
+	c.applying.Store(c.clock.now().UnixNano())
+	more, err := c.store.Remove()
+	c.applying.Store(0)
+	switch {
+	case err != nil:
+		c.log.Warn("removing what has ended from the store failed and is tried again", "after", removeRetry.String(), "error", err)
+		return removeRetry
+	case !more:
+		return 0
+	}
+	return max(removePause, removeShare*time.Since(began))
 }
 
 // commit writes g in one transaction. What was delivered and acknowledged while

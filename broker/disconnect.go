@@ -124,7 +124,7 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 	cl.scheduleLocked()
 	w := cl.writesLocked()
 	w.Record = r
-	w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor()
+	cl.putStateLocked(w)
 	b.commits.later()
 	after.left = !stopping && !heir && hasShared(s)
 	return after
@@ -291,10 +291,13 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		if n := len(entries); n > 0 {
 			from = entries[n-1].Seq + 1
 		}
-		b.handOverSpilled(s, cl, orphans, from, len(entries) == 0)
+		group := b.handOverSpilled(s, cl, orphans, from, len(entries) == 0)
 		if left -= len(orphans); len(entries) == 0 {
 			b.m.Dropped[metrics.DropSessionEnded].Add(max(0, left))
 			return
+		}
+		if b.commits.wait(group) != nil { // nor is more read than one transaction can write
+			return // the next start goes on
 		}
 	}
 }
@@ -302,7 +305,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 // handOverSpilled hands on what was read of an ended Session's queue up to from,
 // and in the same group takes it from there, so that a crash makes nobody get it
 // again; at the end of the queue it removes the Session.
-func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []session.Entry, from uint64, end bool) {
+func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
 	var l flushList
 	defer l.flush(b.m)
 	b.commits.gate.RLock()
@@ -310,6 +313,7 @@ func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []sessi
 	b.handOver(orphans, cl, b.clock.now(), &l)
 	b.commits.open.add(s.ID, &session.Writes{Ended: end, State: s.AppendLeft(nil, from), Floor: from})
 	b.commits.later()
+	return b.commits.open.number
 }
 
 // handOver delivers messages of Shared Subscriptions to other members than from.

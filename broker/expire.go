@@ -121,15 +121,22 @@ func (x *expirer) shutdown() {
 	<-x.done
 }
 
+// expireStep is how many things that are due are carried out for one commit: who
+// waits for it must not wait for all that are due at the same time.
+const expireStep = 32
+
 // fireDue carries out what is due and returns how long until the next is.
 func (x *expirer) fireDue() time.Duration {
-	for {
+	for fired := 1; ; fired++ {
 		now := x.b.clock.now()
 		thing, wait := x.next(now)
 		if thing == nil {
 			return wait
 		}
 		x.fire(thing, now)
+		if fired%expireStep == 0 && x.b.commits.flushUnless(x.stop) != nil {
+			return time.Hour // the broker stops
+		}
 	}
 }
 

@@ -135,7 +135,7 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 		expiresAt = r.ExpiresAt
 		w := cl.writesLocked()
 		w.Record = r
-		w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor() // the doubt outlives another crash
+		cl.putStateLocked(w) // the doubt outlives another crash
 		if s.Will != nil {
 			due := *s.Will
 			due.DueAt = now.Add(time.Duration(due.DelaySeconds) * time.Second)

@@ -75,6 +75,7 @@ func TestSimControlBroker(t *testing.T) {
 		{"wall-clock", "TestSimTimers"},
 		{"clock-forgotten", "TestSimTimers"},
 		{"session-expiry-ignored", "TestSimTimers"},
+		{"end-not-marked", "TestSimTimers"},
 		{"keep-alive-ignored", "TestSimTimers"},
 	} {
 		t.Run(control.rule, func(t *testing.T) {

@@ -38,6 +38,14 @@ func (s *simStore) Tidy() (more bool, err error) {
 	return s.DB.Tidy()
 }
 
+func (s *simStore) Remove() (more bool, err error) {
+	if s.exclusive {
+		s.turn <- struct{}{}
+		defer func() { <-s.turn }()
+	}
+	return s.DB.Remove()
+}
+
 func (s *simStore) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()

@@ -202,6 +202,7 @@ func (w *world) start() error {
 func (w *world) startOnce() (err error) {
 	o := store.DefaultOptions()
 	o.DataDir, o.VFS, o.Synchronous, o.MmapSize = w.disk.dir, w.disk.name, w.cfg.synchronous, 0
+	o.RemoveRows = 2 // little is ever queued, and removals must take several transactions
 	if w.cfg.journal != "" {
 		o.JournalMode = w.cfg.journal
 	}

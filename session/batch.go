@@ -56,8 +56,9 @@ type Writes struct {
 	Owed map[string]Owed
 	// State replaces the encoded State if it is not nil.
 	State []byte
-	// Floor removes the queue entries with a lower Seq.
-	Floor uint64
+	// Floor removes the queue entries with a lower Seq. FloorBefore is the Floor of
+	// an earlier Batch, which bounds how many there are; 0: not known.
+	Floor, FloorBefore uint64
 	// Discarded are queue entries to remove wherever they stand in the queue.
 	Discarded []uint64
 	// Entries are appended to the queue, in growing Seq. An entry whose

@@ -20,10 +20,11 @@ type statements struct {
 	putMeta, putSession, putSub, delSub                *sqlite3.Stmt
 	putState, putWill, delWill, putRetained, delRetain *sqlite3.Stmt
 	putRun, putBody, putRefs, delRuns, unref, delRefs  *sqlite3.Stmt
-	delBody, lastTotal, shiftTotals, count, free       *sqlite3.Stmt
-	runAt, bodyAt, delRun, setRun                      *sqlite3.Stmt
+	delBody, lastTotal, hasBefore, count, free         *sqlite3.Stmt
+	runAt, bodyAt, delRun, setRun, putUnsummed         *sqlite3.Stmt
 	putOwed, delOwed                                   *sqlite3.Stmt
-	end                                                [5]*sqlite3.Stmt
+	getSession, delSubs, delAllOwed, delSomeRuns       *sqlite3.Stmt
+	end                                                [4]*sqlite3.Stmt
 }
 
 func (s *statements) prepare(c *sqlite3.Conn) error {
@@ -51,12 +52,15 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 			version = excluded.version, data = excluded.data WHERE excluded.version > version`},
 		{&s.delRetain, "DELETE FROM retained WHERE topic = ?1 AND version < ?2"},
 		{&s.putRun, "INSERT INTO run (session, first, last, bytes, total, body, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
-		{&s.shiftTotals, `UPDATE run SET total = total - ?3 WHERE session = ?1 AND first >= ?2
-			AND EXISTS (SELECT 1 FROM run WHERE session = ?1 AND first < ?2)`},
+		{&s.hasBefore, "SELECT EXISTS (SELECT 1 FROM run WHERE session = ?1 AND first < ?2)"},
+		{&s.putUnsummed, "INSERT INTO unsummed VALUES (?1) ON CONFLICT DO NOTHING"},
+		{&s.getSession, "SELECT id, client_id, user_name, version, expiry, connected, expires_at FROM session WHERE id = ?1"},
 		{&s.lastTotal, "SELECT total FROM run WHERE session = ?1 ORDER BY first DESC LIMIT 1"},
 		{&s.putBody, "INSERT INTO body (data) VALUES (?1)"},
 		{&s.putRefs, "INSERT INTO body_ref VALUES (?1, ?2)"},
 		{&s.delRuns, "DELETE FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 RETURNING body"},
+		{&s.delSomeRuns, `DELETE FROM run WHERE id IN
+			(SELECT id FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 ORDER BY first LIMIT ?3) RETURNING body`},
 		{&s.unref, "UPDATE body_ref SET refs = refs - 1 WHERE id = ?1 RETURNING refs"},
 		{&s.delRefs, "DELETE FROM body_ref WHERE id = ?1"},
 		{&s.delBody, "DELETE FROM body WHERE id = ?1"},
@@ -66,11 +70,13 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 		{&s.bodyAt, "SELECT data FROM body WHERE id = ?1"},
 		{&s.delRun, "DELETE FROM run WHERE id = ?1"},
 		{&s.setRun, "UPDATE run SET first = ?2, last = ?3, bytes = ?4, data = ?5 WHERE id = ?1"},
-		{&s.end[0], "DELETE FROM subscription WHERE session = ?1"},
+		{&s.delSubs, `DELETE FROM subscription WHERE session = ?1 AND filter IN
+			(SELECT filter FROM subscription WHERE session = ?1 LIMIT ?2)`},
+		{&s.delAllOwed, "DELETE FROM owed WHERE rowid IN (SELECT rowid FROM owed WHERE session = ?1 LIMIT ?2)"},
+		{&s.end[0], "DELETE FROM unsummed WHERE session = ?1"},
 		{&s.end[1], "DELETE FROM state WHERE session = ?1"},
 		{&s.end[2], "DELETE FROM will WHERE session = ?1"},
-		{&s.end[3], "DELETE FROM owed WHERE session = ?1"},
-		{&s.end[4], "DELETE FROM session WHERE id = ?1"},
+		{&s.end[3], "DELETE FROM session WHERE id = ?1"},
 	} {
 		stmt, _, err := c.Prepare(p.sql)
 		if err != nil {
@@ -141,25 +147,40 @@ func (db *DB) Apply(b *session.Batch) error {
 	if err != nil {
 		return err
 	}
+	db.committed()
+	return nil
+}
+
+// committed follows a transaction of Apply or Remove.
+func (db *DB) committed() {
+	db.noteRemoved()
 	db.commits.Add(1)
 	db.boundWAL()
-	_ = db.measureRoom() // b is written; the last figure stands until the next commit
-	return nil
+	_ = db.measureRoom() // what was to be written is; the last figure stands until the next commit
 }
 
 // applyOnce is one try of Apply.
 func (db *DB) applyOnce(b *session.Batch) error {
-	err := db.stmts.begin.Exec()
 	reserved, clock := db.reserved, db.clock
+	err := db.transact(func() error { return db.applyAll(b) })
+	if err != nil {
+		db.reserved, db.clock = reserved, clock
+	}
+	return err
+}
+
+// transact runs fn in a transaction, which ends with it.
+func (db *DB) transact(fn func() error) error {
+	db.startRemoving()
+	err := db.stmts.begin.Exec()
 	if err == nil {
-		err = db.applyAll(b)
+		err = fn()
 	}
 	if err == nil {
 		err = db.stmts.commit.Exec()
 	}
 	if err != nil {
 		rollback(db.w)
-		db.reserved, db.clock = reserved, clock
 	}
 	return err
 }
@@ -191,18 +212,6 @@ func (db *DB) applyAll(b *session.Batch) error {
 	return db.putTime(b.Time)
 }
 
-func (db *DB) endSession(id int64) error {
-	if err := db.deleteRuns(id, 1<<62); err != nil {
-		return err
-	}
-	for _, s := range db.stmts.end {
-		if err := exec(s, id); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // applySession writes all of w but its entries.
 func (db *DB) applySession(id int64, w *session.Writes) error {
 	s := &db.stmts
@@ -214,9 +223,7 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 				return err
 			}
 		}
-		err := exec(s.putSession, id, []byte(r.ClientID), []byte(r.UserName), int64(r.Version),
-			int64(r.ExpirySeconds), boolInt(r.Connected), unixMilli(r.ExpiresAt), sessionSum(r))
-		if err != nil {
+		if err := db.putSession(r); err != nil {
 			return err
 		}
 	}
@@ -247,11 +254,16 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		}
 	}
 	if w.Floor > 0 {
-		if err := db.deleteRuns(id, int64(w.Floor)); err != nil {
+		if err := db.deleteRuns(id, int64(w.Floor), int64(w.FloorBefore)); err != nil {
 			return err
 		}
 	}
 	return db.discard(id, w.Discarded)
+}
+
+func (db *DB) putSession(r *session.Record) error {
+	return exec(db.stmts.putSession, int64(r.ID), []byte(r.ClientID), []byte(r.UserName), int64(r.Version),
+		int64(r.ExpirySeconds), boolInt(r.Connected), unixMilli(r.ExpiresAt), sessionSum(r))
 }
 
 func (db *DB) applyWill(id int64, w *session.Will) error {
@@ -270,52 +282,6 @@ func (db *DB) applyRetained(topic string, w session.RetainedWrite) error {
 	db.packer.data = finishPacked(appendMessage(startPacked(db.packer.data), w.Message),
 		kindRetained, textKey(topic), w.Version)
 	return exec(db.stmts.putRetained, []byte(topic), int64(w.Version), db.packer.data)
-}
-
-// deleteRuns removes the runs wholly below floor, and the bodies that only they
-// referred to.
-func (db *DB) deleteRuns(id, floor int64) error {
-	s := db.stmts.delRuns
-	if err := bind(s, []any{id, floor}); err != nil {
-		return err
-	}
-	bodies := db.packer.bodies[:0]
-	for s.Step() {
-		if body := s.ColumnInt64(0); body != 0 {
-			bodies = append(bodies, body)
-		}
-	}
-	db.packer.bodies = bodies
-	if err := s.Reset(); err != nil {
-		return err
-	}
-	for _, body := range bodies {
-		if err := db.unrefBody(body); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (db *DB) unrefBody(id int64) error {
-	s := db.stmts.unref
-	if err := bind(s, []any{id}); err != nil {
-		return err
-	}
-	refs := int64(0)
-	for s.Step() {
-		refs = s.ColumnInt64(0)
-	}
-	if err := s.Reset(); err != nil {
-		return err
-	}
-	if refs > 0 {
-		return nil
-	}
-	if err := exec(db.stmts.delRefs, id); err != nil {
-		return err
-	}
-	return exec(db.stmts.delBody, id)
 }
 
 func boolInt(b bool) int64 {

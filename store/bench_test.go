@@ -67,7 +67,8 @@ func BenchmarkApplyFanOut(b *testing.B) {
 					for id := session.ID(1); id <= sessions; id++ {
 						w := batch.Sessions[id]
 						if w == nil {
-							w = &session.Writes{Floor: seq - min(seq, uint64(10*group))}
+							floor := seq - min(seq, uint64(10*group))
+							w = &session.Writes{Floor: floor, FloorBefore: floor - min(floor, 1)}
 							batch.Sessions[id] = w
 						}
 						w.Entries = append(w.Entries, session.Entry{Seq: seq, QoS: 1, Message: m})

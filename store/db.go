@@ -50,6 +50,9 @@ type Options struct {
 	// VFS is the name of a registered go-sqlite3 VFS over the operating
 	// system's files, which tests inject faults by; empty: none.
 	VFS string
+	// RemoveRows is how many rows of what is done or has ended one transaction
+	// removes at most; 0: as many as are quickly done. For tests.
+	RemoveRows int
 }
 
 // DefaultOptions returns the settings a store has when nothing is said: nothing
@@ -84,6 +87,8 @@ type DB struct {
 	clock, lastTime time.Time
 	limit           sizeLimit
 	tidy            tidying
+	removing        removing
+	removals        map[int64]int64 // left to remove, as in removing.pending
 
 	// Static after Open.
 	nextID session.ID
@@ -97,6 +102,8 @@ type DB struct {
 	body   *sqlite3.Stmt
 
 	commits, rows atomic.Uint64
+	removedMost   atomic.Uint64
+	removalsLeft  atomic.Int64
 	room          atomic.Int64
 	closed        atomic.Bool
 }
@@ -105,6 +112,10 @@ type DB struct {
 type Stats struct {
 	FileBytes, WALBytes  int64
 	Commits, RowsWritten uint64
+	// RemovedMost is the most rows of queues and of Sessions that one transaction
+	// removed, RemovalsLeft the number of Sessions of which something is still to be.
+	RemovedMost  uint64
+	RemovalsLeft int64
 }
 
 // Open opens the store in o.DataDir, or makes one if there is no file. It
@@ -121,7 +132,7 @@ func Open(o Options) (*DB, error) {
 		registerVFS()
 		o.VFS = spaceVFS
 	}
-	db := &DB{o: o, path: filepath.Join(dir, fileName)}
+	db := &DB{o: o, path: filepath.Join(dir, fileName), removals: make(map[int64]int64)}
 	if err := db.open(); err != nil {
 		_ = db.release()                                                  // the first error is the one that tells
 		if errors.Is(err, sqlite3.ERROR) && !errors.Is(err, ErrDamaged) { // a table or a column that is not there
@@ -149,6 +160,9 @@ func (db *DB) open() error {
 		return err
 	}
 	if err := db.readClock(); err != nil {
+		return err
+	}
+	if err := db.w.Exec("DELETE FROM unsummed WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.session = unsummed.session)"); err != nil {
 		return err
 	}
 	if err := db.limitSize(); err != nil {
@@ -214,7 +228,10 @@ func (db *DB) openWriter() error {
 
 // Stats may be called by any goroutine.
 func (db *DB) Stats() Stats {
-	s := Stats{Commits: db.commits.Load(), RowsWritten: db.rows.Load()}
+	s := Stats{
+		Commits: db.commits.Load(), RowsWritten: db.rows.Load(),
+		RemovedMost: db.removedMost.Load(), RemovalsLeft: db.removalsLeft.Load(),
+	}
 	if info, err := os.Stat(db.path); err == nil {
 		s.FileBytes = info.Size()
 	}

@@ -12,6 +12,7 @@ import (
 func (db *DB) discard(id int64, seqs []uint64) error {
 	seqs = slices.Clone(seqs)
 	slices.Sort(seqs)
+	unsummed := false
 	for len(seqs) > 0 {
 		r, err := db.runAt(id, seqs[0])
 		if err != nil {
@@ -20,7 +21,11 @@ func (db *DB) discard(id int64, seqs []uint64) error {
 		if r.id == 0 { // no run has it or any after it
 			return nil
 		}
-		if err := db.discardFrom(r, seqs); err != nil {
+		changed, err := db.discardFrom(r, seqs)
+		if err == nil && changed && !unsummed {
+			unsummed, err = db.unsum(r.key)
+		}
+		if err != nil {
 			return err
 		}
 		n, found := slices.BinarySearch(seqs, r.key.last)
@@ -65,39 +70,44 @@ func (db *DB) runAt(session int64, seq uint64) (r storedRun, err error) {
 	return r, s.Reset()
 }
 
-// shiftTotals takes bytes that a run loses from its total and those behind it.
-// What the first run of a queue loses needs none of that: the queue holds the
-// difference between its last total and what is before its first run.
-func (db *DB) shiftTotals(run runKey, bytes int64) error {
-	return exec(db.stmts.shiftTotals, int64(run.session), int64(run.first), bytes)
+// unsum notes that the totals of a queue tell too much from now on, for a run
+// that is not the first has lost something, and reports whether it had to. What
+// the first loses needs no note: the queue holds the difference between its last
+// total and what is before its first run. To correct the totals would mean to
+// write all runs behind.
+func (db *DB) unsum(run runKey) (noted bool, err error) {
+	if err := bind(db.stmts.hasBefore, []any{int64(run.session), int64(run.first)}); err != nil {
+		return false, err
+	}
+	before, err := stepInt(db.stmts.hasBefore)
+	if err != nil || before == 0 {
+		return false, err
+	}
+	return true, exec(db.stmts.putUnsummed, int64(run.session))
 }
 
-// discardFrom removes those of seqs, which are in order, that r has.
-func (db *DB) discardFrom(r storedRun, seqs []uint64) error {
+// discardFrom removes those of seqs, which are in order, that r has, and reports
+// whether there were any.
+func (db *DB) discardFrom(r storedRun, seqs []uint64) (changed bool, err error) {
 	var kept []session.Entry
 	var places []int
-	had, removed := 0, int64(0)
-	err := eachEntry(r.key, r.data, r.bodyBytes, func(e session.Entry, at int) {
+	had := 0
+	err = eachEntry(r.key, r.data, r.bodyBytes, func(e session.Entry, at int) {
 		had++
-		removed += int64(e.Bytes())
 		if _, gone := slices.BinarySearch(seqs, e.Seq); !gone {
 			kept, places = append(kept, e), append(places, at)
 		}
 	})
-	switch {
-	case err != nil:
-		return err
-	case len(kept) == had:
-		return nil
-	case len(kept) == 0:
-		db.rows.Add(1)
-		if err := db.shiftTotals(r.key, removed); err != nil {
-			return err
-		}
+	if err != nil || len(kept) == had {
+		return false, err
+	}
+	db.rows.Add(1)
+	db.removing.count(1)
+	if len(kept) == 0 {
 		if err := exec(db.stmts.delRun, r.id); err != nil || r.body == 0 {
-			return err
+			return true, err
 		}
-		return db.unrefBody(r.body)
+		return true, db.unrefBody(r.body)
 	}
 	data, last, bytes := startPacked(db.packer.data), uint64(0), int64(0)
 	for i := range kept {
@@ -106,11 +116,7 @@ func (db *DB) discardFrom(r storedRun, seqs []uint64) error {
 		bytes += int64(kept[i].Bytes())
 	}
 	db.packer.data = data
-	db.rows.Add(1)
-	if err := db.shiftTotals(r.key, removed-bytes); err != nil {
-		return err
-	}
 	first := kept[0].Seq
-	return exec(db.stmts.setRun, r.id, int64(first), int64(last), bytes,
+	return true, exec(db.stmts.setRun, r.id, int64(first), int64(last), bytes,
 		finishPacked(data, kindRun, r.key.session, first, last, bodyKey(r.bodyBytes)))
 }

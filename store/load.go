@@ -6,7 +6,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -36,12 +35,12 @@ func (db *DB) loadSessions(each func(*session.Loaded) error) error {
 		return err
 	}
 	defer func() { _ = subs.Close() }() // its error is that of Step
-	ends, _, err := db.w.Prepare(`SELECT * FROM (SELECT first, last, bytes, total FROM run WHERE session = ?1 ORDER BY first LIMIT 1)
-		UNION ALL SELECT * FROM (SELECT first, last, bytes, total FROM run WHERE session = ?1 ORDER BY first DESC LIMIT 1)`)
-	if err != nil {
+	var e extents
+	if err := e.prepare(db.w); err != nil {
 		return err
 	}
-	defer func() { _ = ends.Close() }()
+	defer e.close()
+	defer func() { db.removalsLeft.Store(int64(len(db.removals))) }()
 	owed, err := db.loadOwed()
 	if err != nil {
 		return err
@@ -54,7 +53,11 @@ func (db *DB) loadSessions(each func(*session.Loaded) error) error {
 			if err != nil {
 				return fmt.Errorf("the session of client %q: %w", s.ColumnRawBlob(1), err)
 			}
-			if err := errors.Join(loadSubscriptions(subs, l), loadExtent(ends, l)); err != nil {
+			if ended(&l.Record) {
+				db.removals[int64(l.Record.ID)] = wholeQueue
+				return nil
+			}
+			if err := errors.Join(loadSubscriptions(subs, l), db.loadExtent(&e, l)); err != nil {
 				return fmt.Errorf("the session of client %q: %w", l.Record.ClientID, err)
 			}
 			l.Owed = owed[l.Record.ID]
@@ -63,11 +66,7 @@ func (db *DB) loadSessions(each func(*session.Loaded) error) error {
 }
 
 func loadSession(s *sqlite3.Stmt) (*session.Loaded, error) {
-	l := &session.Loaded{Record: session.Record{
-		ID: session.ID(s.ColumnInt64(0)), ClientID: string(s.ColumnRawBlob(1)), UserName: string(s.ColumnRawBlob(2)),
-		Version: codec.Version(s.ColumnInt64(3)), ExpirySeconds: uint32(s.ColumnInt64(4)),
-		Connected: s.ColumnInt64(5) != 0, ExpiresAt: timeOf(s.ColumnInt64(6)),
-	}}
+	l := &session.Loaded{Record: *recordOf(s)}
 	if s.ColumnInt64(10) != sessionSum(&l.Record) {
 		return nil, ErrDamaged
 	}
@@ -88,25 +87,89 @@ func loadSession(s *sqlite3.Stmt) (*session.Loaded, error) {
 	return l, nil
 }
 
-// loadExtent fills in what the first and the last run of the queue tell of it.
-func loadExtent(s *sqlite3.Stmt, l *session.Loaded) error {
-	if err := s.BindInt64(1, int64(l.Record.ID)); err != nil {
+// extents are the statements that find out how far queues go.
+type extents struct {
+	oldest, ends, sum *sqlite3.Stmt
+	unsummed          map[int64]bool
+}
+
+func (e *extents) prepare(c *sqlite3.Conn) (err error) {
+	for _, p := range []struct {
+		stmt **sqlite3.Stmt
+		sql  string
+	}{
+		{&e.oldest, "SELECT last FROM run WHERE session = ?1 ORDER BY first LIMIT 1"},
+		// As in Page: the run that contains ?2 is the last that begins before.
+		{&e.ends, `SELECT * FROM (SELECT first, last, bytes, total FROM run WHERE session = ?1 AND last >= ?2 AND first >=
+			coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2), 0) ORDER BY first LIMIT 1)
+			UNION ALL SELECT * FROM (SELECT first, last, bytes, total FROM run WHERE session = ?1 AND last >= ?2 ORDER BY first DESC LIMIT 1)`},
+		{&e.sum, "SELECT coalesce(sum(bytes), 0) FROM run WHERE session = ?1 AND first >= ?2"},
+	} {
+		if *p.stmt, _, err = c.Prepare(p.sql); err != nil {
+			return fmt.Errorf("%s: %w", p.sql, err)
+		}
+	}
+	e.unsummed = make(map[int64]bool)
+	s, _, err := c.Prepare("SELECT session FROM unsummed")
+	if err != nil {
+		return err
+	}
+	for s.Step() {
+		e.unsummed[s.ColumnInt64(0)] = true
+	}
+	return s.Close()
+}
+
+func (e *extents) close() {
+	for _, s := range []*sqlite3.Stmt{e.oldest, e.ends, e.sum} {
+		_ = s.Close() // its error is that of Step
+	}
+}
+
+// loadExtent fills in what the first and the last run of the queue tell of it, and
+// notes runs that are left to remove, below where the State says that it begins.
+func (db *DB) loadExtent(e *extents, l *session.Loaded) error {
+	id, floor := int64(l.Record.ID), int64(0)
+	var st session.State
+	if st.Decode(l.State) == nil { // else who restores the Session says so
+		floor = int64(st.Floor)
+	}
+	if err := bind(e.oldest, []any{id}); err != nil {
+		return err
+	}
+	oldest, err := stepInt(e.oldest)
+	if err != nil || oldest == 0 {
+		return err
+	}
+	if oldest < floor {
+		db.removals[id] = floor
+	}
+	if err := bind(e.ends, []any{id, floor}); err != nil {
 		return err
 	}
 	var first, last, before, total int64
-	for i := 0; s.Step(); i++ {
-		last, total = s.ColumnInt64(1), s.ColumnInt64(3)
+	for i := 0; e.ends.Step(); i++ {
+		last, total = e.ends.ColumnInt64(1), e.ends.ColumnInt64(3)
 		if i == 0 {
-			first, before = s.ColumnInt64(0), total-s.ColumnInt64(2)
+			first, before = e.ends.ColumnInt64(0), total-e.ends.ColumnInt64(2)
 		}
 	}
-	if err := s.Reset(); err != nil || last == 0 {
+	if err := e.ends.Reset(); err != nil || last == 0 {
 		return err
 	}
 	if first <= 0 || last < first || before < 0 || total < before {
 		return ErrDamaged
 	}
-	l.FirstSeq, l.NextSeq, l.QueuedBytes = uint64(first), uint64(last)+1, uint64(total-before)
+	bytes := total - before
+	if e.unsummed[id] {
+		if err := bind(e.sum, []any{id, first}); err != nil {
+			return err
+		}
+		if bytes, err = stepInt(e.sum); err != nil {
+			return err
+		}
+	}
+	l.FirstSeq, l.NextSeq, l.QueuedBytes = uint64(first), uint64(last)+1, uint64(bytes)
 	return nil
 }
 

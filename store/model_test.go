@@ -179,7 +179,8 @@ func (m *model) change(id session.ID, s *stored) *session.Writes {
 		}
 	}
 	if m.r.IntN(2) == 0 {
-		w.State = append([]byte{1}, m.bytes(20)...)
+		at := s.floor + uint64(m.r.IntN(int(s.next-s.floor)+1))
+		w.State = (&session.State{Floor: s.floor, Sent: at, Next: s.next}).Append(nil)
 		s.state = w.State
 	}
 	if m.r.IntN(2) == 0 {
@@ -429,10 +430,16 @@ func TestRandomBatchesAgainstModel(t *testing.T) {
 	for _, keys := range []bool{true, false} {
 		o := testOptions(t.TempDir())
 		o.ForeignKeys = keys
+		o.RemoveRows = 1 + r.IntN(3)
 		db := openTest(t, o)
 		m := newModel(r, db.NextID())
 		for i := range 150 {
 			apply(t, db, m.batch())
+			if r.IntN(3) == 0 {
+				if _, err := db.Remove(); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if r.IntN(10) == 0 {
 				if err := db.Close(); err != nil {
 					t.Fatal(err)
@@ -453,7 +460,8 @@ func TestRandomBatchesAgainstModel(t *testing.T) {
 			b.Sessions[id] = &session.Writes{Ended: true}
 		}
 		apply(t, db, b)
-		if n := rowsOf(t, db, "session", "subscription", "owed", "state", "will", "run", "body", "body_ref"); n != 0 {
+		removeAll(t, db)
+		if n := rowsOf(t, db, "session", "unsummed", "subscription", "owed", "state", "will", "run", "body", "body_ref"); n != 0 {
 			t.Errorf("%d rows are left after every session ended", n)
 		}
 	}

@@ -9,9 +9,17 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
+const (
+	// pageRuns and pageReadBytes bound what one call of Page reads: a run may have a
+	// single entry, and that in a body row of many messages. Who removes what it
+	// got has no more rows to change than that.
+	pageRuns      = 128
+	pageReadBytes = 4 << 20
+)
+
 // Page returns entries of a Session's queue with Seq >= from, in order: as many
-// as whole runs give until one of the limits is reached, and at least one if
-// there is any. It reads what is committed and does not disturb the writer.
+// as whole runs give until one of the limits is reached, or it has read much, and
+// at least one if there is any. It reads what is committed and does not disturb the writer.
 func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error) {
 	db.readMu.Lock()
 	defer db.readMu.Unlock()
@@ -26,11 +34,11 @@ func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]sess
 		return nil, err
 	}
 	var entries []session.Entry
-	bytes := 0
-	for len(entries) < entriesMax && bytes < bytesMax && s.Step() {
+	bytes, read := 0, 0
+	for runs := 0; runs < pageRuns && read < pageReadBytes && len(entries) < entriesMax && bytes < bytesMax && s.Step(); runs++ {
 		had := len(entries)
 		var err error
-		if entries, err = db.unpackRowLocked(entries, s, id, from); err != nil {
+		if entries, err = db.unpackRowLocked(entries, s, id, from, &read); err != nil {
 			_ = s.Reset() // the first error is the one that tells
 			return nil, fmt.Errorf("the queue of session %d from %d on: %w", id, from, ifDamage(err))
 		}
@@ -71,12 +79,15 @@ func (db *DB) openReaderLocked() error {
 	return nil
 }
 
-// unpackRowLocked appends the entries of the run that s stands on.
-func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, id session.ID, from uint64) ([]session.Entry, error) {
+// unpackRowLocked appends the entries of the run that s stands on, and adds to read
+// how many bytes it read.
+func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, id session.ID, from uint64, read *int) ([]session.Entry, error) {
 	body := s.ColumnInt64(0)
 	run := runKey{session: uint64(id), first: uint64(s.ColumnInt64(1)), last: uint64(s.ColumnInt64(2))}
+	data := s.ColumnRawBlob(3)
+	*read += len(data)
 	if body == 0 {
-		return unpackRun(dst, run, s.ColumnRawBlob(3), nil, from)
+		return unpackRun(dst, run, data, nil, from)
 	}
 	if err := db.body.BindInt64(1, body); err != nil {
 		return dst, err
@@ -88,7 +99,9 @@ func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, id session.I
 		return dst, ErrDamaged
 	}
 	// Both views are borrowed until the next step, which follows the copy.
-	dst, err := unpackRun(dst, run, s.ColumnRawBlob(3), db.body.ColumnRawBlob(0), from)
+	shared := db.body.ColumnRawBlob(0)
+	*read += len(shared)
+	dst, err := unpackRun(dst, run, data, shared, from)
 	if rerr := db.body.Reset(); err == nil {
 		err = rerr
 	}

@@ -104,13 +104,19 @@ CREATE TABLE owed (
 	UNIQUE (session, filter)
 ) STRICT;
 `,
+	`
+-- Queues whose totals tell too much, for something was removed from among their
+-- runs: what they hold is the sum of bytes. A start forgets those that are empty.
+CREATE TABLE unsummed (session INTEGER PRIMARY KEY REFERENCES session (id)) STRICT;
+`,
 }
 
-// sumsVersion is the version from which on rows have checksums, owedVersion that
-// from which on there is a table owed.
+// sumsVersion is the version from which on rows have checksums; from owedVersion
+// and unsummedVersion on there are tables of these names.
 const (
-	sumsVersion = 2
-	owedVersion = 4
+	sumsVersion     = 2
+	owedVersion     = 4
+	unsummedVersion = 5
 )
 
 // rowSum gives migrations the SQL function row_sum(kind, column...).
@@ -138,6 +144,7 @@ type tables struct {
 	all, ours int64
 	sums      bool // rows have checksums
 	owed      bool // there is a table of this name
+	unsummed  bool // there is a table of this name
 }
 
 func tablesOf(c *sqlite3.Conn) (t tables, err error) {
@@ -155,6 +162,11 @@ func tablesOf(c *sqlite3.Conn) (t tables, err error) {
 	}
 	owed, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'owed'")
 	t.owed = owed > 0
+	if err != nil {
+		return t, err
+	}
+	unsummed, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'unsummed'")
+	t.unsummed = unsummed > 0
 	return t, err
 }
 
@@ -185,7 +197,8 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 		return 0, damaged(fmt.Errorf("the schema version is %d", version))
 	case version > int64(len(migrations)):
 		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
-	case t.ours != tablesOurs || t.sums != (version >= sumsVersion) || t.owed != (version >= owedVersion):
+	case t.ours != tablesOurs || t.sums != (version >= sumsVersion) || t.owed != (version >= owedVersion) ||
+		t.unsummed != (version >= unsummedVersion):
 		return 0, damaged(fmt.Errorf("the tables are not those of schema version %d", version))
 	}
 	return version, nil

@@ -74,6 +74,7 @@ func TestMaxSize(t *testing.T) {
 		t.Errorf("room %d after a new start", db.Room())
 	}
 	removeBelow(t, db, seq+1)
+	removeAll(t, db)
 	if room := db.Room(); room < limit/2 {
 		t.Errorf("room %d after everything was removed", room)
 	}

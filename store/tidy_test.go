@@ -81,6 +81,7 @@ func TestFileShrinks(t *testing.T) {
 		b := session.NewBatch()
 		b.Sessions[1] = &session.Writes{Floor: 290}
 		apply(t, db, b)
+		removeAll(t, db)
 		before, err := dump(db)
 		if err != nil {
 			t.Fatal(err)

@@ -123,6 +123,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *
 		stats := db.Stats()
 		return float64(stats.FileBytes + stats.WALBytes)
 	})
+	counters.Gauge("promptmq_store_removals_pending", func() float64 { return float64(db.Stats().RemovalsLeft) })
+	counters.Gauge("promptmq_store_removed_rows_max", func() float64 { return float64(db.Stats().RemovedMost) })
 
 	cfg.Broker.Logger, cfg.Broker.Metrics = log, counters
 	b, err := broker.New(cfg.Broker, db)
