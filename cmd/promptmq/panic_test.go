@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -59,10 +60,19 @@ var panicPlaces = map[string]func(t *testing.T, s *server){
 		c, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", nil)
 		askSubscribe(c, "kept/#")
 	},
-	"write": func(t *testing.T, s *server) { // over a WebSocket a goroutine writes
-		p := &raw{Conn: dialWebSocket(t, s.ws), t: t, v: codec.Version5}
-		t.Cleanup(func() { _ = p.Close() })
-		p.send(codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("ws"), CleanStart: true, ReceiveMaximum: 10}, codec.Version5))
+	"write": func(t *testing.T, s *server) { // to a client that takes nothing a goroutine writes
+		sub, _ := connectRaw(t, s.mqtt, codec.Version5, "stalled", nil)
+		if err := sub.Conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+			t.Fatal(err)
+		}
+		sub.subscribeOne("much", 0)
+		pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
+		eventually(t, "more waits than the client takes", func() bool {
+			for range 10 {
+				pub.publish(codec.Publish{Topic: codec.View("much"), Payload: make([]byte, 64<<10)})
+			}
+			return s.metric("promptmq_panics_total") > 0
+		})
 	},
 	"detach": func(t *testing.T, s *server) {
 		c, _ := connectRaw(t, s.mqtt, codec.Version5, "leaves", lasting)
