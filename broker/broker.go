@@ -5,8 +5,10 @@
 //
 // In this order, outermost first: committer.gate, registry.mu, router.mu,
 // Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, outbox.mu, committer.mu,
-// group.mu. Two Clients are never locked at once. No I/O and no wait for a
-// channel happens with a lock held.
+// group.mu. Below outbox.mu are waitingSockets.mu and the locks of a
+// webSocketTransport. Two Clients are never locked at once. No I/O and no wait for
+// a channel happens with a lock held, but for webSocketTransport.writing and
+// reading, which keep the frames on one socket apart.
 //
 // # Acknowledgements
 //

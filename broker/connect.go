@@ -85,7 +85,11 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 		return refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 	if reason := c.b.admit(c.local); reason != codec.Success {
-		return refuse(reason, "anonymous Clients are admitted from loopback only", "key", "auth.allow-anonymous")
+		detail := "anonymous Clients are admitted from loopback only"
+		if isLoopback(c.net.RemoteAddr()) {
+			detail += ", and not if a proxy hands them on or their Host is another than localhost"
+		}
+		return refuse(reason, detail, "key", "auth.allow-anonymous")
 	}
 	if !p.HasWill {
 		return nil

@@ -38,14 +38,19 @@ func TestConnectionSize(t *testing.T) {
 // listening starts a Broker with a TCP listener.
 func listening(t *testing.T) *Broker {
 	t.Helper()
+	o := DefaultOptions()
+	o.Bind, o.WSBind = "127.0.0.1:0", ""
+	return listeningWith(t, o)
+}
+
+func listeningWith(t *testing.T, o Options) *Broker {
+	t.Helper()
 	so := store.DefaultOptions()
 	so.DataDir = t.TempDir()
 	db, err := store.Open(so)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DefaultOptions()
-	o.Bind, o.WSBind = "127.0.0.1:0", ""
 	b, err := New(o, db)
 	if err != nil {
 		t.Fatal(err)
@@ -160,15 +165,7 @@ func TestIdleConnection(t *testing.T) {
 	for range few {
 		open()
 	}
-	heap := func() (heap, stacks int) {
-		runtime.GC()
-		runtime.GC() // what the first leaves of pools
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int(m.HeapAlloc), int(m.StackInuse)
-	}
-	heapBefore, stacksBefore := heap()
-	goroutinesBefore := runtime.NumGoroutine()
+	before := measure()
 	for range connections {
 		open()
 	}
@@ -176,11 +173,11 @@ func TestIdleConnection(t *testing.T) {
 		t.Helper()
 		var heapEach, stackEach int
 		eventually(t, func() string {
-			if n := runtime.NumGoroutine() - goroutinesBefore; n > connections {
+			now := measure()
+			if n := now.goroutines - before.goroutines; n > connections {
 				return fmt.Sprintf("%s: %d goroutines for %d connections", when, n, connections)
 			}
-			heapNow, stacksNow := heap()
-			heapEach, stackEach = (heapNow-heapBefore)/connections, (stacksNow-stacksBefore)/connections
+			heapEach, stackEach = (now.heap-before.heap)/connections, (now.stacks-before.stacks)/connections
 			if !raceEnabled && (heapEach > heapMax || stackEach > stackMax) {
 				return fmt.Sprintf("%s: %d bytes of heap, %d of stack for each connection: at most %d and %d",
 					when, heapEach, stackEach, heapMax, stackMax)
@@ -197,6 +194,17 @@ func TestIdleConnection(t *testing.T) {
 		await(t, nc, codec.TypePingresp)
 	}
 	check("after PINGREQ")
+}
+
+// memory is what this process has, in bytes.
+type memory struct{ heap, stacks, goroutines int }
+
+func measure() memory {
+	runtime.GC()
+	runtime.GC() // what the first leaves of pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return memory{int(m.HeapAlloc), int(m.StackInuse), runtime.NumGoroutine()}
 }
 
 // TestPiecemeal sends packets byte by byte, each when the broker has read the one

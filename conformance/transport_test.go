@@ -72,7 +72,7 @@ var transportTests = []test{
 		p.closedAnyhow()
 	}},
 	{"transport/websocket-sub-protocol", "6.0.0-4", "6.0.0-4", func(t *T) {
-		for _, offer := range [][]string{{"mqtt"}, {"chat", "mqtt"}, {"mqtt", "superchat"}} {
+		for _, offer := range [][]string{{"mqtt"}, {"chat", "mqtt"}, {"mqtt", "superchat"}, {"Mqtt", "mqtt"}} {
 			ws := t.webSocket(offer...)
 			if got := ws.Subprotocol(); got != "mqtt" {
 				t.Errorf("the Server selects %q out of %q", got, offer)
