@@ -231,15 +231,7 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 		now = now.Add(-time.Hour)
 	}
 	p.MessageExpirySeconds, p.HasMessageExpiry = s.Message.RemainingExpirySeconds(now)
-	cl.sendPublishLocked(&p, group, l)
-}
-
-// sendPublishLocked encodes a QoS 1 or 2 message; with QoS 2 it leaves after the
-// commit of group.
-func (cl *Client) sendPublishLocked(p *codec.Publish, group uint64, l *flushList) {
-	if cl.conn.out.queuePublish(l, group, p) { // else the connection is closing
-		l.tally.sent[p.QoS].add(p)
-	}
+	c.out.queuePublish(l, group, &p)
 }
 
 // appendPublish encodes p. A message that cannot be encoded for this version

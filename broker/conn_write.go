@@ -94,8 +94,9 @@ func (o *outbox) heldCount() int {
 type segment struct {
 	group  uint64 // number of the commit group it awaits
 	end    int
-	size   uint32 // of the message that it answers, in bytes
+	size   uint32 // of the message that it answers, in bytes; or of its own Payload
 	alias  uint16 // Topic Alias that it sets; 0: none
+	sends  bool   // it is a PUBLISH with QoS 2
 	credit bool   // it returns one unit of the Client's send quota
 	// receipt, if not nil, may make the commit needless.
 	receipt *receipt
@@ -163,11 +164,15 @@ func (t *tally) count(m *metrics.Broker) {
 			*r = traffic{}
 		}
 		if s := &t.sent[qos]; s.messages > 0 {
-			m.MessagesSent[qos].Add(s.messages)
-			m.MessageBytesSent[qos].Add(s.bytes)
+			s.countSent(m, codec.QoS(qos))
 			*s = traffic{}
 		}
 	}
+}
+
+func (t *traffic) countSent(m *metrics.Broker, qos codec.QoS) {
+	m.MessagesSent[qos].Add(t.messages)
+	m.MessageBytesSent[qos].Add(t.bytes)
 }
 
 // noteLocked puts o on the list of those to be flushed, once.
@@ -270,25 +275,26 @@ func (o *outbox) queueSegment(l *flushList, seg segment, encode func([]byte) []b
 }
 
 // queuePublish queues a QoS 1 or 2 message, the latter as queueHeld does for group,
-// and reports false if the connection is closing.
-func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish) bool {
+// and counts it as sent, if it is held when it is released. A connection that is
+// closing takes none.
+func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closing {
-		return false
+		return
 	}
 	if p.QoS == 2 {
 		if h := o.holdLocked(group); h != nil {
-			seg := segment{group: group}
+			seg := segment{group: group, sends: true, size: uint32(len(p.Payload))}
 			h.bytes = o.c.appendAliased(h.bytes, p, &seg)
 			o.heldPacketLocked(h, seg, l)
-			return true
+			return
 		}
 	}
 	o.growLocked()
 	o.out = o.c.appendAliased(o.out, p, nil)
 	o.noteLocked(l)
-	return true
+	l.tally.sent[p.QoS].add(p)
 }
 
 // holdLocked returns where a packet that awaits group is to be encoded to, or nil
@@ -312,7 +318,9 @@ func (o *outbox) heldPacketLocked(h *held, seg segment, l *flushList) {
 	}
 	seg.group, seg.end = max(seg.group, last), len(h.bytes)
 	h.segs = append(h.segs, seg)
-	h.answered += int(seg.size)
+	if !seg.sends {
+		h.answered += int(seg.size)
+	}
 	if seg.group != last && !o.c.b.commits.await(seg.group, o) {
 		o.releaseLocked()
 		o.noteLocked(l)
@@ -324,14 +332,24 @@ func (o *outbox) heldPacketLocked(h *held, seg segment, l *flushList) {
 // to bring there.
 func (o *outbox) releaseLocked() {
 	h, committed := o.held, o.c.b.commits.committed.Load()
+	var sent traffic
 	n := 0
 	for n < len(h.segs) && (h.segs[n].group <= committed || h.segs[n].receipt.complete()) {
-		o.credits += oneIf(h.segs[n].credit)
-		h.answered -= int(h.segs[n].size)
-		if alias := h.segs[n].alias; alias != 0 {
-			o.c.sentAliases.released(alias)
+		seg := &h.segs[n]
+		o.credits += oneIf(seg.credit)
+		if seg.alias != 0 {
+			o.c.sentAliases.released(seg.alias)
+		}
+		if seg.sends {
+			sent.messages++
+			sent.bytes += int(seg.size)
+		} else {
+			h.answered -= int(seg.size)
 		}
 		n++
+	}
+	if sent.messages > 0 {
+		sent.countSent(o.c.b.m, 2)
 	}
 	if n == 0 {
 		return

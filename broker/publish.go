@@ -496,7 +496,7 @@ func (cl *Client) deliverUnkeptLocked(t *target, pub *publication, qos codec.QoS
 		return false
 	}
 	cl.noteFullLocked()
-	cl.sendPublishLocked(&p, 0, l)
+	c.out.queuePublish(l, 0, &p)
 	return true
 }
 
