@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,12 +13,36 @@ import (
 	"github.com/x0a1b/promptmq/metrics"
 )
 
+// A lockedBuffer is a bytes.Buffer for a writer and a reader at a time.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lockedBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
 // TestNotices: the first line for a key is written at once, then one a minute
 // with the number of those left out; many keys of one cause do not write more
 // than noticeLines and one.
 func TestNotices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out lockedBuffer
 		m := metrics.NewBroker()
 		n := newNotices(slog.New(slog.NewTextHandler(&out, nil)), m)
 		lines := func() int {
