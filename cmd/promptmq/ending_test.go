@@ -80,7 +80,7 @@ func TestEndWithStalledClients(t *testing.T) {
 	if code != 0 || last.text("msg") != "stopped" {
 		t.Errorf("exit code %d, %v", code, last)
 	}
-	if n := s.waitLog("clients did not take what was left for them")["connections"]; n != float64(clients) {
+	if n := s.waitLog("clients did not take what was left for them")["connections"]; n != float64(clients) && n != float64(clients+1) { // the publisher may be as late
 		t.Errorf("%v clients were not waited for", n)
 	}
 }

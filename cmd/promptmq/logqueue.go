@@ -16,7 +16,7 @@ const (
 	logBytesMax = 256 << 10
 	// logFlushWithin bounds how long the end of the process waits for the reader of
 	// its log.
-	logFlushWithin = 2 * time.Second
+	logFlushWithin = 1500 * time.Millisecond
 )
 
 // A logQueue stands between the broker and the reader of its log, so that a

@@ -24,8 +24,8 @@ import (
 // disk and its clients do: shutdownWithin is for the broker, endWithin for that
 // and to close the store, and then logFlushWithin for the log.
 const (
-	shutdownWithin = 6 * time.Second
-	endWithin      = 7500 * time.Millisecond
+	shutdownWithin = 7 * time.Second
+	endWithin      = 8 * time.Second
 )
 
 // errLogged is returned for a failure that the log has.
