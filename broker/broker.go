@@ -60,6 +60,7 @@ type Broker struct {
 	connectedClients atomic.Int64
 	sockets          atomic.Int64 // from accept to close
 	waiting          waitingSockets
+	lingering        atomic.Int64 // connections that linger
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool

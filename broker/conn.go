@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -56,9 +57,12 @@ const (
 	greeted    = 1 << iota // a CONNACK of success was sent
 	superseded             // another connection waits for the Session: see supersede
 	takenOver              // another connection has or gets it: nothing that comes has any effect
+	lingers                // when all is written it is read on, so that the Client gets that: see linger
+	finished               // the Client ended it in good order, and may still read
 )
 
 func (c *conn) mark(what uint32)        { c.marks.Or(what) }
+func (c *conn) unmark(what uint32)      { c.marks.And(^uint32(what)) }
 func (c *conn) marked(what uint32) bool { return c.marks.Load()&what != 0 }
 
 // A workspace is what the reader needs only while it handles packets, so an idle
@@ -469,6 +473,9 @@ func (c *conn) fail(err error) {
 	reason, detail, known := reasonOf(err)
 	switch {
 	case !known:
+		if err == errDisconnect || err == io.EOF {
+			c.mark(finished)
+		}
 		if err == errDisconnect {
 			if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
 				c.b.log.Debug("client disconnected", "client", shown(c.clientID()), "remote", c.net.RemoteAddr().String())
@@ -484,11 +491,11 @@ func (c *conn) fail(err error) {
 	case !c.marked(greeted):
 		c.endWith(reason)
 		c.b.m.Refused(reason.String()).Inc()
-		c.out.close(c.appendRefusedConnack(nil, reason, detail))
+		c.closeWith(c.appendRefusedConnack(nil, reason, detail))
 	default:
 		c.endWith(reason)
 		c.b.m.ProtocolErrors(reason.String()).Inc()
-		c.out.close(c.appendDisconnect(nil, reason, detail))
+		c.closeWith(c.appendDisconnect(nil, reason, detail))
 	}
 	id, attrs := c.logged(err)
 	c.b.notices.info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
@@ -601,7 +608,7 @@ func (c *conn) finish() {
 	c.work()
 	defer c.b.removeConn(c)
 	defer c.b.recoverPanic("ending a connection")
-	defer func() { c.out.close(c.lastWord()) }()
+	defer c.hangUp()
 	if c.client != nil {
 		c.b.disconnected(c)
 	}

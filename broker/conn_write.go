@@ -458,9 +458,11 @@ func (o *outbox) writtenLocked(buf []byte) {
 // idleLocked is called when everything that may be written is written.
 func (o *outbox) idleLocked() {
 	o.wakeLocked()
-	if o.closing {
-		o.failLocked()
+	if !o.closing || (o.c.marked(lingers) && !o.closed && o.c.net.closeWrite()) {
+		o.closed = o.closing // for writing: the reader closes the rest
+		return
 	}
+	o.failLocked()
 }
 
 func (o *outbox) wakeLocked() {
@@ -538,6 +540,48 @@ func (o *outbox) close(last []byte) {
 	}
 	o.mu.Unlock()
 	o.flush()
+}
+
+// settle waits until the Client has taken all that waits for it, what awaits a
+// commit too, unless that takes longer than closeWait.
+func (o *outbox) settle() {
+	late := time.NewTimer(closeWait)
+	defer late.Stop()
+	for {
+		changed := o.unsettled()
+		if changed == nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return
+		}
+	}
+}
+
+// unsettled returns what is closed when something has left, or nil if nothing waits.
+func (o *outbox) unsettled() chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.pendingLocked() == 0 {
+		return nil
+	}
+	if o.room == nil {
+		o.room = make(chan struct{})
+	}
+	return o.room
+}
+
+// hangUp closes the Network Connection if the Client could take all that was left
+// for it; else it is closed as soon as that is over.
+func (o *outbox) hangUp() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.c.unmark(lingers)
+	if o.closed {
+		o.c.net.Close()
+	}
 }
 
 // abort closes the Network Connection at once.

@@ -104,6 +104,9 @@ func (b *Broker) stopConn(c *conn) {
 		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
 	}
 	c.out.close(last)
+	if c.marked(lingers) {
+		c.net.wake()
+	}
 }
 
 // An UnfinishedError says what a Shutdown that was cut short has left undone.

@@ -27,6 +27,9 @@ type transport interface {
 	writeWithin(b []byte, timeout time.Duration) (int, error)
 	SetReadDeadline(time.Time) error
 	RemoteAddr() net.Addr
+	// closeWrite ends the stream to the peer, and leaves that from it open, so that it
+	// can be read on. It reports false, and has done nothing, if it cannot.
+	closeWrite() bool
 	Close() error
 }
 
@@ -49,6 +52,13 @@ func (t streamTransport) readNow(c *conn) (int, error) {
 		return 0, err
 	}
 	return t.read(c)
+}
+
+func (t streamTransport) closeWrite() bool { return closeWrite(t.Conn) }
+
+func closeWrite(c net.Conn) bool {
+	half, ok := c.(interface{ CloseWrite() error })
+	return ok && half.CloseWrite() == nil
 }
 
 func wake(c net.Conn) bool { return c.SetReadDeadline(time.Unix(1, 0)) == nil }
@@ -103,6 +113,8 @@ func newTransport(c net.Conn) transport {
 }
 
 func (t *rawTransport) wake() bool { return wake(t.Conn) }
+
+func (t *rawTransport) closeWrite() bool { return closeWrite(t.Conn) }
 
 func (t *rawTransport) readNow(c *conn) (n int, err error) {
 	again := false

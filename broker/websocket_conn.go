@@ -105,6 +105,9 @@ func (t *webSocketTransport) SetReadDeadline(d time.Time) error {
 // wake makes the reader stop waiting.
 func (t *webSocketTransport) wake() bool { return t.SetReadDeadline(time.Unix(1, 0)) == nil }
 
+// closeWrite cannot: Close writes a close frame, and then reads on for a moment.
+func (t *webSocketTransport) closeWrite() bool { return false }
+
 func (t *webSocketTransport) isClosing() bool {
 	t.deadline.Lock()
 	defer t.deadline.Unlock()

@@ -1,0 +1,61 @@
+package broker
+
+import (
+	"io"
+	"time"
+)
+
+const (
+	// lingerWait and lingerReadMax bound how long, and how much, a connection is
+	// still read after a last packet that the Client should get.
+	lingerWait    = 2 * time.Second
+	lingerReadMax = 16 << 20
+	// lingersMax is how many connections may do so at a time; further ones are
+	// closed at once.
+	lingersMax = 1024
+)
+
+// closeWith writes last and closes, so that the Client can read it even if it goes
+// on sending: what the system finds unread at a close makes it tear the connection
+// down, and take from the Client what that has not read.
+func (c *conn) closeWith(last []byte) {
+	if len(last) > 0 && !c.marked(lingers) && !c.b.stopping.Load() {
+		if c.b.lingering.Add(1) <= lingersMax {
+			c.mark(lingers)
+		} else {
+			c.b.lingering.Add(-1)
+		}
+	}
+	c.out.close(last)
+}
+
+// hangUp ends the Network Connection, when the Session has let go of it. A Client
+// that has only ended its own side gets the answers that await a commit.
+func (c *conn) hangUp() {
+	if c.marked(finished) {
+		c.out.settle()
+	}
+	c.closeWith(c.lastWord())
+	if c.marked(lingers) {
+		defer c.b.lingering.Add(-1)
+		defer c.out.hangUp()
+		c.linger()
+	}
+}
+
+// linger reads, and throws away, what the Client sends until it has closed.
+func (c *conn) linger() {
+	r, ok := c.net.(io.Reader) // else it has its own way: see closeWrite
+	if !ok || c.net.SetReadDeadline(time.Now().Add(lingerWait)) != nil || c.b.stopping.Load() {
+		return
+	}
+	buf := readBuffers.get(partialBytesMax)
+	defer readBuffers.put(buf)
+	for left := lingerReadMax; left > 0; {
+		n, err := r.Read(buf[:cap(buf)])
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
