@@ -26,7 +26,9 @@ func (b *Broker) cleanup() {
 			b.sweepClient(cl)
 		}
 		b.m.CleanupRuns.Inc()
-		b.clock.noteJump()
+		if b.clock.noteJump() {
+			b.commits.noteTime() // else a crash would take the jump for time that has passed
+		}
 		timer.Reset(b.o.CleanupInterval)
 	}
 }

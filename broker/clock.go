@@ -9,9 +9,10 @@ import (
 const clockJump = time.Minute
 
 // A clock tells the time by which everything in the broker begins and ends. It
-// starts where the system clock stands, or where the last process was if that is
-// later, and goes on at the pace of the monotonic clock: what the system clock
-// does meanwhile moves no deadline, and what was dead once is never alive again.
+// starts where the system clock stands or, after another process, where that was,
+// and as much later as the system clock says that has passed since. It goes on at
+// the pace of the monotonic clock: what is done to the system clock meanwhile moves
+// no deadline, then and at the next start, and what was dead once is never alive again.
 // Its times carry no monotonic reading, so those that were stored compare with
 // those that were not.
 type clock struct {
@@ -27,21 +28,35 @@ func newClock(system func() time.Time, log *slog.Logger) *clock {
 	if system == nil {
 		system = time.Now
 	}
-	c := &clock{system: system, log: log, started: time.Now()}
-	c.base = system().Round(0)
+	c := &clock{system: systemClock(system), log: log, started: time.Now()}
+	c.base = c.system().Round(0)
 	return c
 }
 
-// goOnFrom makes the clock stand no earlier than where the last process was.
-// Nothing may use the clock yet.
-func (c *clock) goOnFrom(last time.Time) {
+// goOnFrom makes the clock go on where the last process was when the system clock
+// stood at system; zero: that is not known. Nothing may use the clock yet.
+func (c *clock) goOnFrom(last, system time.Time) {
 	now := c.now()
-	if broken("clock-forgotten") || !last.After(now) {
+	if broken("clock-forgotten") || last.IsZero() {
 		return
 	}
-	c.base = c.base.Add(last.Sub(now))
+	if broken("jump-counted") {
+		system = time.Time{}
+	}
+	start := last
+	switch {
+	case !system.IsZero():
+		c.apart = system.Sub(last) // that is known already
+		start = last.Add(max(0, c.system().Sub(system)))
+	case now.After(last):
+		start = now
+	}
+	c.base = c.base.Add(start.Sub(now))
 	c.noteJump()
 }
+
+// both returns the time, and what the system clock says.
+func (c *clock) both() (now, system time.Time) { return c.now(), c.system().Round(0) }
 
 // A moment is a time of the clock in 8 bytes, where a time.Time has 24; 0: none.
 type moment int64
@@ -67,13 +82,14 @@ func (c *clock) deadline(t time.Time) time.Time {
 	return time.Now().Add(t.Sub(c.now()))
 }
 
-// noteJump logs that the system clock has moved away from this one, or back.
-func (c *clock) noteJump() {
+// noteJump logs that the system clock has moved away from this one, or back, and
+// reports whether it has.
+func (c *clock) noteJump() bool {
 	apart := c.system().Sub(c.now())
 	if (apart - c.apart).Abs() < clockJump {
-		return
+		return false
 	}
 	c.apart = apart
-	c.log.Warn("the system clock has jumped; deadlines are kept as they are until the next start, and never move back",
-		"ahead", apart.Round(time.Second))
+	c.log.Warn("the system clock has jumped; deadlines are kept as they are, at the next start too", "ahead", apart.Round(time.Second).String())
+	return true
 }

@@ -18,7 +18,7 @@ import (
 // applied again, and that is sure to succeed some time if the error is
 // session.ErrNoSpace, and never if it is session.ErrStoreGone. Gone returns that
 // error as soon as it is so. LastTime is about the latest Batch.Time of all processes, at most
-// a second earlier; zero: none. Room is about how many bytes more may be stored; math.MaxInt64:
+// a second earlier, and the Batch.System of then; zero: none. Room is about how many bytes more may be stored; math.MaxInt64:
 // there is no limit. Tidy does a little of what can wait until there is nothing
 // else to do, and reports whether there is more. Remove does, in a transaction of its own, some of
 // what Apply was told to remove and has put off; Removing reports whether there is any. Apply, Tidy,
@@ -26,7 +26,7 @@ import (
 type Store interface {
 	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
 	NextID() session.ID
-	LastTime() time.Time
+	LastTime() (last, system time.Time)
 	Apply(*session.Batch) error
 	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)
 	Room() int64
@@ -76,6 +76,7 @@ type committer struct {
 	writing   atomic.Pointer[unstored] // what the commit under way writes; nil: there is none
 	watchdog  *time.Timer              // see watch
 	wake      chan struct{}
+	timeDue   atomic.Bool   // the time is to be stored even if there is nothing else
 	ending    chan struct{} // closed when shutdown begins: a full disk is no longer waited for
 	endOnce   sync.Once
 	stop      chan struct{}
@@ -131,6 +132,12 @@ func (c *committer) urge() {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// noteTime makes the committer store what time it is.
+func (c *committer) noteTime() {
+	c.timeDue.Store(true)
+	c.urge()
 }
 
 // later makes sure that the open group is committed soon. The caller holds gate.
@@ -355,12 +362,12 @@ func (c *committer) commit(g *group) error {
 		}
 	}
 	c.m.CommitElided.Add(elided)
-	if len(g.batch.Sessions) == 0 && len(g.batch.Retained) == 0 {
+	if len(g.batch.Sessions) == 0 && len(g.batch.Retained) == 0 && !c.timeDue.Swap(false) {
 		return nil
 	}
 	start := time.Now()
 	wait := commitRetryWait
-	g.batch.Time = c.clock.now()
+	g.batch.Time, g.batch.System = c.clock.both()
 	c.writing.Store(countUnstored(g.batch))
 	for try := 1; ; try++ {
 		c.applying.Store(c.clock.now().UnixNano())

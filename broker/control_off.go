@@ -2,7 +2,11 @@
 
 package broker
 
-import "github.com/x0a1b/promptmq/codec"
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
 
 // broken reports whether a rule is to be broken on purpose: never in a normal
 // build, where the compiler removes what it guards. See control_on.go.
@@ -15,3 +19,5 @@ func breakPublish(*codec.Publish)            {}
 func breakAck(*codec.Ack)                    {}
 func (c *conn) breakParams()                 {}
 func breakAliases(a *aliasNames) *aliasNames { return a }
+
+func systemClock(system func() time.Time) func() time.Time { return system }

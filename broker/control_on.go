@@ -26,6 +26,19 @@ func beLate(rule string) {
 	}
 }
 
+// systemClock returns the clock of the system, or one that is a year ahead: from the
+// start on, or since a second after it.
+func systemClock(system func() time.Time) func() time.Time {
+	const year = 365 * 24 * time.Hour
+	started := time.Now()
+	return func() time.Time {
+		if broken("clock-set") || (broken("clock-set-later") && time.Since(started) > time.Second) {
+			return system().Add(year)
+		}
+		return system()
+	}
+}
+
 // unlessBroken returns n, or 0 if the rule is to be broken.
 func unlessBroken(rule string, n uint32) uint32 {
 	if broken(rule) {

@@ -187,7 +187,7 @@ func (c *committer) shutdown() error {
 	<-c.stopped
 	if err == nil {
 		now := session.NewBatch()
-		now.Time = c.clock.now()
+		now.Time, now.System = c.clock.both()
 		if err := c.store.Apply(now); err != nil { // no promise depends on it
 			c.log.Warn("the time of the end was not stored", "error", err)
 		}

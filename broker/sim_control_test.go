@@ -74,6 +74,7 @@ func TestSimControlBroker(t *testing.T) {
 		{"owed-progress-lost", "TestSimRetainedFetch"},
 		{"wall-clock", "TestSimTimers"},
 		{"clock-forgotten", "TestSimTimers"},
+		{"jump-counted", "TestSimTimers"},
 		{"session-expiry-ignored", "TestSimTimers"},
 		{"end-not-marked", "TestSimTimers"},
 		{"keep-alive-ignored", "TestSimTimers"},

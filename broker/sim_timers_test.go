@@ -65,6 +65,9 @@ const (
 type timersWorld struct {
 	*world
 	offset   atomic.Int64 // of the system clock from virtual time; the broker reads it at any time
+	offsets  []offsetFrom // in this process
+	down     bool         // no process lives
+	left     time.Time    // what noted was at the start
 	boot     time.Time    // virtual time of the last start
 	lo, hi   time.Time    // the broker's clock then
 	noted    time.Time    // the broker's clock was at least there in the last commit
@@ -75,6 +78,12 @@ type timersWorld struct {
 	payloads int
 	hours    float64
 	sums     map[string]int
+}
+
+// An offsetFrom is where the system clock stands from a virtual time on.
+type offsetFrom struct {
+	from   time.Time
+	offset time.Duration
 }
 
 // A deadline is a time of the broker's clock, set in one of its processes.
@@ -144,20 +153,33 @@ func (tw *timersWorld) run() error {
 	return tw.verdict()
 }
 
-// startAt starts a process whose predecessor left a clock between lo and hi.
+// startAt starts a process whose predecessor left a clock between lo and hi, which
+// it stored with what the system clock said; zero: there was none.
 func (tw *timersWorld) startAt(lo, hi time.Time) error {
 	if err := tw.start(); err != nil {
 		return err
 	}
-	wall := tw.system()
-	tw.boot, tw.lo, tw.hi = time.Now(), wall, wall
-	if lo.After(wall) {
-		tw.lo = lo
+	boot := time.Now()
+	low, high := tw.system(), tw.system()
+	if !lo.IsZero() {
+		low, high = hi.Add(1<<62), lo
+		for i, o := range tw.offsets {
+			if i+1 < len(tw.offsets) && tw.nowLo().Add(tw.offsets[i+1].from.Sub(boot)).Before(lo) {
+				continue // another one when the time was stored
+			}
+			passed := boot.Sub(tw.boot) + time.Duration(tw.offset.Load()) - o.offset
+			if at := latest(lo, tw.lo.Add(passed)); at.Before(low) {
+				low = at
+			}
+			high = latest(high, hi, tw.hi.Add(passed))
+		}
+		if !lo.After(tw.left) { // no commit is known: what is stored may be from the process before
+			low = lo
+		}
 	}
-	if hi.After(wall) {
-		tw.hi = hi
-	}
-	tw.noted = lo
+	tw.boot, tw.lo, tw.hi = boot, low, high
+	tw.offsets = []offsetFrom{{boot, time.Duration(tw.offset.Load())}}
+	tw.noted, tw.left, tw.down = lo, lo, false
 	tw.locked(func() {
 		for _, s := range tw.subjects {
 			s.restarted()
@@ -167,12 +189,24 @@ func (tw *timersWorld) startAt(lo, hi time.Time) error {
 	return nil
 }
 
+func latest(times ...time.Time) (t time.Time) {
+	for _, u := range times {
+		if u.After(t) {
+			t = u
+		}
+	}
+	return t
+}
+
 // jump moves the clock of the system.
 func (tw *timersWorld) jump() {
 	const year = 365 * 24 * time.Hour
 	most := []time.Duration{time.Minute, 2 * time.Hour, year}[tw.r.IntN(3)]
 	offset := time.Duration(tw.r.Int64N(int64(2*most))) - most
 	tw.offset.Store(int64(offset))
+	if !tw.down {
+		tw.offsets = append(tw.offsets, offsetFrom{time.Now(), offset})
+	}
 	tw.sums["jumps of the clock"]++
 	tw.trace("the system clock is at %v", offset)
 }
@@ -190,7 +224,7 @@ func (tw *timersWorld) restart() error {
 	})
 	tw.sums["restarts"]++
 	if how == 0 {
-		lo = tw.nowLo()
+		lo, hi = tw.nowLo(), tw.nowHi()
 		tw.stop()
 		again = func() error { return nil }
 	} else {
@@ -205,6 +239,7 @@ func (tw *timersWorld) restart() error {
 		}
 	}
 	tw.links = nil
+	tw.down = true
 	if tw.r.IntN(2) == 0 {
 		tw.jump()
 	}

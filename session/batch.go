@@ -31,8 +31,8 @@ type Batch struct {
 	// Retained is keyed by Topic Name.
 	Retained map[string]RetainedWrite
 	// Time is when it is written, by the clock that deadlines are told in. A
-	// store keeps the latest; zero: none.
-	Time time.Time
+	// store keeps the latest; zero: none. System is what the system clock says then.
+	Time, System time.Time
 }
 
 // NewBatch returns an empty Batch.

@@ -121,7 +121,7 @@ func bind(s *sqlite3.Stmt, args []any) error {
 // full. session.ErrStoreGone is final: wherever b is now, the next start will not
 // find it. It keeps nothing of b.
 func (db *DB) Apply(b *session.Batch) error {
-	if len(b.Sessions) == 0 && len(b.Retained) == 0 && !db.clockDue(b.Time) {
+	if len(b.Sessions) == 0 && len(b.Retained) == 0 && !db.clockDue(b) {
 		return nil
 	}
 	if db.closed.Load() {
@@ -209,7 +209,7 @@ func (db *DB) applyAll(b *session.Batch) error {
 			return err
 		}
 	}
-	return db.putTime(b.Time)
+	return db.putTime(b)
 }
 
 // applySession writes all of w but its entries.

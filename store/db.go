@@ -83,12 +83,12 @@ type DB struct {
 	stmts    statements
 	packer   packer
 	reserved int64 // Session IDs below it are noted as used
-	// clock is the stored time, lastTime what it was when the store was opened.
-	clock, lastTime time.Time
-	limit           sizeLimit
-	tidy            tidying
-	removing        removing
-	removals        map[int64]int64 // left to remove, as in removing.pending
+	// clock is the stored time, last what it was when the store was opened.
+	clock, last clockReading
+	limit       sizeLimit
+	tidy        tidying
+	removing    removing
+	removals    map[int64]int64 // left to remove, as in removing.pending
 
 	// Static after Open.
 	nextID session.ID

@@ -5,14 +5,18 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/x0a1b/promptmq/session"
 )
 
 // The keys of table meta.
 const (
 	// nextSessionKey is the first Session ID that is not set aside.
 	nextSessionKey = "next_session"
-	// clockKey is what time it was, in Unix milliseconds, at about the last commit.
-	clockKey = "clock"
+	// clockKey is what time it was, in Unix milliseconds, at about the last commit,
+	// systemKey what the system clock said then.
+	clockKey  = "clock"
+	systemKey = "clock_system"
 	// syncedKey is 1 if every commit since the last checkpoint of a start was
 	// synced. The setting of synchronous may have been another one when the WAL
 	// was written.
@@ -57,27 +61,40 @@ func (db *DB) putMeta(key string, value int64) error {
 // clockStep is by how much the stored time lags at most behind the last commit.
 const clockStep = time.Second
 
-// clockDue reports whether the stored time is to be replaced by t.
-func (db *DB) clockDue(t time.Time) bool {
-	return !t.IsZero() && !t.Before(db.clock.Add(clockStep))
+// A clockReading is a time, and what the system clock said then.
+type clockReading struct{ time, system time.Time }
+
+// clockDue reports whether the stored reading is to be replaced by that of b.
+func (db *DB) clockDue(b *session.Batch) bool {
+	was := db.clock
+	return !b.Time.IsZero() && (!b.Time.Before(was.time.Add(clockStep)) ||
+		!b.Time.Before(was.time) && (b.System.Sub(was.system)-b.Time.Sub(was.time)).Abs() >= clockStep) // it was set
 }
 
-// putTime stores t unless the stored time is late enough. It never goes back.
-func (db *DB) putTime(t time.Time) error {
-	if !db.clockDue(t) {
+// putTime stores the time of b unless the stored one is late enough. It never goes back.
+func (db *DB) putTime(b *session.Batch) error {
+	if !db.clockDue(b) {
 		return nil
 	}
-	db.clock = t
-	return db.putMeta(clockKey, unixMilli(t))
+	db.clock = clockReading{b.Time, b.System}
+	if err := db.putMeta(clockKey, unixMilli(b.Time)); err != nil {
+		return err
+	}
+	return db.putMeta(systemKey, unixMilli(b.System))
 }
 
 // LastTime returns the latest time that was committed when the store was
-// opened; zero: none.
-func (db *DB) LastTime() time.Time { return db.lastTime }
+// opened, and what the system clock said then; zero: none.
+func (db *DB) LastTime() (last, system time.Time) { return db.last.time, db.last.system }
 
 func (db *DB) readClock() error {
-	ms, _, err := readMeta(db.w, clockKey)
-	db.clock = timeOf(ms)
-	db.lastTime = db.clock
-	return err
+	for key, t := range map[string]*time.Time{clockKey: &db.clock.time, systemKey: &db.clock.system} {
+		ms, _, err := readMeta(db.w, key)
+		if err != nil {
+			return err
+		}
+		*t = timeOf(ms)
+	}
+	db.last = db.clock
+	return nil
 }

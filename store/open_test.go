@@ -401,22 +401,36 @@ func TestNextIDGrowsWithEachOpen(t *testing.T) {
 }
 
 // The time of the last commit outlives the process; between two commits it is
-// replaced only when a second has passed, and it never goes back.
+// replaced only when a second has passed or the system clock was set, and it never
+// goes back.
 func TestLastTime(t *testing.T) {
 	o := testOptions(t.TempDir())
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	want := time.Time{}
+	ahead := time.Duration(0) // of the system clock
 	for i, step := range []struct {
 		at   time.Duration // after began; negative: none
 		want time.Duration
-	}{{-1, 0}, {0, 0}, {999 * time.Millisecond, 0}, {time.Second, time.Second}, {time.Hour, time.Hour}, {time.Minute, time.Hour}} {
+		set  time.Duration // ahead
+	}{
+		{-1, 0, 0},
+		{0, 0, 0},
+		{999 * time.Millisecond, 0, 0},
+		{time.Second, time.Second, 0},
+		{time.Second + time.Millisecond, time.Second + time.Millisecond, time.Hour}, // at once: it was set
+		{1500 * time.Millisecond, time.Second + time.Millisecond, time.Hour},
+		{time.Hour, time.Hour, -time.Hour},
+		{time.Minute, time.Hour, -time.Hour},
+	} {
 		db := openTest(t, o)
-		if got := db.LastTime(); !got.Equal(want) {
-			t.Errorf("step %d: %v, want %v", i, got, want)
+		if got, system := db.LastTime(); !got.Equal(want) || !want.IsZero() && !system.Equal(want.Add(ahead)) {
+			t.Errorf("step %d: %v and %v, want %v", i, got, system, want)
 		}
 		b := session.NewBatch()
 		if step.at >= 0 {
 			b.Time = began.Add(step.at)
+			ahead = step.set
+			b.System = b.Time.Add(ahead)
 			want = began.Add(step.want)
 		}
 		apply(t, db, b)
