@@ -27,8 +27,8 @@ const (
 	// beginningMax is the size of the buffer in which the beginning of a frame
 	// waits: a header, or a whole control frame.
 	beginningMax = headerMax + 125
-	// lingerBytesMax is how much is still read from a peer that is told to close.
-	lingerBytesMax = 1 << 20
+	// farewellBytesMax is how much is still read from a peer that is told to close.
+	farewellBytesMax = 1 << 20
 
 	opBinary  = 0x82 // a whole message in one frame
 	opClose   = 0x88
@@ -502,7 +502,7 @@ func (t *webSocketTransport) linger() {
 	_ = t.writeControl(t.closeFrame()) // unless one was sent
 	_ = t.s.CloseWrite()
 	_ = t.s.SetReadDeadline(time.Now().Add(closeWait))
-	_, _ = io.CopyN(io.Discard, t.s.TCPConn, lingerBytesMax) // whatever ends it, the socket is closed
+	_, _ = io.CopyN(io.Discard, t.s.TCPConn, farewellBytesMax) // whatever ends it, the socket is closed
 	_ = t.s.Close()
 	_ = t.ws.CloseNow() // frees what it has
 	t.swap(nil, 0)

@@ -502,3 +502,36 @@ func TestWebSocketWritesAreCounted(t *testing.T) {
 		t.Errorf("%v writes are counted for %d", n, pings)
 	}
 }
+
+// TestWebSocketTakeover: what a client sent before it connected again is handled
+// before that, over WebSocket too, and its DISCONNECT makes the Will void.
+func TestWebSocketTakeover(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	watch := v5Of(t, s, "watch", nil)
+	watch.subscribeOne("from/#", 0)
+	const rounds, messages = 20, 50
+	for round := range rounds {
+		ws := openWebSocket(t, s)
+		overWebSocket(t, ws, "c", func(k *codec.Connect) {
+			k.HasWill, k.Will.Topic, k.Will.Payload = true, codec.View("from/will"), codec.View("will")
+		})
+		for i := range messages {
+			b, err := codec.AppendPublish(nil, &codec.Publish{Topic: codec.View("from/c"), Payload: codec.View(fmt.Sprint(round, i))}, codec.Version5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ws.frame(0x82, b)
+		}
+		ws.frame(0x82, []byte{0xE0, 0})
+		_ = ws.Conn.Close()
+		next := v5OverWebSocket(t, s, "c", nil)
+		for i := range messages {
+			if got := watch.receive(); string(got.Payload) != fmt.Sprint(round, i) {
+				t.Fatalf("round %d, message %d: %s %q", round, i, got.Topic, got.Payload)
+			}
+		}
+		watch.quiet()
+		_ = next.Close()
+	}
+}
