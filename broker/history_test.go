@@ -25,11 +25,13 @@ func TestHistory(t *testing.T) {
 	check := func() {
 		t.Helper()
 		var got []*retained
-		for _, b := range h.blocks {
-			if len(b) == 0 || len(b) > historyBlock {
+		for i, b := range h.blocks {
+			if len(b) == 0 || len(b) > historyBlock || len(h.from) != len(h.blocks) || b[0].version < h.from[i] {
 				t.Fatalf("a block of %d", len(b))
 			}
-			got = append(got, b...)
+			for _, c := range b {
+				got = append(got, c.at)
+			}
 		}
 		if !slices.Equal(got, all) {
 			t.Fatalf("%d messages or in another order than %d", len(got), len(all))
@@ -38,7 +40,7 @@ func TestHistory(t *testing.T) {
 			t.Fatalf("%d blocks for %d messages", len(h.blocks), len(all))
 		}
 		from := rng.Uint64N(version + 2)
-		i, _ := slices.BinarySearchFunc(all, from+1, byVersion)
+		i, _ := slices.BinarySearchFunc(all, from+1, func(r *retained, version uint64) int { return cmp.Compare(r.version, version) })
 		if next := h.after(from); (i == len(all)) != (next == nil) || next != nil && next != all[i] {
 			t.Fatalf("after %d comes %v", from, next)
 		}
