@@ -44,8 +44,8 @@ prove:
 	$(call figure,G6b,bits that turn over while the broker runs,./broker -run '^TestSimBitFlip$$' -sim.seeds=500)
 	$(call figure,G7,timers through restarts and jumps of the clock,./broker -run '^TestSimTimers$$' -sim.hours=10000)
 	$(call figure,G8,power cuts and kills while retained messages are fetched,./broker -run '^TestSimRetainedFetch$$' -sim.seeds=1000)
+	$(call figure,G9,files removed or replaced under the broker; a control,./cmd/promptmq -run 'StoreGone')
 	$(call figure,G10,Wills of volatile sessions over kill -9; control,./cmd/promptmq -run '^TestKill9Wills' -kills=1000)
-	$(call figure,G8,files removed or replaced under the broker; a control,./cmd/promptmq -run 'StoreGone')
 
 # Every fuzz target of every package, one after the other.
 fuzz:
