@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -81,42 +80,6 @@ func (a *acceptor) refuse(s *socket) {
 		"remote", s.RemoteAddr().String(), "limit", a.b.o.MaxConnections, "key", "mqtt.max-connections")
 }
 
-// A socket is one that an acceptor accepted.
-type socket struct {
-	*net.TCPConn
-	b        *Broker
-	accepted moment
-	closed   atomic.Bool
-	refused  atomic.Bool   // it made room for another, or had none
-	place    *list.Element // guarded by waitingSockets.mu; nil: not among them
-
-	// Owned by the HTTP server of the WebSocket listener.
-	answered bool   // there was a request
-	first    []byte // how what came begins, until there is
-}
-
-// socketFirstMax is how much of the beginning is kept: enough for foreign.
-const socketFirstMax = 16
-
-// Read is for the HTTP server: a transport reads without it.
-func (s *socket) Read(b []byte) (int, error) {
-	n, err := s.TCPConn.Read(b)
-	if n > 0 && !s.answered && len(s.first) < socketFirstMax {
-		s.first = append(s.first, b[:min(n, socketFirstMax-len(s.first))]...)
-	}
-	return n, err
-}
-
-// Close closes the socket, and makes room for another.
-func (s *socket) Close() error {
-	err := s.TCPConn.Close()
-	if !s.closed.Swap(true) {
-		s.b.waiting.remove(s)
-		s.b.sockets.Add(-1)
-	}
-	return err
-}
-
 // waitingSockets are those that make room for others: without CONNECT, or of
 // connections that have ended. The longest there comes first.
 type waitingSockets struct {
@@ -127,7 +90,7 @@ type waitingSockets struct {
 func (w *waitingSockets) add(s *socket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s.place == nil && !s.closed.Load() {
+	if s.place == nil && s.state.Load()&socketClosed == 0 {
 		s.place = w.list.PushBack(s)
 	}
 }
@@ -160,8 +123,7 @@ func socketOf(t transport) *socket {
 	case *webSocketTransport:
 		return t.s
 	case *rawTransport:
-		s, _ := t.Conn.(*socket)
-		return s
+		return t.socket
 	case streamTransport:
 		s, _ := t.Conn.(*socket)
 		return s

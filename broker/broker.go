@@ -51,6 +51,7 @@ type Broker struct {
 	expirer     *expirer
 	clock       *clock
 	notices     *notices
+	hangups     *hangups // of the TCP listener's connections; nil: there is none
 	limits      session.Limits
 	ctx         context.Context // of log lines; never done
 
@@ -158,8 +159,12 @@ func (b *Broker) Start() error {
 	}
 	b.expirer.fireDue() // whose time is over must not be resumed
 	go b.expirer.run()
+	if b.o.Bind != "" {
+		b.hangups = newHangups()
+	}
 	if err := b.listen(); err != nil {
 		b.closeListeners()
+		b.hangups.close()
 		b.expirer.shutdown()
 		return errors.Join(err, b.commits.shutdown())
 	}

@@ -32,6 +32,7 @@ type conn struct {
 	listener listenerKind
 	local    bool // the peer is on this machine
 	version  codec.Version
+	armed    deadlineKind // what the deadline of reads is for now; owned by the reader
 	params   connectParams
 
 	// Owned by the reader; marks are for others to set and ask.
@@ -70,10 +71,9 @@ func (c *conn) marked(what uint32) bool { return c.marks.Load()&what != 0 }
 type workspace struct {
 	now     time.Time
 	reader  codec.Reader
-	readN   int // what the last read brought
-	readErr error
-	gated   bool // the committer's gate is held for reading
-	inGate  int  // packets handled since it is
+	ended   error // why nothing more is to be read
+	gated   bool  // the committer's gate is held for reading
+	inGate  int   // packets handled since it is
 	packets packets
 	touched flushList // to be flushed after the read buffer is handled
 	route   routing
@@ -110,7 +110,7 @@ func (c *conn) rest() {
 	c.routes, c.workspace = w.route.cache, nil
 	w.packets = packets{} // by itself: what stands on this goroutine's stack meanwhile would make it grow
 	w.reader = codec.Reader{}
-	w.readErr = nil
+	w.ended = nil
 	w.route.forget()
 	w.touched.fx.Reset()
 	workspaces.Put(w)
@@ -183,31 +183,39 @@ func (c *conn) read() error {
 		if err := c.armDeadline(); err != nil {
 			return err
 		}
-		n, err := c.net.read(c)
-		c.b.m.SocketReads.Inc()
-		now := c.b.clock.now()
-		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) && (c.marked(superseded) || !c.overdue(now)) {
-				continue
-			}
-			return c.explain(err, now)
+		err := c.net.receive(c)
+		if err == nil {
+			err = c.ended
+		} else {
+			err = c.explain(err)
 		}
-		c.now = now
-		c.b.m.BytesReceived.Add(n)
-		c.reader.Wrote(n)
-		err = c.handleBuffered()
-		c.touched.flush(c.b.m)
 		if err != nil {
 			return err
 		}
-		if c.out.awaitRoom(superseded) {
-			c.lastPacket = momentOf(c.b.clock.now()) // the Client may have sent while it was not read
-		}
-		if c.handOver && c.client != nil {
-			c.handOver = false
-			return errAnotherGoroutine
-		}
 	}
+}
+
+// received handles n bytes that were read into readRoom. It reports whether to go
+// on in the same way. c.ended says, if it is not nil, why nothing more is to be
+// read.
+func (c *conn) received(n int) bool {
+	c.b.m.SocketReads.Inc()
+	c.b.m.BytesReceived.Add(n)
+	c.now = c.b.clock.now()
+	c.reader.Wrote(n)
+	c.ended = c.handleBuffered()
+	c.touched.flush(c.b.m)
+	if c.ended != nil {
+		return false
+	}
+	if c.out.awaitRoom(superseded) {
+		c.lastPacket = momentOf(c.b.clock.now()) // the Client may have sent while it was not read
+	}
+	if c.handOver && c.client != nil {
+		c.handOver = false
+		c.ended = errAnotherGoroutine
+	}
+	return c.ended == nil && !c.marked(superseded)
 }
 
 // supersede makes the connection end, as soon as it has handled what has reached
@@ -228,21 +236,14 @@ func (c *conn) readRest() error {
 	began, left := time.Now(), restBytesMax
 	for left > 0 && time.Since(began) < successionWait {
 		n, err := c.net.readNow(c)
-		c.b.m.SocketReads.Inc()
-		now := c.b.clock.now()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break // there is no more
 		}
 		if err != nil {
-			return c.explain(err, now)
-		}
-		c.now = now
-		c.b.m.BytesReceived.Add(n)
-		c.reader.Wrote(n)
-		err = c.handleBuffered()
-		c.touched.flush(c.b.m)
-		if err != nil {
 			return err
+		}
+		if c.received(n); c.ended != nil {
+			return c.ended
 		}
 		left -= n
 	}
@@ -365,9 +366,16 @@ func (c *conn) handle(f codec.Frame) error {
 			return nil
 		}
 		return refuse(codec.ProtocolError, "a second CONNECT") // [MQTT-3.1.0-2]
-	default:
-		return refuse(codec.ProtocolError, f.Type().String()+" is not for a Server")
 	}
+	return refuseType(f.Type())
+}
+
+// refuseType is apart from handle, like all that a PINGREQ does not need: the
+// stack of an idle connection should not have to grow.
+//
+//go:noinline
+func refuseType(t codec.PacketType) error {
+	return refuse(codec.ProtocolError, t.String()+" is not for a Server")
 }
 
 // handlePingreq answers PINGREQ. [MQTT-3.12.4-1]
@@ -410,11 +418,41 @@ func (c *conn) readIdle() {
 // packet [MQTT-3.1.2-22] and by the read timeout after the first byte of an
 // unfinished one, or, before CONNECT, by the connect timeout after accept.
 func (c *conn) armDeadline() error {
+	c.armed = c.deadlineKind()
 	err := c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
 	if c.marked(superseded) {
 		c.net.wake() // the deadline has taken the place of the one that was to
 	}
 	return err
+}
+
+// A deadlineKind is what the deadline of reads is for. While it stays the same
+// the deadline only moves away, and is moved when it has passed.
+type deadlineKind uint8
+
+const (
+	mustArm deadlineKind = iota
+	noDeadline
+	keepAliveDeadline
+	unfinishedDeadline
+)
+
+func (c *conn) deadlineKind() deadlineKind {
+	switch {
+	case c.partial != 0:
+		return unfinishedDeadline
+	case c.params.keepAliveSeconds > 0:
+		return keepAliveDeadline
+	}
+	return noDeadline
+}
+
+// rearmDeadline sets the deadline if it could be too late otherwise.
+func (c *conn) rearmDeadline() error {
+	if c.armed >= c.deadlineKind() {
+		return nil
+	}
+	return c.armDeadline()
 }
 
 func (c *conn) deadline() time.Time {
@@ -443,8 +481,14 @@ func (c *conn) overdue(now time.Time) bool {
 	return !d.IsZero() && !now.Before(d)
 }
 
-// explain turns the error of a read into what the Client did wrong, if it did.
-func (c *conn) explain(err error, now time.Time) error {
+// explain turns the error of a read into what the Client did wrong, if it did. It
+// returns nil if a deadline has passed that holds no longer, or was to wake the
+// reader.
+func (c *conn) explain(err error) error {
+	now := c.b.clock.now()
+	if errors.Is(err, os.ErrDeadlineExceeded) && (c.marked(superseded) || !c.overdue(now)) {
+		return nil
+	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}

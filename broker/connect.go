@@ -56,7 +56,7 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
 		c.params.keepAliveImposed = true
 	}
-	c.params.keepAliveSeconds = keepAlive
+	c.params.keepAliveSeconds, c.armed = keepAlive, mustArm
 	c.params.sessionExpirySeconds = sessionExpiry(&p)
 	if limit := c.b.o.MaxSessionExpirySeconds; c.params.sessionExpirySeconds > limit {
 		c.params.sessionExpirySeconds = limit

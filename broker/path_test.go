@@ -20,7 +20,7 @@ func (s *sink) tryWrite(b []byte) (int, error) {
 	return len(b), nil
 }
 func (s *sink) writeWithin(b []byte, _ time.Duration) (int, error) { return s.tryWrite(b) }
-func (s *sink) read(*conn) (int, error)                            { return 0, io.EOF }
+func (s *sink) receive(*conn) error                                { return io.EOF }
 func (s *sink) readNow(*conn) (int, error)                         { return 0, io.EOF }
 func (s *sink) closeWrite() bool                                   { return false }
 func (s *sink) wake() bool                                         { return true }

@@ -70,6 +70,7 @@ func (b *Broker) shutdown(conns []*conn) error {
 			b.log.Info("clients did not take what was left for them", "connections", len(late))
 		}
 	}
+	b.hangups.close()
 	b.notices.close()
 	return b.commits.shutdown()
 }

@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -12,11 +11,13 @@ import (
 // A transport is a Network Connection: an ordered, lossless stream of bytes in
 // both directions. Section 4.2. [MQTT-4.2-1]
 type transport interface {
-	// read blocks until bytes arrive and reads them into c.readRoom. Before it
-	// blocks it calls c.readIdle, so that no buffer is held meanwhile.
-	read(c *conn) (int, error)
-	// wake makes a read that blocks, or the next one, fail at once with
-	// os.ErrDeadlineExceeded. It reports false, and does nothing, if it cannot.
+	// receive reads into c.readRoom and calls c.received, over and over, until
+	// that wants no more, or the connection ends or its deadline passes, which is
+	// an error. Before it blocks it calls c.readIdle, so that no buffer is held.
+	receive(c *conn) error
+	// wake makes receive, or the next one, return os.ErrDeadlineExceeded as soon as
+	// it has handled what it has read. It reports false, and does nothing, if it
+	// cannot.
 	wake() bool
 	// readNow reads what has arrived into c.readRoom, as far as that can be known
 	// soon; os.ErrDeadlineExceeded: nothing has.
@@ -30,6 +31,7 @@ type transport interface {
 	// closeWrite ends the stream to the peer, and leaves that from it open, so that it
 	// can be read on. It reports false, and has done nothing, if it cannot.
 	closeWrite() bool
+	// Close does not wait for the reader.
 	Close() error
 }
 
@@ -37,6 +39,24 @@ type transport interface {
 type streamTransport struct{ net.Conn }
 
 func (t streamTransport) tryWrite([]byte) (int, error) { return 0, nil }
+
+func (t streamTransport) receive(c *conn) error { return receiveBy(c, t.read) }
+
+// receiveBy is receive by a read that blocks until bytes arrive.
+func receiveBy(c *conn, read func(c *conn) (int, error)) error {
+	for {
+		n, err := read(c)
+		if err != nil {
+			return err
+		}
+		if !c.received(n) {
+			return nil
+		}
+		if err := c.rearmDeadline(); err != nil {
+			return err
+		}
+	}
+}
 
 func (t streamTransport) read(c *conn) (int, error) {
 	return t.Read(c.readRoom())
@@ -61,7 +81,10 @@ func closeWrite(c net.Conn) bool {
 	return ok && half.CloseWrite() == nil
 }
 
-func wake(c net.Conn) bool { return c.SetReadDeadline(time.Unix(1, 0)) == nil }
+func wake(c net.Conn) bool { return c.SetReadDeadline(longAgo) == nil }
+
+// longAgo is a deadline that wakes who waits.
+var longAgo = time.Unix(1, 0)
 
 func (t streamTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
 	return writeWithin(t.Conn, b, timeout)
@@ -80,48 +103,58 @@ func writeWithin(c net.Conn, b []byte, timeout time.Duration) (int, error) {
 
 // rawTransport is a socket that can be asked without blocking. One goroutine
 // reads and, at a time, one writes.
+//
+// Packets are handled inside the one call that also waits for what is read
+// (RawConn.Read), so that the poller is not asked anew for each: an edge that
+// comes while they are handled is there when the wait begins. What a read left
+// of its room says that the socket is empty, so no second read has to. But the
+// peer's end may have come with the last bytes, in one edge: it is looked for by
+// hangups, and by a second read until these watch.
+//
+// The descriptor is used directly, between enter and leave of its socket.
 type rawTransport struct {
-	net.Conn
+	*socket
 	raw    syscall.RawConn
-	reader *conn // for which read was called
+	reader *conn // for which receive was called
 	ready  func(uintptr) bool
+	fd     int32
 }
 
-// A socketWrite is one write to a rawTransport.
-type socketWrite struct {
-	out   []byte
-	n     int
-	err   error
-	ready func(uintptr) bool
-}
-
-var socketWrites = sync.Pool{New: func() any {
-	w := new(socketWrite)
-	w.ready = w.writeReady
-	return w
-}}
+// watchAfter is how many reads of a connection have emptied its socket when it
+// is worth while to watch for its end instead of reading a second time.
+const watchAfter = 16
 
 func newTransport(c net.Conn) transport {
-	if sc, ok := c.(syscall.Conn); ok && nonblocking {
-		if raw, err := sc.SyscallConn(); err == nil {
-			t := &rawTransport{Conn: c, raw: raw}
-			t.ready = t.readReady
-			return t
-		}
+	s, ok := c.(*socket)
+	if tcp, is := c.(*net.TCPConn); is {
+		s, ok = &socket{TCPConn: tcp}, true
 	}
-	return streamTransport{c}
+	if !ok || !nonblocking {
+		return streamTransport{c}
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return streamTransport{c}
+	}
+	t := &rawTransport{socket: s, raw: raw}
+	t.ready = t.readReady
+	if err := raw.Control(func(fd uintptr) { t.fd = int32(fd) }); err != nil {
+		return streamTransport{c}
+	}
+	return t
 }
 
-func (t *rawTransport) wake() bool { return wake(t.Conn) }
+func (t *rawTransport) wake() bool { return wake(t.TCPConn) }
 
-func (t *rawTransport) closeWrite() bool { return closeWrite(t.Conn) }
+func (t *rawTransport) closeWrite() bool { return closeWrite(t.TCPConn) }
 
-func (t *rawTransport) readNow(c *conn) (n int, err error) {
-	again := false
-	controlErr := t.raw.Control(func(fd uintptr) { n, again, err = readSocket(fd, c.readRoom()) })
+func (t *rawTransport) readNow(c *conn) (int, error) {
+	if !t.enter() {
+		return 0, net.ErrClosed
+	}
+	defer t.leave()
+	n, again, err := readSocket(uintptr(t.fd), c.readRoom())
 	switch {
-	case controlErr != nil:
-		return 0, controlErr
 	case again:
 		return 0, os.ErrDeadlineExceeded
 	case err == nil && n == 0:
@@ -131,45 +164,71 @@ func (t *rawTransport) readNow(c *conn) (n int, err error) {
 }
 
 func (t *rawTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
-	return writeWithin(t.Conn, b, timeout)
+	return writeWithin(t.TCPConn, b, timeout)
 }
 
 func (t *rawTransport) tryWrite(b []byte) (int, error) {
-	w := socketWrites.Get().(*socketWrite)
-	w.out, w.n, w.err = b, 0, nil
-	err := t.raw.Write(w.ready)
-	n := w.n
-	if w.err != nil {
-		err = w.err
+	if !t.enter() {
+		return 0, net.ErrClosed
 	}
-	w.out, w.err = nil, nil
-	socketWrites.Put(w)
+	n, err := writeSocket(uintptr(t.fd), b)
+	t.leave()
 	return n, err
 }
 
-func (w *socketWrite) writeReady(fd uintptr) bool {
-	w.n, w.err = writeSocket(fd, w.out)
-	return true
-}
-
-func (t *rawTransport) read(c *conn) (int, error) {
+func (t *rawTransport) receive(c *conn) error {
+	if !t.enter() {
+		return net.ErrClosed
+	}
+	defer t.leave() // also in a panic
 	t.reader = c
-	if err := t.raw.Read(t.ready); err != nil {
-		return 0, err
-	}
-	if c.readErr == nil && c.readN == 0 {
-		return 0, io.EOF
-	}
-	return c.readN, c.readErr
+	return t.raw.Read(t.ready)
 }
 
+// readReady reads and handles what there is. It reports false to wait for more.
 func (t *rawTransport) readReady(fd uintptr) bool {
 	c := t.reader
-	n, again, err := readSocket(fd, c.readRoom())
-	if again {
-		c.readIdle()
-		return false
+	for {
+		room := c.readRoom()
+		if t.state.Load()&socketClosed != 0 {
+			c.ended = net.ErrClosed
+			return true
+		}
+		n, again, err := readSocket(fd, room)
+		if err == nil && n == 0 && !again {
+			err = io.EOF
+		}
+		if err != nil {
+			c.ended = err
+			return true
+		}
+		if !again {
+			if !c.received(n) {
+				return true
+			}
+			if n == len(room) || !t.watched(c) {
+				continue
+			}
+		}
+		if c.ended = c.rearmDeadline(); c.ended != nil {
+			return true
+		}
+		// In this order: hangups say that the connection has ended before they move
+		// its deadline. Where nothing was left to read, the end is an edge of its own.
+		if again || t.state.Load()&socketHungUp == 0 {
+			c.readIdle()
+			return false
+		}
 	}
-	c.readN, c.readErr = n, err
-	return true
+}
+
+// watched reports whether the end of the connection will be known without
+// reading.
+func (t *rawTransport) watched(c *conn) bool {
+	if t.emptied < watchAfter {
+		if t.emptied++; t.emptied == watchAfter {
+			c.b.hangups.watch(t.socket, t.fd)
+		}
+	}
+	return t.state.Load()&(socketWatched|socketHungUp) == socketWatched
 }

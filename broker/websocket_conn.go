@@ -103,7 +103,7 @@ func (t *webSocketTransport) SetReadDeadline(d time.Time) error {
 }
 
 // wake makes the reader stop waiting.
-func (t *webSocketTransport) wake() bool { return t.SetReadDeadline(time.Unix(1, 0)) == nil }
+func (t *webSocketTransport) wake() bool { return t.SetReadDeadline(longAgo) == nil }
 
 // closeWrite cannot: Close writes a close frame, and then reads on for a moment.
 func (t *webSocketTransport) closeWrite() bool { return false }
@@ -122,7 +122,7 @@ func (t *webSocketTransport) beginClosing() bool {
 		return false
 	}
 	t.closing = true
-	_ = t.s.SetReadDeadline(time.Unix(1, 0)) // an error says that it is awake
+	_ = t.s.SetReadDeadline(longAgo) // an error says that it is awake
 	return true
 }
 
@@ -146,6 +146,8 @@ func closeStatus(reason codec.ReasonCode) websocket.StatusCode {
 	}
 	return websocket.StatusPolicyViolation
 }
+
+func (t *webSocketTransport) receive(c *conn) error { return receiveBy(c, t.read) }
 
 // read returns what has come of the payload of messages: packets need not be
 // aligned with frames. [MQTT-6.0.0-2]

@@ -1,0 +1,108 @@
+package broker
+
+import (
+	"os"
+	"sync"
+	"syscall"
+)
+
+// hangups tell connections that their peers have ended: with a poller of their
+// own, which wakes for nothing else. The runtime's tells of an end that comes
+// with the last bytes together with these, so a reader that knows it has got
+// all of them would have to read once more each time to see it.
+type hangups struct {
+	poller *os.File // an epoll instance, closed by close
+
+	mu     sync.Mutex // guards the following
+	fd     int        // the same; negative: closed
+	socket map[int32]*socket
+}
+
+// newHangups returns nil if that is not possible, which works like hangups that
+// can watch nothing.
+func newHangups() *hangups {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil { // for the runtime's poller to take it
+		_ = syscall.Close(fd)
+		return nil
+	}
+	h := &hangups{poller: os.NewFile(uintptr(fd), "epoll"), fd: fd, socket: make(map[int32]*socket)}
+	go h.run()
+	return h
+}
+
+func (h *hangups) close() {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	h.fd = -1
+	h.mu.Unlock()
+	_ = h.poller.Close()
+}
+
+// watch has s told when its peer ends, or has ended; it is marked as watched if
+// that will be so. fd is its descriptor, which somebody keeps open.
+func (h *hangups) watch(s *socket, fd int32) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.fd < 0 {
+		return
+	}
+	event := syscall.EpollEvent{Fd: fd, Events: syscall.EPOLLRDHUP | epollEdge} // EPOLLHUP and EPOLLERR always
+	if err := syscall.EpollCtl(h.fd, syscall.EPOLL_CTL_ADD, int(fd), &event); err != nil {
+		return // for example, there is a limit on how many a user may watch
+	}
+	h.socket[fd] = s
+	s.watched = func() { h.forget(s, fd) }
+	s.state.Or(socketWatched)
+}
+
+// epollEdge is syscall.EPOLLET, which does not fit the field as it is declared.
+const epollEdge = 1 << 31
+
+// forget is called before s closes its descriptor, which ends the watch.
+func (h *hangups) forget(s *socket, fd int32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.socket[fd] == s {
+		delete(h.socket, fd)
+	}
+}
+
+// run tells of each end once, until close.
+func (h *hangups) run() {
+	raw, err := h.poller.SyscallConn()
+	if err != nil {
+		return // closed
+	}
+	var events [64]syscall.EpollEvent
+	_ = raw.Read(func(fd uintptr) bool { // ends when it is closed
+		for {
+			n, err := syscall.EpollWait(int(fd), events[:], 0)
+			if err != nil && err != syscall.EINTR {
+				return true
+			}
+			if n == 0 {
+				return false
+			}
+			for i := range max(n, 0) {
+				if s := h.watching(events[i].Fd); s != nil { // the next one with that descriptor only reads once more for it
+					s.hungUp()
+				}
+			}
+		}
+	})
+}
+
+func (h *hangups) watching(fd int32) *socket {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.socket[fd]
+}
