@@ -131,6 +131,9 @@ func (o *Idle) Validate() error {
 func (o *Idle) Measure(ctx context.Context, r *Runner) (*Result, error) {
 	res := r.result("idle")
 	res.setup("connections", float64(o.Connections))
+	if err := mayOpen(o.Connections); err != nil {
+		return nil, err
+	}
 	t := r.traffic()
 	defer t.close()
 	if err := o.run(ctx, r, t, res); err != nil {

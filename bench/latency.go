@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -16,14 +17,17 @@ import (
 // up, every message that waits behind shows it. (To count from the actual write
 // would leave out just the bad moments.)
 type Latency struct {
-	Publishers  int           `default:"10" help:"Publishing connections."`
-	Subscribers int           `default:"10" help:"Subscribing connections: as many as publishers, as pairs, or one per several publishers or several per publisher."`
-	Rate        int           `default:"5000" placeholder:"N" help:"Messages per second, all publishers together."`
+	Publishers  int           `default:"${publishers}" help:"Publishing connections."`
+	Subscribers int           `default:"${subscribers}" help:"Subscribing connections: as many as publishers, as pairs, or one per several publishers or several per publisher."`
+	Rate        int           `default:"${rate}" placeholder:"N" help:"Messages per second, all publishers together."`
 	QoS         int           `name:"qos" default:"0" enum:"0,1,2" help:"QoS of messages and subscriptions."`
 	Payload     int           `default:"64" placeholder:"BYTES" help:"Payload size in bytes."`
 	Duration    time.Duration `default:"10s" help:"How long to measure."`
 	Warmup      time.Duration `default:"1s" help:"How long to run before that."`
 	Durable     bool          `help:"Subscribers have sessions that outlive their connection."`
+
+	// Scenario is the name in the Result: latency, or quiet.
+	Scenario string `kong:"-"`
 }
 
 // stampBytes are the index of the publisher and the intended time.
@@ -53,7 +57,7 @@ func (o *Latency) Measure(ctx context.Context, r *Runner) (*Result, error) {
 	if err := connections.Validate(); err != nil {
 		return nil, err
 	}
-	res := r.result("latency")
+	res := r.result(cmp.Or(o.Scenario, "latency"))
 	res.setup("publishers", float64(o.Publishers))
 	res.setup("subscribers", float64(o.Subscribers))
 	res.setup("groups", float64(connections.Groups))

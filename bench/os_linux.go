@@ -2,6 +2,7 @@ package bench
 
 import (
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -36,6 +37,15 @@ func exactTimer() (release func()) {
 func sleep(d time.Duration) {
 	ts := syscall.NsecToTimespec(int64(d))
 	_ = syscall.Nanosleep(&ts, nil) // a signal ends it early; callers look at the clock
+}
+
+// openFilesMax is how many files this process may have open; 0: unknown.
+func openFilesMax() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, math.MaxInt32))
 }
 
 // manyLoopbacks: all of 127.0.0.0/8 may be bound to.

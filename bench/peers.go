@@ -129,6 +129,8 @@ func (o *Peers) rows() []row {
 		[]string{"latency_p50_us", "latency_p99_us", "latency_p999_us", "broker_cpu_us_per_message", "runner_late_p99_us"}, "latency", "--duration", d)
 	add("5,000 msg/s over 10 → 10, QoS 1", true, true,
 		[]string{"latency_p50_us", "latency_p99_us", "latency_p999_us", "broker_cpu_us_per_message", "runner_late_p99_us"}, "latency", "--qos", "1", "--duration", d)
+	add("4,000 + 4,000 connections, 4,000 msg/s, QoS 0", true, false,
+		[]string{"broker_cpu_us_per_message", "latency_p50_us", "latency_p99_us", "runner_late_p99_us"}, "quiet", "--duration", d)
 	add("connect", true, false, []string{"broker_cpu_us_per_connect", "connects_per_s"}, "connect")
 	add("10,000 idle connections", true, false, []string{"broker_bytes_per_connection"}, "idle", "--hold", "2s")
 	add("200,000 filters, 10 % with wildcards", false, false,

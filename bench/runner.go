@@ -89,6 +89,16 @@ func (r *Runner) progress(text string, args ...any) {
 	}
 }
 
+// mayOpen fails if the system does not let this process hold so many
+// connections. The runtime has raised the limit as far as it may.
+func mayOpen(connections int) error {
+	const others = 50 // files that a run needs beside
+	if limit := openFilesMax(); limit > 0 && connections+others > limit {
+		return fmt.Errorf("%d connections need as many open files, and the limit is %d (ulimit -Hn); the broker needs them too", connections, limit)
+	}
+	return nil
+}
+
 // name returns a topic or Client Identifier prefix that no other run uses.
 func (r *Runner) name() string { return "bench" + rand.Text()[:8] }
 

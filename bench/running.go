@@ -42,7 +42,9 @@ func (c *contender) start(ctx context.Context, dir string) (*running, error) {
 		}
 	}
 	var output bytes.Buffer
-	cmd := exec.Command("sh", "-c", "exec "+fill.Replace(c.command)) // exec: the process is the broker's
+	// As many files as the system allows, which some brokers do not ask for; exec:
+	// the process is the broker's.
+	cmd := exec.Command("sh", "-c", "ulimit -n $(ulimit -Hn); exec "+fill.Replace(c.command))
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &output, &output, dir
 	if err := cmd.Start(); err != nil {
 		return nil, err

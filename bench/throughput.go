@@ -188,8 +188,15 @@ func (o *Throughput) run(ctx context.Context, r *Runner, t *traffic, res *Result
 
 // connect opens all connections; subscribers first.
 func (o *Throughput) connect(ctx context.Context, r *Runner, t *traffic) error {
+	if err := mayOpen(o.Publishers + o.Subscribers); err != nil {
+		return err
+	}
 	name := r.name()
 	publishers, subscribers := o.Publishers/o.Groups, o.Subscribers/o.Groups
+	buffer := subscriberBuffer
+	if o.Subscribers > manySubscribers {
+		buffer = publisherBuffer
+	}
 	for g := range o.Groups {
 		topic := fmt.Sprintf("%s/%d", name, g)
 		flows := make([]*flow, publishers)
@@ -204,7 +211,7 @@ func (o *Throughput) connect(ctx context.Context, r *Runner, t *traffic) error {
 			if o.Durable {
 				t.lasting = append(t.lasting, id)
 			}
-			c, err := r.connect(ctx, connecting{id: id, lasting: o.Durable, source: t.opened(), buffer: subscriberBuffer})
+			c, err := r.connect(ctx, connecting{id: id, lasting: o.Durable, source: t.opened(), buffer: buffer})
 			if err != nil {
 				return fmt.Errorf("subscriber %d: %w", len(t.receivers)+1, err)
 			}
@@ -236,6 +243,8 @@ func (o *Throughput) connect(ctx context.Context, r *Runner, t *traffic) error {
 const (
 	subscriberBuffer = 64 << 10
 	publisherBuffer  = 4 << 10
+	// manySubscribers get little each.
+	manySubscribers = 1000
 )
 
 // opened is how many connections there are: the next one's local address. Each

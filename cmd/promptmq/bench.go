@@ -16,7 +16,8 @@ type benchCommand struct {
 	FanIn      fanInCommand      `cmd:"" help:"The same, many publishers to one subscriber."`
 	FanOut     fanOutCommand     `cmd:"" help:"The same, one publisher to many subscribers."`
 	Shared     sharedCommand     `cmd:"" help:"The same, to a shared subscription: each message to one of its subscribers."`
-	Latency    latencyCommand    `cmd:"" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
+	Latency    latencyCommand    `cmd:"" set:"publishers=10" set:"subscribers=10" set:"rate=5000" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
+	Quiet      quietCommand      `cmd:"" set:"publishers=4000" set:"subscribers=4000" set:"rate=4000" help:"The same over thousands of connections that each have a message now and then."`
 	Connect    connectCommand    `cmd:"" help:"A storm of connections: CPU time of each."`
 	Idle       idleCommand       `cmd:"" help:"Many connections that say nothing: memory of each."`
 	Filters    filtersCommand    `cmd:"" help:"Many subscriptions, one in ten with wildcards: CPU time of a subscribe and of a publish."`
@@ -124,6 +125,16 @@ func (c *latencyCommand) Validate() error {
 // Run implements the command.
 func (c *latencyCommand) Run() error { return c.measure(&c.Latency) }
 
+type quietCommand struct {
+	latencyCommand
+}
+
+// Run implements the command.
+func (c *quietCommand) Run() error {
+	c.Scenario = "quiet"
+	return c.latencyCommand.Run()
+}
+
 type relayCommand struct {
 	Bind string `default:"127.0.0.1:18830" placeholder:"ADDRESS" help:"host:port to listen on."`
 }
@@ -134,7 +145,7 @@ func (c *relayCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "relay on %v: scenarios throughput, fan-in, fan-out, latency, connect and idle; no wildcards, no sessions\n", relay.Addr())
+	fmt.Fprintf(os.Stderr, "relay on %v: scenarios throughput, fan-in, fan-out, latency, quiet, connect and idle; no wildcards, no sessions\n", relay.Addr())
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	return relay.Serve(ctx)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,6 +78,7 @@ func TestBenchScenarios(t *testing.T) {
 		{"fan-out", append([]string{"fan-out", "--url", tcp, "--subscribers", "20"}, short...), []string{"delivered"}},
 		{"shared", append([]string{"shared", "--url", tcp, "--qos", "1"}, short...), []string{"delivered"}},
 		{"latency", append([]string{"latency", "--url", tcp, "--rate", "500", "--qos", "1"}, short...), []string{"latency_p50_us", "latency_p99_us", "latency_p999_us", "latency_max_us"}},
+		{"quiet", append([]string{"quiet", "--url", tcp, "--publishers", "50", "--subscribers", "50", "--rate", "500"}, short...), []string{"delivered", "latency_p50_us"}},
 		{"connect", []string{"connect", "--url", tcp, "--connections", "100"}, []string{"connects_per_s", "connect_p50_us"}},
 		{"idle", []string{"idle", "--url", tcp, "--connections", "200", "--hold", "50ms"}, []string{"connections"}},
 		{"filters", append([]string{"filters", "--url", tcp, "--filters", "1000", "--clients", "3"}, short...), []string{"subscribes_per_s", "published_per_s"}},
@@ -128,6 +130,21 @@ func TestBenchTable(t *testing.T) {
 	}
 }
 
+// TestBenchFileLimit: what the system does not let the runner open is said before
+// anything is tried, with the limit.
+func TestBenchFileLimit(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the limit is read on Linux only")
+	}
+	for _, args := range []string{"idle --connections 2000000000", "quiet --publishers 1000000000 --subscribers 1000000000",
+		"throughput --publishers 1000000000 --subscribers 1000000000"} {
+		r := run(t, nil, append([]string{"bench"}, strings.Fields(args)...)...)
+		if r.code != 1 || !strings.Contains(r.stderr, "2000000000 connections need as many open files, and the limit is ") {
+			t.Errorf("%s: exit code %d, %q", args, r.code, r.stderr)
+		}
+	}
+}
+
 func TestBenchBadFlags(t *testing.T) {
 	for _, test := range []struct{ args, text string }{
 		{"throughput --url http://localhost:1", "must begin with tcp:// or ws://"},
@@ -143,6 +160,7 @@ func TestBenchBadFlags(t *testing.T) {
 		{"fan-in --payload 2", "--payload 2: must be at least 4"},
 		{"latency --payload 4", "--payload 4: must be at least 12"},
 		{"latency --rate 0", "--rate 0"},
+		{"quiet --rate 0", "--rate 0"},
 		{"connect --parallel 0", "--parallel 0"},
 		{"idle --hold 0s", "--hold 0s"},
 		{"filters --filters 15", "multiple of ten"},
