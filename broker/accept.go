@@ -71,10 +71,14 @@ func (a *acceptor) admit(nc *net.TCPConn) *socket {
 	return s
 }
 
-// refuse closes a socket so that another has room.
+// refuse closes a socket so that another has room. That is no refusal if its
+// connection had ended.
 func (a *acceptor) refuse(s *socket) {
-	s.refused.Store(true)
+	counted := s.counted.Swap(true)
 	_ = s.Close()
+	if counted {
+		return
+	}
 	a.b.m.Refused("too many connections").Inc()
 	a.b.notices.warn("too many connections", a.kind.String(), "too many connections: one without CONNECT was closed", "listener", a.kind.String(),
 		"remote", s.RemoteAddr().String(), "limit", a.b.o.MaxConnections, "key", "mqtt.max-connections")
@@ -93,6 +97,12 @@ func (w *waitingSockets) add(s *socket) {
 	if s.place == nil && s.state.Load()&socketClosed == 0 {
 		s.place = w.list.PushBack(s)
 	}
+}
+
+// addEnded is add for one whose connection has ended.
+func (w *waitingSockets) addEnded(s *socket) {
+	s.counted.Store(true) // by what ended it
+	w.add(s)
 }
 
 func (w *waitingSockets) remove(s *socket) {

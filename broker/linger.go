@@ -49,6 +49,9 @@ func (c *conn) linger() {
 	if !ok || c.net.SetReadDeadline(time.Now().Add(lingerWait)) != nil || c.b.stopping.Load() {
 		return
 	}
+	if s := socketOf(c.net); s != nil {
+		c.b.waiting.addEnded(s) // whoever comes is more welcome
+	}
 	buf := readBuffers.get(partialBytesMax)
 	defer readBuffers.put(buf)
 	for left := lingerReadMax; left > 0; {

@@ -15,7 +15,7 @@ type socket struct {
 	b        *Broker // of the acceptor that accepted it; nil: none did
 	accepted moment
 	state    atomic.Int32
-	refused  atomic.Bool   // it made room for another, or had none
+	counted  atomic.Bool   // as refused, or that there is nothing to count
 	place    *list.Element // guarded by waitingSockets.mu; nil: not among them
 	watched  func()        // ends the watch of hangups; see socketWatched
 

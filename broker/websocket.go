@@ -65,7 +65,7 @@ func (b *Broker) listenWebSocket(ln *acceptor) {
 func (b *Broker) noRequest(s *socket) {
 	late := !b.clock.now().Before(s.accepted.time().Add(b.o.ConnectTimeout))
 	switch {
-	case s.refused.Load(): // it made room for another, and is counted
+	case s.counted.Load(): // it made room for another
 		return
 	case len(s.first) == 0:
 		b.m.Refused("no CONNECT").Inc()

@@ -487,7 +487,7 @@ func (t *webSocketTransport) Close() error {
 		}
 		t.writing.Unlock()
 	}
-	t.s.b.waiting.add(t.s)
+	t.s.b.waiting.addEnded(t.s)
 	go t.linger()
 	return nil
 }

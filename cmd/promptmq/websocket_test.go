@@ -492,6 +492,7 @@ func TestWebSocketWritesAreCounted(t *testing.T) {
 	t.Parallel()
 	s := start(t, "")
 	p := v5OverWebSocket(t, s, "c", nil)
+	eventually(t, "CONNACK is counted", func() bool { return s.metric("promptmq_bytes_sent_total") > 0 })
 	writes, sent := s.metric("promptmq_socket_writes_total"), s.metric("promptmq_bytes_sent_total")
 	const pings = 50
 	for range pings {
@@ -533,5 +534,26 @@ func TestWebSocketTakeover(t *testing.T) {
 		}
 		watch.quiet()
 		_ = next.Close()
+	}
+}
+
+// TestEndedSocketsMakeRoom: connections that were refused, or have ended, and
+// whose peers do not close keep nobody out.
+func TestEndedSocketsMakeRoom(t *testing.T) {
+	t.Parallel()
+	s := start(t, "mqtt: {max-connections: 2}")
+	for range 40 {
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, "wrong", nil)
+		p.send([]byte{0xF0, 0}, nil) // AUTH, which ends the connection, and then nothing
+		ws := openWebSocket(t, s)
+		q, _ := overWebSocket(t, ws, "wrong too", nil)
+		q.send([]byte{0xF0, 0}, nil)
+		q.closed(codec.ProtocolError)
+		p.closed(codec.ProtocolError)
+	}
+	v5Of(t, s, "good", nil).quiet()
+	v5OverWebSocket(t, s, "good too", nil).quiet()
+	if n := s.refused("too many connections"); n != 0 {
+		t.Errorf("%v are counted as refused", n)
 	}
 }
