@@ -82,6 +82,14 @@ func (h *history) drop(i int) {
 	h.from, h.blocks = slices.Delete(h.from, i, i+1), slices.Delete(h.blocks, i, i+1)
 }
 
+// get returns the message with this version; nil: it is not there any more.
+func (h *history) get(version uint64) *retained {
+	if at := h.after(version - 1); at != nil && at.version == version {
+		return at
+	}
+	return nil
+}
+
 // blockOf returns the index of the only block in which version can be; -1: none.
 func (h *history) blockOf(version uint64) int {
 	i, found := slices.BinarySearch(h.from, version)

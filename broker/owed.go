@@ -35,10 +35,11 @@ type debt struct {
 	// row says whether Owed is stored, and in which group that was first asked for.
 	row uint64
 
-	waiting *list.Element // in backlog.waiting, or nil
-	in      *scan         // or nil
-	listed  []*retained   // what is next, in order of versions: all there is, if searched
-	all     bool          // listed is all there is
+	waiting  *list.Element // in backlog.waiting, or nil
+	in       *scan         // or nil
+	searched bool          // listed is all that is owed
+	listed   []uint64      // versions of what is next, in order: no message is kept for it
+	found    []*retained   // the same, while the subscription is being made
 }
 
 const (
@@ -65,8 +66,7 @@ type scan struct {
 	upTo    uint64                           // the last that matters to anybody
 	over    bool
 
-	item    *retained                       // the one at at
-	matches []topics.Match[*debt, struct{}] // to whom it may have to go yet
+	matches []topics.Match[*debt, struct{}] // to whom what is at at may have to go yet
 	found   []topics.Match[*debt, struct{}] // the memory of matches
 }
 
@@ -104,7 +104,7 @@ func (o *backlog) owe(sub *session.Subscription, upTo uint64) *debt {
 
 // wait puts d among those to be searched for.
 func (o *backlog) wait(d *debt) {
-	d.listed, d.all = nil, false
+	d.searched, d.listed, d.found = false, nil, nil
 	if d.waiting == nil {
 		d.waiting = o.waiting.PushBack(d)
 	}
@@ -122,27 +122,20 @@ func (o *backlog) drop(d *debt) {
 	}
 }
 
-// search lists what is owed to d if it takes no more than so many visits of nodes,
-// and returns how many are left; negative: it takes more. The caller holds
-// router.mu.
-func (d *debt) search(r *router, visits int) (left int) {
-	listed := d.listed[:0]
+// searchFor returns what is owed to d, in the order of versions, if that takes no
+// more than so many visits of nodes, and how many are left; negative: it takes more.
+func (r *router) searchFor(d *debt, visits int) (found []*retained, left int) {
 	left, whole := r.retained.Walk(d.sub.Filter, visits, func(at *retained) bool {
 		if d.After < at.version && at.version <= d.UpTo {
-			listed = append(listed, at)
-			if broken("retained-twice") {
-				listed = append(listed, at)
-			}
+			found = append(found, at)
 		}
-		return len(listed) <= listMax
+		return len(found) <= listMax
 	})
 	if !whole {
-		d.listed = nil
-		return -1
+		return nil, -1
 	}
-	slices.SortFunc(listed, func(a, b *retained) int { return cmp.Compare(a.version, b.version) })
-	d.listed, d.all = listed, true
-	return left
+	slices.SortFunc(found, func(a, b *retained) int { return cmp.Compare(a.version, b.version) })
+	return found, left
 }
 
 // A feeding is what one look at a backlog, under one lock, may still do.
@@ -157,13 +150,11 @@ func (cl *Client) nextOwedLocked(o *backlog, f *feeding) (*debt, *retained) {
 	for !f.spent && len(o.debts) > 0 {
 		if front := o.waiting.Front(); front != nil {
 			d := front.Value.(*debt)
-			if !d.all {
+			if !d.searched {
 				cl.searchLocked(o, d, f)
 				continue
 			}
-			if len(d.listed) > 0 {
-				at := d.listed[0]
-				d.listed = d.listed[1:]
+			if at := d.nextListed(cl.b.router); at != nil {
 				return d, at
 			}
 			cl.settleLocked(o, d, f)
@@ -188,10 +179,26 @@ func (cl *Client) nextOwedLocked(o *backlog, f *feeding) (*debt, *retained) {
 	return nil, nil
 }
 
+// nextListed returns the next that was found for d and is still retained.
+func (d *debt) nextListed(r *router) *retained {
+	for len(d.listed) > 0 {
+		at := r.history.get(d.listed[0])
+		if d.listed = d.listed[1:]; at != nil {
+			return at
+		}
+	}
+	return nil
+}
+
 // searchLocked searches for d, or hands it to the next scan if that takes long.
 func (cl *Client) searchLocked(o *backlog, d *debt, f *feeding) {
 	visits := f.visits
-	if f.visits = d.search(cl.b.router, visits); f.visits >= 0 {
+	found, left := cl.b.router.searchFor(d, visits)
+	if f.visits = left; left >= 0 {
+		d.searched = true
+		for _, at := range found {
+			d.listed = append(d.listed, at.version)
+		}
 		return
 	}
 	f.spent = true
@@ -218,14 +225,17 @@ func (cl *Client) settleLocked(o *backlog, d *debt, f *feeding) {
 // the scan is over or f is spent.
 func (s *scan) advance(r *router, f *feeding) (*debt, *retained) {
 	for !s.over && len(s.debts) > 0 {
-		for len(s.matches) > 0 {
-			d := s.matches[0].Key
-			s.matches = s.matches[1:]
-			if d.in == s && d.After < s.item.version && s.item.version <= d.UpTo {
-				return d, s.item
+		if len(s.matches) > 0 {
+			at := r.history.get(s.at)
+			for at != nil && len(s.matches) > 0 {
+				d := s.matches[0].Key
+				s.matches = s.matches[1:]
+				if d.in == s && d.After < s.at && s.at <= d.UpTo {
+					return d, at
+				}
 			}
+			s.matches = nil
 		}
-		s.item, s.matches = nil, nil
 		if f.items--; f.items < 0 {
 			f.spent = true
 			return nil, nil
@@ -235,7 +245,7 @@ func (s *scan) advance(r *router, f *feeding) (*debt, *retained) {
 			s.over = true
 			return nil, nil
 		}
-		s.at, s.item = at.version, at
+		s.at = at.version
 		s.found = s.filters.AppendMatches(s.found[:0], viewOf(at.message.Topic))
 		s.matches = s.found
 	}
@@ -366,8 +376,8 @@ func (cl *Client) takesRetainedLocked() bool {
 
 // feedLocked delivers what is owed and reports whether to go on: not if nothing is
 // or the Client must first read or acknowledge. Messages that were replaced since
-// they were found are left out, for the Client was or will be sent what replaced
-// them. The caller holds router.mu, cl.mu and the gate.
+// they were found are not in the history any more: the Client was or will be sent
+// what replaced them. The caller holds router.mu, cl.mu and the gate.
 func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
 	o := cl.owedLocked()
 	if o == nil {
@@ -383,9 +393,7 @@ func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
 			break
 		}
 		d.After = at.version
-		if cl.b.router.isRetainedLocked(at) {
-			cl.deliverRetainedLocked(at.message, d.sub, now, l)
-		}
+		cl.deliverRetainedLocked(at.message, d.sub, now, l)
 		cl.storeOwedLocked(d)
 	}
 	return cl.owedLocked() != nil
@@ -393,25 +401,24 @@ func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
 
 // feedFoundLocked delivers what was found for new subscriptions in the step that
 // made them. cl.mu is held since, so nothing can have overtaken it, and the router
-// is free again.
-func (cl *Client) feedFoundLocked(now time.Time, l *flushList) {
-	o := cl.owedLocked()
-	for o != nil && len(o.debts) > 0 {
-		front := o.waiting.Front()
-		if front == nil || !front.Value.(*debt).all {
-			return
+// is free again. What cannot be delivered now is searched for once more later.
+func (cl *Client) feedFoundLocked(made []*debt, now time.Time, l *flushList) {
+	for _, d := range made {
+		if !d.searched || d.waiting == nil { // it takes long, or it came twice and is done
+			continue
 		}
-		d := front.Value.(*debt)
-		for len(d.listed) > 0 {
-			if !cl.takesRetainedLocked() {
-				cl.storeOwedLocked(d)
-				return
-			}
-			at := d.listed[0]
-			d.listed, d.After = d.listed[1:], at.version
-			cl.deliverRetainedLocked(at.message, d.sub, now, l)
+		found := d.found
+		d.searched, d.found = false, nil
+		for len(found) > 0 && cl.takesRetainedLocked() {
+			d.After = found[0].version
+			cl.deliverRetainedLocked(found[0].message, d.sub, now, l)
+			found = found[1:]
 		}
-		cl.disownLocked(o, d)
+		if len(found) > 0 {
+			cl.storeOwedLocked(d)
+		} else {
+			cl.disownLocked(cl.owedLocked(), d)
+		}
 	}
 }
 

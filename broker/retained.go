@@ -54,12 +54,6 @@ func (r *router) removeExpiryLocked(old *retained) {
 	}
 }
 
-// isRetainedLocked says whether at is what is retained now for its Topic Name.
-func (r *router) isRetainedLocked(at *retained) bool {
-	now, ok := r.retained.Get(viewOf(at.message.Topic))
-	return ok && now == at
-}
-
 // retainLocked stores a message as the retained message of its Topic Name, or
 // removes that if the Payload is empty. [MQTT-3.3.1-5] [MQTT-3.3.1-6]
 // [MQTT-3.3.1-7] The caller holds router.mu for writing and the gate for reading.
@@ -130,6 +124,13 @@ func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscri
 	if m.Expired(now) {
 		return
 	}
+	cl.sendRetainedLocked(m, sub, now, l)
+	if broken("retained-twice") {
+		cl.sendRetainedLocked(m, sub, now, l)
+	}
+}
+
+func (cl *Client) sendRetainedLocked(m *session.Message, sub *session.Subscription, now time.Time, l *flushList) {
 	var ids []uint32
 	if sub.ID != 0 {
 		ids = []uint32{sub.ID}

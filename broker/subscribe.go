@@ -114,7 +114,7 @@ func (c *conn) subscribeSome(step []asked, reasons []codec.ReasonCode) error {
 		if cl.conn != c {
 			return errTakenOver
 		}
-		c.subscribeStepLocked(step, reasons, 0)
+		_ = c.subscribeStepLocked(step, reasons, 0)
 		if cl.sess.Durable() {
 			group = cl.lastGroup
 		}
@@ -157,30 +157,36 @@ func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID 
 	if cl.owedLocked() != nil || cl.sess.QueueLen()+feedStep > feedQueueMax { // what is found would not be sent now
 		visits = 0
 	}
-	c.subscribeStepLocked(step, reasons, visits)
+	made := c.subscribeStepLocked(step, reasons, visits)
 	unlockRouter()
 	group := uint64(0)
 	if cl.sess.Durable() && slices.ContainsFunc(reasons, func(r codec.ReasonCode) bool { return r < 0x80 }) {
 		group = cl.lastGroup
 	}
 	c.queueSuback(group, packetID, reasons)
-	if visits > 0 {
-		cl.feedFoundLocked(c.now, &c.touched)
-	}
+	cl.feedFoundLocked(made, c.now, &c.touched)
 	cl.startFeedLocked()
 	return nil
 }
 
 // subscribeStepLocked makes subscriptions. So many visits of nodes may be spent
-// on the search for retained messages. The caller holds router.mu for writing,
-// client.mu and the gate.
-func (c *conn) subscribeStepLocked(step []asked, reasons []codec.ReasonCode, visits int) {
+// on the search for retained messages; it returns to whom something was found. The
+// caller holds router.mu for writing, client.mu and the gate.
+func (c *conn) subscribeStepLocked(step []asked, reasons []codec.ReasonCode, visits int) (made []*debt) {
 	for _, a := range step {
-		var ok bool
-		if visits, ok = c.subscribeLocked(a.sub, visits); !ok {
+		d, ok := c.subscribeLocked(a.sub)
+		if !ok {
 			reasons[a.at] = codec.QuotaExceeded
 		}
+		if d == nil || visits <= 0 {
+			continue
+		}
+		if d.found, visits = c.b.router.searchFor(d, visits); visits >= 0 {
+			d.searched = true
+			made = append(made, d)
+		}
 	}
+	return made
 }
 
 // checkFilter returns the Reason Code for a Topic Filter, below 0x80 if it may
@@ -209,18 +215,18 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 	return codec.Success, nil
 }
 
-// subscribeLocked makes one subscription and notes what it is owed of the retained
-// messages. It reports false, and has changed nothing, if the Session has too many
-// or the store has no room. [MQTT-3.8.4-3] left is what it leaves of visits.
-func (c *conn) subscribeLocked(sub *session.Subscription, visits int) (left int, ok bool) {
+// subscribeLocked makes one subscription and returns what it is owed of the retained
+// messages; nil: nothing new. It reports false, and has changed nothing, if the
+// Session has too many or the store has no room. [MQTT-3.8.4-3]
+func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	panicAt("subscribe")
 	b, cl := c.b, c.client
 	_, known := cl.sess.Subscriptions[sub.Filter]
 	if !known && len(cl.sess.Subscriptions) >= b.o.MaxSubscriptions {
-		return visits, false
+		return nil, false
 	}
 	if !known && cl.sess.Durable() && !b.commits.admit(subscriptionCost(sub), codec.TypeSubscribe) {
-		return visits, false
+		return nil, false
 	}
 	cl.sess.SetSubscription(sub)
 	b.router.subscribeLocked(cl, binding{sub: sub, sess: cl.sess.ID})
@@ -233,17 +239,13 @@ func (c *conn) subscribeLocked(sub *session.Subscription, visits int) (left int,
 	}
 	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || broken("retain-handling-ignored") // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 	if name, _ := splitShare(sub.Filter); name != "" {                                                          // none for shared ones: section 4.8.2
-		return visits, true
+		return nil, true
 	}
 	if !owed {
 		cl.keepOwedLocked(sub)
-		return visits, true
+		return nil, true
 	}
-	d := cl.oweLocked(sub)
-	if d == nil || visits <= 0 {
-		return visits, true
-	}
-	return d.search(b.router, visits), true
+	return cl.oweLocked(sub), true
 }
 
 func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.ReasonCode) {
