@@ -551,6 +551,7 @@ func TestEndedSocketsMakeRoom(t *testing.T) {
 		q.closed(codec.ProtocolError)
 		p.closed(codec.ProtocolError)
 	}
+	eventually(t, "their sessions are gone", func() bool { return s.metric("promptmq_sessions_connected") == 0 })
 	v5Of(t, s, "good", nil).quiet()
 	v5OverWebSocket(t, s, "good too", nil).quiet()
 	if n := s.refused("too many connections"); n != 0 {
