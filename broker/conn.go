@@ -42,8 +42,8 @@ type conn struct {
 	sample     uint8         // counts PUBLISH packets
 	receiving  int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
 	marks      atomic.Uint32 // greeted, superseded, takenOver
-	lastPacket moment        // when the last whole packet came
-	partial    moment        // when the first byte of an unfinished packet came; 0: none
+	lastPacket moment        // when the last whole packet came; see progress
+	partial    moment        // when the first byte of an unfinished packet came; 0: none; see progress
 	unfinished *codec.Reader // what came of a packet that is not whole, while the connection waits
 	aliases    *aliasNames   // nil: none was set
 	routes     *routeCache   // what was published to before
@@ -203,6 +203,9 @@ func (c *conn) received(n int) bool {
 	c.b.m.BytesReceived.Add(n)
 	c.now = c.b.clock.now()
 	c.reader.Wrote(n)
+	if c.partial != 0 && c.client != nil {
+		c.progress(n)
+	}
 	c.ended = c.handleBuffered()
 	c.touched.flush(c.b.m)
 	if c.ended != nil {
@@ -216,6 +219,17 @@ func (c *conn) received(n int) bool {
 		c.ended = errAnotherGoroutine
 	}
 	return c.ended == nil && !c.marked(superseded)
+}
+
+// progress says that n bytes of an unfinished packet came. From then on it counts
+// as if it had begun later, by the time that they take at Options.ReadRateMin. So
+// it may take as long as it needs at that rate, and is cut if it stays behind by the
+// read timeout, or brings nothing for so long. In the same way it counts as a sign
+// of life: a Client cannot send anything else before its end. [MQTT-3.1.2-22]
+func (c *conn) progress(n int) {
+	now, took := momentOf(c.now), moment(n)*moment(time.Second)/moment(c.b.o.ReadRateMin)
+	c.partial = min(c.partial+took, now)
+	c.lastPacket = min(c.lastPacket+took, now)
 }
 
 // supersede makes the connection end, as soon as it has handled what has reached
@@ -416,7 +430,7 @@ func (c *conn) readIdle() {
 
 // armDeadline bounds the next read: by 1.5 times the Keep Alive after the last
 // packet [MQTT-3.1.2-22] and by the read timeout after the first byte of an
-// unfinished one, or, before CONNECT, by the connect timeout after accept.
+// unfinished one, see progress, or, before CONNECT, by the connect timeout after accept.
 func (c *conn) armDeadline() error {
 	c.armed = c.deadlineKind()
 	err := c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
@@ -496,7 +510,8 @@ func (c *conn) explain(err error) error {
 		if c.client == nil {
 			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
 		}
-		return refuse(codec.ProtocolError, "a packet did not arrive whole within the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout")
+		return refuse(codec.ProtocolError, "a packet stayed behind server.read-rate-min for the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout",
+			"rate", c.b.o.ReadRateMin)
 	}
 	c.b.m.KeepAliveTimeouts.Inc()
 	return refuse(codec.KeepAliveTimeout, c.silence())

@@ -23,8 +23,9 @@ type Options struct {
 	// CONNECT.
 	ConnectTimeout time.Duration
 	// ReadTimeout is how long a packet whose first byte has come may take to
-	// arrive whole.
+	// arrive whole, beyond the time that it takes at ReadRateMin bytes a second.
 	ReadTimeout time.Duration
+	ReadRateMin int
 	// WriteTimeout is how long a peer may take no bytes while bytes wait for
 	// it; then its Network Connection is closed and its Session kept.
 	WriteTimeout time.Duration
@@ -106,6 +107,7 @@ func DefaultOptions() Options {
 		WSOrigins:               SameOrigin,
 		ConnectTimeout:          10 * time.Second,
 		ReadTimeout:             30 * time.Second,
+		ReadRateMin:             1000,
 		WriteTimeout:            30 * time.Second,
 		ReadBuffer:              32 << 10,
 		WriteBuffer:             32 << 10,

@@ -17,6 +17,7 @@ import (
 var ranges = map[string]struct{ lowest, highest, below, above string }{
 	"server.connect-timeout":          {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
 	"server.read-timeout":             {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
+	"server.read-rate-min":            {"1", "1073741824", "0", "1073741825"},
 	"server.write-timeout":            {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
 	"server.read-buffer":              {"512", "1048576", "511", "1048577"},
 	"server.write-buffer":             {"512", "1048576", "511", "1048577"},

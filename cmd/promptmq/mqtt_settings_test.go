@@ -465,6 +465,30 @@ var limitTests = map[string]struct {
 		}
 		again.quiet()
 	}},
+	// A packet over a slow link takes several times the read timeout, and its client's
+	// Keep Alive, and has all the time.
+	"read-timeout of a slow link": {"server: {read-timeout: 3s, read-rate-min: 100}", func(t *testing.T, s *server) {
+		sub := v5Of(t, s, "sub", nil)
+		sub.subscribeOne("t", 0)
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, "slow", func(c *codec.Connect) { c.KeepAliveSeconds = 2 })
+		packet, err := codec.AppendPublish(nil, &codec.Publish{QoS: 1, PacketID: 1, Topic: codec.View("t"), Payload: make([]byte, 40_000)}, codec.Version5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); len(packet) > 0; {
+			n := len(packet)
+			if time.Since(began) < 8*time.Second {
+				n = min(n-1, 500)
+			}
+			p.send(packet[:n], nil)
+			packet = packet[n:]
+			time.Sleep(100 * time.Millisecond) // the link
+		}
+		p.expect(codec.TypePuback, func(codec.Frame) error { return nil })
+		if m := sub.receive(); len(m.Payload) != 40_000 {
+			t.Errorf("%d bytes", len(m.Payload))
+		}
+	}},
 	"read-timeout drop by drop": {"server: {read-timeout: 3s}", func(t *testing.T, s *server) {
 		p := v5Of(t, s, "p", nil)
 		began := time.Now()

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +34,25 @@ var settingTests = map[string]struct {
 		p.send([]byte{0x30, 100, 0}, nil)
 		p.closed(codec.ProtocolError)
 		idle.quiet() // between packets the Keep Alive counts
+	}},
+	"server.read-rate-min": {"server: {read-timeout: 2s, read-rate-min: 100000}", func(t *testing.T, s *server) {
+		p, _ := connectRaw(t, s.mqtt, codec.Version5, "slow", nil)
+		p.send([]byte{0x30, 0xC0, 0x84, 0x3D}, nil) // 1 MB, of which 10 kB/s come
+		ended := false
+		for i := 0; !ended && i < 600; i++ {
+			if err := p.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+			_, werr := p.Write(make([]byte, 1000))
+			n, rerr := p.Read(make([]byte, 1))
+			ended = n > 0 || werr != nil || !errors.Is(rerr, os.ErrDeadlineExceeded)
+		}
+		if !ended {
+			t.Error("a packet that comes at a tenth of the rate goes on")
+		}
+		if told := s.waitLog("connection closed"); told.text("key") != "server.read-timeout" || told["rate"] != 100000.0 {
+			t.Errorf("the log says %v", told)
+		}
 	}},
 	"server.write-timeout": {"server: {write-timeout: 1s}", func(t *testing.T, s *server) {
 		stuck, _ := connectRaw(t, s.mqtt, codec.Version5, "stuck", lasting)
