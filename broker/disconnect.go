@@ -204,13 +204,13 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 	s := after.ended
 	if s == nil {
 		if after.left {
-			b.handOver(cl.takeForOthers(now, l), cl, now, l)
+			b.handOver(cl.takeForOthers(now, l), cl, true, now, l)
 		}
 		return
 	}
 	if hasShared(s) {
 		var fx session.Effects
-		b.handOver(s.TakeShared(nil, true, &fx), cl, now, l)
+		b.handOver(s.TakeShared(nil, true, &fx), cl, s.Durable(), now, l)
 		if s.Durable() && leavesOrphans(s) {
 			b.background.Add(1)
 			go b.endSpilled(s, cl, after.group)
@@ -310,16 +310,25 @@ func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []sessi
 	defer l.flush(b.m)
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
-	b.handOver(orphans, cl, b.clock.now(), &l)
+	b.handOver(orphans, cl, true, b.clock.now(), &l)
 	b.commits.open.add(s.ID, &session.Writes{Ended: end, State: s.AppendLeft(nil, from), Floor: from})
 	b.commits.later()
 	return b.commits.open.number
 }
 
+// handOverStep is how many messages are handed on without letting others into the
+// gate, where they need not be in one commit.
+const handOverStep = 256
+
 // handOver delivers messages of Shared Subscriptions to other members than from.
-// The caller holds the gate.
-func (b *Broker) handOver(orphans []session.Entry, from *Client, now time.Time, l *flushList) {
+// stored says that from is Durable: then they move in one commit. The caller holds
+// the gate.
+func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, l *flushList) {
 	for i := range orphans {
+		if !stored && i%handOverStep == handOverStep-1 {
+			b.commits.gate.RUnlock()
+			b.commits.gate.RLock()
+		}
 		panicAt("hand-over")
 		e := &orphans[i]
 		t, routed, ok := b.pickOther(e, from)

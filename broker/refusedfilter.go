@@ -32,14 +32,15 @@ func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode
 	})
 	for reason, n := range refused {
 		c.b.m.RefusedSubscriptions(reason.String()).Add(n)
-		key, limit := c.limitOfFilters(reason)
+		key, limit := c.limitOfFilters(reason, len(reasons))
 		c.b.notices.warn("subscription refused", c.client.id+"\x00"+key, "subscription refused", "client", shown(c.client.id),
 			"filter", examples[reason], "of_this_packet", n, "reason", reason.String(), "key", key, "limit", limit)
 	}
 }
 
-// limitOfFilters returns the setting because of which filters are refused.
-func (c *conn) limitOfFilters(reason codec.ReasonCode) (key string, limit any) {
+// limitOfFilters returns the setting because of which some of so many filters of a
+// packet are refused.
+func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string, limit any) {
 	o := &c.b.o
 	switch reason {
 	case codec.TopicFilterInvalid:
@@ -52,7 +53,7 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode) (key string, limit any) {
 	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.sess == nil || len(cl.sess.Subscriptions) >= o.MaxSubscriptions {
+	if cl.sess == nil || len(cl.sess.Subscriptions) >= o.MaxSubscriptions || filters > o.MaxSubscriptions {
 		return "mqtt.max-subscriptions", o.MaxSubscriptions
 	}
 	return "storage.max-size", "the store has no room"

@@ -302,43 +302,57 @@ func (c *conn) handleUnsubscribe(f codec.Frame) error {
 // UNSUBACK.
 func (c *conn) unsubscribeStep(step []codec.View, codes []byte, packetID uint16) ([]byte, error) {
 	b, cl := c.b, c.client
-	group := uint64(0)
-	err := func() error {
-		b.commits.gate.RLock()
-		defer b.commits.gate.RUnlock()
-		var orphans []session.Entry
-		err := func() error {
-			b.router.mu.Lock()
-			defer b.router.mu.Unlock()
-			cl.mu.Lock()
-			defer cl.mu.Unlock()
-			if cl.conn != c {
-				return errTakenOver
-			}
-			codes, orphans = c.unsubscribeStepLocked(step, codes)
-			if cl.sess.Durable() {
-				group = cl.lastGroup
-			}
-			if packetID != 0 {
-				c.queueUnsuback(group, packetID, codes)
-			}
-			return nil
-		}()
-		b.handOver(orphans, cl, c.now, &c.touched)
-		return err
-	}()
-	if err == nil && packetID == 0 && len(codes)%filtersPerCommit == 0 {
+	b.commits.gate.RLock()
+	unlockGate := sync.OnceFunc(b.commits.gate.RUnlock)
+	defer unlockGate()
+	codes, orphans, group, err := c.unsubscribeSome(step, codes, packetID)
+	if err != nil {
+		return codes, err
+	}
+	b.handOver(orphans, cl, group > 0, c.now, &c.touched)
+	unlockGate()
+	if packetID == 0 && len(codes)%filtersPerCommit == 0 {
 		err = c.awaitSoFar(group)
 	}
 	return codes, err
 }
 
+// unsubscribeSome is the part of unsubscribeStep that needs locks. It returns the
+// messages that other members of Shared Subscriptions may get instead, and the
+// group of the removal; 0: nothing is stored. The caller holds the gate.
+func (c *conn) unsubscribeSome(step []codec.View, codes []byte, packetID uint16) ([]byte, []session.Entry, uint64, error) {
+	b, cl := c.b, c.client
+	b.router.mu.Lock()
+	unlockRouter := sync.OnceFunc(b.router.mu.Unlock)
+	defer unlockRouter()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.conn != c {
+		return codes, nil, 0, errTakenOver
+	}
+	codes, shares := c.unsubscribeStepLocked(step, codes)
+	unlockRouter() // the queue may be long
+	var orphans []session.Entry
+	if shares != nil {
+		c.touched.fx.Reset()
+		orphans = cl.sess.TakeShared(shares, false, &c.touched.fx)
+		cl.applyLocked(c.now, &c.touched)
+	}
+	group := uint64(0)
+	if cl.sess.Durable() {
+		group = cl.lastGroup
+	}
+	if packetID != 0 {
+		c.queueUnsuback(group, packetID, codes)
+	}
+	return codes, orphans, group, nil
+}
+
 // unsubscribeStepLocked removes subscriptions. It returns codes with theirs, and
-// the messages that other members of Shared Subscriptions may get instead. The
-// caller holds router.mu for writing, client.mu and the gate.
-func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) ([]byte, []session.Entry) {
+// the Shared Subscriptions among them that have other members. The caller holds
+// router.mu for writing, client.mu and the gate.
+func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) (_ []byte, shares map[string]bool) {
 	cl := c.client
-	var shares map[string]bool // that have other members
 	for _, filter := range step {
 		code := codec.NoSubscriptionExisted
 		if broken("unsuback-always-success") {
@@ -356,13 +370,7 @@ func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) ([]byte, [
 		}
 		codes = append(codes, byte(code))
 	}
-	if shares == nil {
-		return codes, nil
-	}
-	c.touched.fx.Reset()
-	orphans := cl.sess.TakeShared(shares, false, &c.touched.fx)
-	cl.applyLocked(c.now, &c.touched)
-	return codes, orphans
+	return codes, shares
 }
 
 func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
