@@ -142,6 +142,11 @@ func (f *fileReader) refuseSection(key, value ast.Node, path string) {
 
 func (f *fileReader) value(n ast.Node, k *key) {
 	text, written, ok := scalarOf(n)
+	if list, isList := n.(*ast.SequenceNode); isList && isListed(k.kind) {
+		if text, ok = joined(list); ok {
+			written = stringScalar.String()
+		}
+	}
 	if !ok {
 		f.fail(n, k.path, "is %s; it must be %s", written, k.kind.allowed())
 		return
@@ -153,6 +158,20 @@ func (f *fileReader) value(n ast.Node, k *key) {
 	if err := f.config.set(k, text, f.at(n)); err != nil {
 		f.errs = append(f.errs, err)
 	}
+}
+
+// joined returns the texts of a list with commas between them; ok is false if it
+// holds anything else.
+func joined(list *ast.SequenceNode) (text string, ok bool) {
+	texts := make([]string, len(list.Values))
+	for i, n := range list.Values {
+		item, written, ok := scalarOf(n)
+		if !ok || written != stringScalar.String() {
+			return "", false
+		}
+		texts[i] = item
+	}
+	return strings.Join(texts, ","), true
 }
 
 // scalarOf returns a node's text and what YAML takes it for; ok is false for

@@ -44,7 +44,7 @@ var keys = []key{
 		address{}, func(c *Config) any { return &c.Broker.Bind }},
 	{"server.ws-bind", "Address of the WebSocket listener for MQTT, on any path. Empty: no such listener.",
 		address{}, func(c *Config) any { return &c.Broker.WSBind }},
-	{"server.ws-origins", "Which web pages may connect over WebSocket; clients that are no browsers send no Origin and are not concerned. same: those of the host and port that the browser connects to. any: all. Or a list, parted by commas, of origins (https://app.example.com), hosts (app.example.com, app.example.com:8443), patterns of them (https://*.example.com) and same.",
+	{"server.ws-origins", "Which web pages may connect over WebSocket; clients that are no browsers send no Origin and are not concerned. same: those of the host and port that the browser connects to. any: all. Or a list, in YAML or parted by commas, of origins (https://app.example.com), hosts (app.example.com, app.example.com:8443), patterns of them (https://*.example.com) and same.",
 		webOrigins{}, func(c *Config) any { return &c.Broker.WSOrigins }},
 	{"server.connect-timeout", "How long a new connection may take to send CONNECT, whole, after it was accepted.",
 		duration{10 * time.Millisecond, time.Hour}, func(c *Config) any { return &c.Broker.ConnectTimeout }},

@@ -240,6 +240,12 @@ func (o webOrigins) parse(field any, text string) error {
 	return nil
 }
 
+// isListed reports whether a value of this kind may also be written as a YAML list.
+func isListed(k kind) bool {
+	_, listed := k.(webOrigins)
+	return listed
+}
+
 // isOrigin reports whether s is a word or a pattern that an Origin can match:
 // there is no path in one.
 func isOrigin(s string) bool {
@@ -254,5 +260,5 @@ func isOrigin(s string) bool {
 func (webOrigins) format(field any) string { return *field.(*string) }
 func (webOrigins) scalar() scalar          { return stringScalar }
 func (webOrigins) allowed() string {
-	return `same, any, or a list such as "same, https://app.example.com, *.example.com"`
+	return `same, any, or a list such as [same, https://app.example.com, "*.example.com"] or "same, https://app.example.com"`
 }

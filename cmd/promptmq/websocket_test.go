@@ -318,7 +318,7 @@ func testOrigins(t *testing.T, s *server) {
 		}
 	}
 	anybody := start(t, "server: {ws-origins: any}")
-	list := start(t, "server: {ws-origins: 'null, app.example.com'}")
+	list := start(t, "server: {ws-origins: ['null', app.example.com]}")
 	for _, c := range []struct {
 		s      *server
 		origin string
