@@ -193,6 +193,15 @@ func (c *committer) wait(number uint64) error { return c.waitUnless(nil, number)
 
 // waitUnless is wait for who also gives up when stop is closed.
 func (c *committer) waitUnless(stop <-chan struct{}, number uint64) error {
+	if c.find(number) != nil {
+		c.hurryUp()
+		c.urge()
+	}
+	return c.outwait(stop, number)
+}
+
+// outwait is waitUnless without making the commit come any sooner.
+func (c *committer) outwait(stop <-chan struct{}, number uint64) error {
 	g := c.find(number)
 	if g == nil {
 		return nil
@@ -206,8 +215,6 @@ func (c *committer) waitUnless(stop <-chan struct{}, number uint64) error {
 	if number <= c.committed.Load() {
 		return nil
 	}
-	c.hurryUp()
-	c.urge()
 	select {
 	case <-done:
 		return nil

@@ -545,13 +545,13 @@ func (o *outbox) close(last []byte) {
 // settle waits until the Client has taken all that waits for it, what awaits a
 // commit too, unless that takes longer than closeWait.
 func (o *outbox) settle() {
+	changed := o.unsettled()
+	if changed == nil { // as nearly always
+		return
+	}
 	late := time.NewTimer(closeWait)
 	defer late.Stop()
-	for {
-		changed := o.unsettled()
-		if changed == nil {
-			return
-		}
+	for ; changed != nil; changed = o.unsettled() {
 		select {
 		case <-changed:
 		case <-late.C:

@@ -49,16 +49,20 @@ type aftermath struct {
 // disconnected detaches c from its Client, and waits until what DISCONNECT asked
 // for is on disk, so that the close tells the Client that it is.
 func (b *Broker) disconnected(c *conn) {
-	group := b.detach(c)
+	group, lazily := b.detach(c)
 	c.touched.flush(c.b.m)
-	if group > 0 {
+	switch {
+	case group > 0 && lazily:
+		_ = b.commits.outwait(nil, group)
+	case group > 0:
 		_ = b.commits.wait(group) // if it fails the broker is stopping: the connection is closed anyway
 	}
 }
 
 // detach ends what binds c to its Client, and returns the commit group to wait
-// for before the connection is closed; 0: none.
-func (b *Broker) detach(c *conn) (group uint64) {
+// for before the connection is closed; 0: none. lazily says that it is not worth a
+// commit of its own: what comes and goes within one is never written.
+func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 	b.commits.gate.RLock()
 	defer b.commits.gate.RUnlock()
 	cl := c.client
@@ -71,7 +75,7 @@ func (b *Broker) detach(c *conn) (group uint64) {
 		switch {
 		case !c.left:
 		case after.ended != nil:
-			group = after.group
+			group, lazily = after.group, !after.ended.Durable()
 		default:
 			group = cl.lastGroup
 		}
@@ -82,7 +86,7 @@ func (b *Broker) detach(c *conn) (group uint64) {
 		s.noteEnd(&after)
 		return after
 	})
-	return group
+	return group, lazily
 }
 
 // detachLocked ends what binds the connection to the Session: its Will becomes
