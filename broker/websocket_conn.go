@@ -352,7 +352,7 @@ func (t *webSocketTransport) makeRoom() {
 
 // idle gives back what is not needed while nothing comes.
 func (t *webSocketTransport) idle() {
-	if t.returnEmpty(); t.in != nil && len(t.in) > beginningMax {
+	if t.returnEmpty(); len(t.in) > beginningMax {
 		beginning := make([]byte, beginningMax)
 		t.swap(beginning, copy(beginning, t.in[t.r:t.w]))
 	}

@@ -16,7 +16,9 @@ type benchCommand struct {
 	FanIn      fanInCommand      `cmd:"" help:"The same, many publishers to one subscriber."`
 	FanOut     fanOutCommand     `cmd:"" help:"The same, one publisher to many subscribers."`
 	Shared     sharedCommand     `cmd:"" help:"The same, to a shared subscription: each message to one of its subscribers."`
+	//lint:ignore SA5008 kong takes set more than once
 	Latency    latencyCommand    `cmd:"" set:"publishers=10" set:"subscribers=10" set:"rate=5000" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
+	//lint:ignore SA5008 kong takes set more than once
 	Quiet      quietCommand      `cmd:"" set:"publishers=4000" set:"subscribers=4000" set:"rate=4000" help:"The same over thousands of connections that each have a message now and then."`
 	Connect    connectCommand    `cmd:"" help:"A storm of connections: CPU time of each."`
 	Idle       idleCommand       `cmd:"" help:"Many connections that say nothing: memory of each."`
