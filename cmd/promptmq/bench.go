@@ -17,16 +17,16 @@ type benchCommand struct {
 	FanOut     fanOutCommand     `cmd:"" help:"The same, one publisher to many subscribers."`
 	Shared     sharedCommand     `cmd:"" help:"The same, to a shared subscription: each message to one of its subscribers."`
 	//lint:ignore SA5008 kong takes set more than once
-	Latency    latencyCommand    `cmd:"" set:"publishers=10" set:"subscribers=10" set:"rate=5000" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
+	Latency latencyCommand `cmd:"" set:"publishers=10" set:"subscribers=10" set:"rate=5000" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
 	//lint:ignore SA5008 kong takes set more than once
-	Quiet      quietCommand      `cmd:"" set:"publishers=4000" set:"subscribers=4000" set:"rate=4000" help:"The same over thousands of connections that each have a message now and then."`
-	Connect    connectCommand    `cmd:"" help:"A storm of connections: CPU time of each."`
-	Idle       idleCommand       `cmd:"" help:"Many connections that say nothing: memory of each."`
-	Filters    filtersCommand    `cmd:"" help:"Many subscriptions, one in ten with wildcards: CPU time of a subscribe and of a publish."`
-	Retained   retainedCommand   `cmd:"" help:"A flood of retained messages, and one subscriber that fetches them all."`
-	Durable    durableCommand    `cmd:"" help:"Queues for absent sessions, perhaps over a kill of the broker: what was acknowledged, and what of it was lost."`
-	Peers      peersCommand      `cmd:"" help:"Compare brokers in one sitting: PromptMQ, mosquitto if installed, the relay and others."`
-	Relay      relayCommand      `cmd:"" help:"Start a relay that only forwards PUBLISH packets: the floor below which no broker can get."`
+	Quiet    quietCommand    `cmd:"" set:"publishers=4000" set:"subscribers=4000" set:"rate=4000" help:"The same over thousands of connections that each have a message now and then."`
+	Connect  connectCommand  `cmd:"" help:"A storm of connections: CPU time of each."`
+	Idle     idleCommand     `cmd:"" help:"Many connections that say nothing: memory of each."`
+	Filters  filtersCommand  `cmd:"" help:"Many subscriptions, one in ten with wildcards: CPU time of a subscribe and of a publish."`
+	Retained retainedCommand `cmd:"" help:"A flood of retained messages, and one subscriber that fetches them all."`
+	Durable  durableCommand  `cmd:"" help:"Queues for absent sessions, perhaps over a kill of the broker: what was acknowledged, and what of it was lost."`
+	Peers    peersCommand    `cmd:"" help:"Compare brokers in one sitting: PromptMQ, mosquitto if installed, the relay and others."`
+	Relay    relayCommand    `cmd:"" help:"Start a relay that only forwards PUBLISH packets: the floor below which no broker can get."`
 }
 
 // errFailed is returned when the broker failed a run, which the Result says.
