@@ -105,6 +105,9 @@ func TestSubscribeBomb(t *testing.T) {
 			t.Errorf("%d messages of %d topics, expected %d", n, len(counts), retained)
 		}
 	}
+	if r := s.waitLog("subscription refused"); r.text("key") != "mqtt.max-subscriptions" {
+		t.Errorf("the log says %v", r)
+	}
 }
 
 // TestSubscribeAgainAndAgain: packets that make the same subscription, from a
