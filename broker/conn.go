@@ -74,6 +74,7 @@ type workspace struct {
 	ended   error // why nothing more is to be read
 	gated   bool  // the committer's gate is held for reading
 	inGate  int   // packets handled since it is
+	asked   bool  // the last read had a whole packet that is no acknowledgement
 	packets packets
 	touched flushList // to be flushed after the read buffer is handled
 	route   routing
@@ -202,6 +203,7 @@ func (c *conn) received(n int) bool {
 	c.b.m.SocketReads.Inc()
 	c.b.m.BytesReceived.Add(n)
 	c.now = c.b.clock.now()
+	c.asked = false
 	c.reader.Wrote(n)
 	if c.partial != 0 && c.client != nil {
 		c.progress(n)
@@ -359,11 +361,13 @@ func (c *conn) handle(f codec.Frame) error {
 	}
 	switch f.Type() {
 	case codec.TypePublish:
+		c.asked = true
 		return c.handlePublish(f)
 	case codec.TypePuback, codec.TypePubrec, codec.TypePubrel, codec.TypePubcomp:
 		return c.handleAck(f)
 	}
 	c.leaveGate()
+	c.asked = true
 	switch f.Type() {
 	case codec.TypeSubscribe:
 		return c.handleSubscribe(f)

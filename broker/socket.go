@@ -20,7 +20,8 @@ type socket struct {
 	watched  func()        // ends the watch of hangups; see socketWatched
 
 	// Owned by the reader.
-	emptied uint8 // reads that emptied the socket, up to watchAfter
+	emptied  uint8 // reads that emptied the socket, up to watchAfter
+	silences       // of its peer
 
 	// Owned by the HTTP server of the WebSocket listener.
 	answered bool   // there was a request

@@ -203,8 +203,12 @@ func (t *rawTransport) readReady(fd uintptr) bool {
 			return true
 		}
 		if !again {
+			last := max(c.lastPacket, c.partial)
 			if !c.received(n) {
 				return true
+			}
+			if t.heard(momentOf(c.now), last, c.asked, c.reader.Buffered() > 0) {
+				quickAck(fd)
 			}
 			if n == len(room) || !t.watched(c) {
 				continue
