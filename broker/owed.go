@@ -94,12 +94,26 @@ func (o *backlog) owe(sub *session.Subscription, upTo uint64) *debt {
 	if d == nil {
 		d = new(debt)
 		o.debts[sub.Filter] = d
-	} else if d.in != nil {
+	}
+	long := d.in != nil // that was found out before
+	if long {
 		d.in.remove(d)
 	}
 	d.sub, d.Owed = sub, session.Owed{UpTo: upTo}
-	o.wait(d)
+	if long {
+		o.scanFor(d)
+	} else {
+		o.wait(d)
+	}
 	return d
+}
+
+// scanFor lets the next scan look for d.
+func (o *backlog) scanFor(d *debt) {
+	if o.next == nil {
+		o.next = newScan()
+	}
+	o.next.add(d)
 }
 
 // wait puts d among those to be searched for.
@@ -207,10 +221,7 @@ func (cl *Client) searchLocked(o *backlog, d *debt, f *feeding) {
 	}
 	o.waiting.Remove(d.waiting)
 	d.waiting = nil
-	if o.next == nil {
-		o.next = newScan()
-	}
-	o.next.add(d)
+	o.scanFor(d)
 }
 
 // settleLocked forgets d, to which nothing is owed any more.
