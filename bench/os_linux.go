@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"io"
 	"math"
 	"net"
@@ -104,29 +105,37 @@ func (c *quickConn) Write(b []byte) (int, error) {
 	return c.n + n, err
 }
 
-// readSome is a read that takes its buffer when there is something to read, and
-// gives it back when there is not: a silent connection holds none.
-func (c *quickConn) readSome(pool *sync.Pool) (buf *[]byte, n int, err error) {
+// readEach calls take for what each read brings, until either fails. It takes a
+// buffer when there is something to read, and gives it back when there is not: a
+// silent connection holds none. All is done in the one call that also waits, and
+// after a read that did not fill the buffer there is no second one. So the end of a
+// client that comes together with its last packet is not seen, unless that is a
+// DISCONNECT: a broker has to look for it, the floor has not.
+func (c *quickConn) readEach(pool *sync.Pool, take func(b []byte) error) (err error) {
 	failed := c.raw.Read(func(fd uintptr) bool {
-		buf = pool.Get().(*[]byte)
+		buf := pool.Get().(*[]byte)
+		defer pool.Put(buf)
 		for {
-			n, err = receiveNow(fd, *buf)
-			if err != syscall.EINTR {
-				break
+			n, readErr := receiveNow(fd, *buf)
+			switch {
+			case readErr == syscall.EINTR:
+				continue
+			case readErr == syscall.EAGAIN:
+				return false
+			case readErr != nil:
+				err = readErr
+				return true
+			case n == 0:
+				err = io.EOF
+				return true
+			}
+			if err = take((*buf)[:n]); err != nil {
+				return true
+			}
+			if n < len(*buf) {
+				return false
 			}
 		}
-		if err == syscall.EAGAIN {
-			pool.Put(buf)
-			buf = nil
-			return false
-		}
-		return true
 	})
-	if err == nil {
-		err = failed
-	}
-	if err == nil && n == 0 {
-		err = io.EOF
-	}
-	return buf, max(n, 0), err
+	return cmp.Or(err, failed)
 }

@@ -28,8 +28,16 @@ type quickConn struct{ net.Conn }
 
 func newQuickConn(nc net.Conn) (*quickConn, error) { return &quickConn{nc}, nil }
 
-func (c *quickConn) readSome(pool *sync.Pool) (buf *[]byte, n int, err error) {
-	buf = pool.Get().(*[]byte)
-	n, err = c.Read(*buf)
-	return buf, n, err
+func (c *quickConn) readEach(pool *sync.Pool, take func(b []byte) error) error {
+	buf := pool.Get().(*[]byte)
+	defer pool.Put(buf)
+	for {
+		n, err := c.Read(*buf)
+		if n > 0 {
+			err = take((*buf)[:n])
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

@@ -33,6 +33,7 @@ type relayed struct {
 
 	filters []string // guarded by Relay.mu
 	answers []byte
+	rest    []byte // the beginning of a packet
 
 	// The last topic that this connection published to.
 	topic   string
@@ -61,7 +62,7 @@ func (y *Relay) Serve(ctx context.Context) error {
 		if err != nil {
 			y.mu.Lock()
 			for c := range y.all {
-				_ = c.nc.Close()
+				go c.nc.Close() // it waits for the reader, which may wait for mu
 			}
 			y.mu.Unlock()
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
@@ -88,38 +89,29 @@ var relayBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return
 // serve waits without a buffer, like the brokers whose floor this is.
 func (y *Relay) serve(c *relayed) {
 	defer y.forget(c)
-	for {
-		buf, n, err := c.nc.readSome(&relayBuffers)
-		if err == nil {
-			err = y.takeAll(c, *buf, n)
-		}
-		if buf != nil {
-			relayBuffers.Put(buf)
-		}
-		if err != nil {
-			return
-		}
-	}
+	_ = c.nc.readEach(&relayBuffers, func(b []byte) error { return y.takeAll(c, b) }) // it has ended, whatever ended it
 }
 
-// takeAll forwards what the first end bytes of buf hold, and reads on until a
-// read ends with a whole packet.
-func (y *Relay) takeAll(c *relayed, buf []byte, end int) error {
-	for {
-		taken, err := y.take(c, buf[:end])
-		if err != nil || taken == end {
-			return err
-		}
-		end = copy(buf, buf[taken:end])
-		if end == len(buf) {
-			buf = append(buf, make([]byte, len(buf))...)
-		}
-		n, err := c.nc.Read(buf[end:])
-		if n == 0 {
-			return err
-		}
-		end += n
+// takeAll forwards what was read, and keeps the beginning of a packet until the
+// rest of it has come.
+func (y *Relay) takeAll(c *relayed, b []byte) error {
+	if len(c.rest) > 0 {
+		c.rest = append(c.rest, b...)
+		b = c.rest
 	}
+	taken, err := y.take(c, b)
+	if err != nil {
+		return err
+	}
+	switch {
+	case taken == len(b):
+		c.rest = nil
+	case len(c.rest) > 0:
+		c.rest = c.rest[:copy(c.rest, b[taken:])]
+	default:
+		c.rest = append([]byte(nil), b[taken:]...)
+	}
+	return nil
 }
 
 // take handles all whole packets of b and returns how many bytes they have.
