@@ -46,6 +46,7 @@ prove:
 	$(call figure,G8,power cuts and kills while retained messages are fetched,./broker -run '^TestSimRetainedFetch$$' -sim.seeds=1000)
 	$(call figure,G9,files removed or replaced under the broker; a control,./cmd/promptmq -run 'StoreGone')
 	$(call figure,G10,Wills of volatile sessions over kill -9; control,./cmd/promptmq -run '^TestKill9Wills' -kills=1000)
+	$(call figure,G10b,the same with power cuts,./broker -run '^TestSimWills$$' -sim.seeds=1000)
 
 # Every fuzz target of every package, one after the other.
 fuzz:

@@ -235,15 +235,11 @@ func (c *conn) progress(n int) {
 }
 
 // supersede makes the connection end, as soon as it has handled what has reached
-// the Server on it, in favour of another one of its Client. It returns how long to
-// wait for that.
-func (c *conn) supersede() time.Duration {
+// the Server on it, in favour of another one of its Client.
+func (c *conn) supersede() {
 	c.mark(superseded)
 	c.out.wake()
-	if !c.net.wake() {
-		return unwokenWait
-	}
-	return successionWait
+	c.net.wake()
 }
 
 // readRest handles what has reached the Server, and reports how the connection

@@ -23,7 +23,7 @@ func (s *sink) writeWithin(b []byte, _ time.Duration) (int, error) { return s.tr
 func (s *sink) receive(*conn) error                                { return io.EOF }
 func (s *sink) readNow(*conn) (int, error)                         { return 0, io.EOF }
 func (s *sink) closeWrite() bool                                   { return false }
-func (s *sink) wake() bool                                         { return true }
+func (s *sink) wake()                                              {}
 func (s *sink) SetReadDeadline(time.Time) error                    { return nil }
 func (s *sink) RemoteAddr() net.Addr                               { return &net.TCPAddr{IP: net.IPv6loopback} }
 func (s *sink) Close() error                                       { return nil }

@@ -74,6 +74,7 @@ type simMessage struct {
 	will                    bool
 	delay                   uint32 // Will Delay Interval, seconds
 	armed, owed, void, gone bool
+	armedAt                 int // when CONNACK came
 }
 
 func newSimClient(w *world, id string, version codec.Version, durable bool, qos codec.QoS) *simClient {

@@ -75,6 +75,7 @@ func TestSimControlBroker(t *testing.T) {
 		{"wall-clock", "TestSimTimers"},
 		{"clock-forgotten", "TestSimTimers"},
 		{"jump-counted", "TestSimTimers"},
+		{"will-not-kept", "TestSimWills"},
 		{"session-expiry-ignored", "TestSimTimers"},
 		{"end-not-marked", "TestSimTimers"},
 		{"keep-alive-ignored", "TestSimTimers"},

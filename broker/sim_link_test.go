@@ -49,7 +49,7 @@ func (l *simLink) endedLocked(abnormal bool) {
 		}
 	}
 	if m := l.will; m != nil && m.armed && abnormal && !m.void && !m.gone && m.delay == 0 {
-		m.owed = true
+		m.owed = l.c.durable || m.armedAt < l.c.w.storedSince
 	}
 	if l.will != nil {
 		l.will.gone = true
@@ -187,7 +187,7 @@ func (l *simLink) connackLocked(f codec.Frame) error {
 		return nil
 	}
 	if l.will != nil {
-		l.will.armed = true
+		l.will.armed, l.will.armedAt = true, c.w.eventLocked()
 	}
 	if l.closing {
 		return nil
@@ -315,6 +315,9 @@ func (l *simLink) ackLocked(f codec.Frame) error {
 		return fmt.Errorf("%v %v for message %d", ack.Type, ack.Reason, m.no)
 	}
 	m.ackedAt, m.ackedTime = c.w.eventLocked(), time.Now()
+	if m.retain { // its acknowledgement awaits a commit in any case
+		c.w.storedSince = max(c.w.storedSince, m.sentAt)
+	}
 	c.w.acked++
 	if qos == 1 {
 		c.inflight = slices.Delete(c.inflight, i, i+1)

@@ -81,14 +81,15 @@ func (w *world) newMessageLocked(c *simClient, topic string, qos codec.QoS) *sim
 	return m
 }
 
-// willLocked gives a durable client a Will, sometimes.
+// willLocked gives a client a Will, sometimes; one whose Session ends with its
+// connection only where that is looked at.
 func (w *world) willLocked(c *simClient) *simMessage {
-	if !c.durable || w.r.IntN(3) > 0 {
+	if !c.durable && !w.cfg.wills || w.r.IntN(3) > 0 {
 		return nil
 	}
 	m := w.newMessageLocked(c, "w/"+c.id, codec.QoS(1+w.r.IntN(2)))
 	m.will = true
-	if c.version == codec.Version5 && w.r.IntN(3) == 0 {
+	if c.durable && c.version == codec.Version5 && w.r.IntN(3) == 0 {
 		m.delay = uint32(1 + w.r.IntN(6)) // a new connection in time makes it void
 	}
 	return m

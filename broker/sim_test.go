@@ -55,6 +55,27 @@ func TestSimPowerCut(t *testing.T) {
 	t.Logf("%d cuts, %d messages acknowledged", cuts, acked)
 }
 
+// TestSimWills: the Wills of Sessions that end with their connections come after a
+// power cut too, as soon as anything was acknowledged after their CONNACK, and none
+// after the close that follows DISCONNECT.
+func TestSimWills(t *testing.T) {
+	root := simRoot(t)
+	cuts, owed := 0, 0
+	seeds(t, 30, func(seed uint64) error {
+		w, err := simulate(t, root, seed, simConfig{wills: true})
+		if w != nil {
+			cuts += w.cuts
+			for _, m := range w.messages {
+				if m.will && m.owed && !m.from.durable {
+					owed++
+				}
+			}
+		}
+		return err
+	})
+	t.Logf("%d cuts, %d Wills of Sessions that ended with their connections", cuts, owed)
+}
+
 // TestSimFsyncFail: one to three syncs fail; the broker tries again, or is
 // killed and starts again with what the page cache shows, and then the power
 // goes, also while the start reads it.

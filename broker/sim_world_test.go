@@ -39,6 +39,7 @@ type simConfig struct {
 	failWrites  bool   // one to three writes find no space
 	kills       bool   // half of the ends are kill -9, and the power goes later
 	flips       bool   // bits turn over while the power is off
+	wills       bool   // half of the clients have Sessions that end with their connections, and Wills
 	startCuts   bool   // all are, right after a failed sync, and the power goes during the start
 	room        int    // messages that a queue has room for, with the policy drop-oldest; 0: for all
 	promised    int    // what the checker takes room for
@@ -54,23 +55,25 @@ type world struct {
 	running sync.WaitGroup
 	db      *simStore // of the process that lives
 
-	mu       sync.Mutex // guards the following; no wait happens with it held
-	r        *rand.Rand
-	b        *broker.Broker
-	m        *metrics.Broker
-	began    time.Time
-	boots    int
-	cuts     int
-	dying    bool // the power is off, or the broker was told to stop
-	off      chan struct{}
-	events   int
-	acked    int
-	refusals int           // PUBLISH packets refused for want of room
-	fullFor  time.Duration // how long the disk had no space
-	clients  []*simClient
-	links    []*simLink
-	messages []*simMessage
-	retained map[string]string // what the probe got
+	mu     sync.Mutex // guards the following; no wait happens with it held
+	r      *rand.Rand
+	b      *broker.Broker
+	m      *metrics.Broker
+	began  time.Time
+	boots  int
+	cuts   int
+	dying  bool // the power is off, or the broker was told to stop
+	off    chan struct{}
+	events int
+	acked  int
+	// storedSince: what the broker had answered before this event is on disk.
+	storedSince int
+	refusals    int           // PUBLISH packets refused for want of room
+	fullFor     time.Duration // how long the disk had no space
+	clients     []*simClient
+	links       []*simLink
+	messages    []*simMessage
+	retained    map[string]string // what the probe got
 	// memberLeft: the Session of a member of the Shared Subscription ended.
 	memberLeft bool
 	pingMax    time.Duration
@@ -131,7 +134,7 @@ func newWorld(seed uint64, root string, cfg simConfig) (*world, error) {
 	w.disk.onCut = w.powerCut
 	for i := range 4 + r.IntN(5) {
 		c := newSimClient(w, fmt.Sprintf("c%d", i), []codec.Version{codec.Version5, codec.Version311}[r.IntN(2)],
-			r.IntN(6) > 0, []codec.QoS{2, 2, 1, 1, 0}[r.IntN(5)])
+			r.IntN(6) > 0 && !(cfg.wills && r.IntN(2) == 0), []codec.QoS{2, 2, 1, 1, 0}[r.IntN(5)])
 		w.clients = append(w.clients, c)
 		if c.durable && c.version == codec.Version5 && r.IntN(4) == 0 {
 			c.expiry = 5 // ends in some of the times without power
@@ -218,6 +221,9 @@ func (w *world) startOnce() (err error) {
 		opts.QueuePolicy, opts.MaxQueuedMessages = string(session.DropOldest), w.cfg.room
 	}
 	opts.CleanupInterval, opts.CleanupBatch = 100*time.Millisecond, 20 // messages expire in seconds
+	if w.cfg.wills {
+		opts.WillGrace = 0 // nobody comes back before
+	}
 	if w.system != nil {
 		opts.SystemClock = w.system
 		opts.CleanupInterval = 20 * time.Minute // hours are simulated

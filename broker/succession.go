@@ -16,9 +16,6 @@ const (
 	// restBytesMax how much of that there may be.
 	successionWait = 5 * time.Second
 	restBytesMax   = 1 << 20
-	// unwokenWait is in place of successionWait where the connection cannot be woken:
-	// it reads all the time, and handles at once what comes.
-	unwokenWait = 100 * time.Millisecond
 	// turnsMax is how many CONNECT packets may wait for one Client Identifier.
 	turnsMax = 100
 )
@@ -207,7 +204,8 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 	var bound <-chan time.Time
 	if old != nil {
-		timer := time.NewTimer(old.supersede())
+		old.supersede()
+		timer := time.NewTimer(successionWait)
 		defer timer.Stop()
 		bound = timer.C
 	}
@@ -215,25 +213,28 @@ func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 	case <-ended:
 		return false, nil
 	case <-bound:
+		old.cutOff()
 		return true, nil
 	case <-c.b.commits.ending:
 		return false, refuse(codec.ServerShuttingDown, "the Server is shutting down")
 	}
 }
 
+// cutOff makes sure that nothing of the connection has any effect from now on, and
+// that none of its handlers is in the middle of something that is stored: these hold
+// the gate.
+func (c *conn) cutOff() {
+	c.b.commits.gate.Lock()
+	defer c.b.commits.gate.Unlock()
+	c.mark(takenOver)
+}
+
 // tryTake takes the Session if nothing is in the way, and else returns what to
 // wait for: ended will be closed, and old, if it is not nil, has to be told to end.
-// If that is late, the Session is taken from it, with the gate to itself, so that
-// no handler of old is in the middle of something.
+// If that is late, and was cut off, the Session is taken from it.
 func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
-	gate := &c.b.commits.gate
-	if late {
-		gate.Lock()
-		defer gate.Unlock()
-	} else {
-		gate.RLock()
-		defer gate.RUnlock()
-	}
+	c.b.commits.gate.RLock()
+	defer c.b.commits.gate.RUnlock()
 	var after, over aftermath
 	func() {
 		cl.mu.Lock()
@@ -256,7 +257,6 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 		}
 		if old != nil {
 			s.replaced = old.net.RemoteAddr()
-			old.mark(takenOver)
 			after = cl.detachLocked(false, c.now, &c.touched)
 			s.noteEnd(&after)
 		}

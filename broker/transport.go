@@ -16,9 +16,8 @@ type transport interface {
 	// an error. Before it blocks it calls c.readIdle, so that no buffer is held.
 	receive(c *conn) error
 	// wake makes receive, or the next one, return os.ErrDeadlineExceeded as soon as
-	// it has handled what it has read. It reports false, and does nothing, if it
-	// cannot.
-	wake() bool
+	// it has handled what it has read.
+	wake()
 	// readNow reads what has arrived into c.readRoom, as far as that can be known
 	// soon; os.ErrDeadlineExceeded: nothing has.
 	readNow(c *conn) (int, error)
@@ -62,7 +61,7 @@ func (t streamTransport) read(c *conn) (int, error) {
 	return t.Read(c.readRoom())
 }
 
-func (t streamTransport) wake() bool { return wake(t.Conn) }
+func (t streamTransport) wake() { wake(t.Conn) }
 
 // soon is how long a stream that can only block may take to show what has arrived.
 const soon = 10 * time.Millisecond
@@ -81,7 +80,9 @@ func closeWrite(c net.Conn) bool {
 	return ok && half.CloseWrite() == nil
 }
 
-func wake(c net.Conn) bool { return c.SetReadDeadline(longAgo) == nil }
+func wake(c interface{ SetReadDeadline(time.Time) error }) {
+	_ = c.SetReadDeadline(longAgo) // an error says that it is closed
+}
 
 // longAgo is a deadline that wakes who waits.
 var longAgo = time.Unix(1, 0)
@@ -144,7 +145,7 @@ func newTransport(c net.Conn) transport {
 	return t
 }
 
-func (t *rawTransport) wake() bool { return wake(t.TCPConn) }
+func (t *rawTransport) wake() { wake(t.TCPConn) }
 
 func (t *rawTransport) closeWrite() bool { return closeWrite(t.TCPConn) }
 

@@ -103,7 +103,7 @@ func (t *webSocketTransport) SetReadDeadline(d time.Time) error {
 }
 
 // wake makes the reader stop waiting.
-func (t *webSocketTransport) wake() bool { return t.SetReadDeadline(longAgo) == nil }
+func (t *webSocketTransport) wake() { wake(t) }
 
 // closeWrite cannot: Close writes a close frame, and then reads on for a moment.
 func (t *webSocketTransport) closeWrite() bool { return false }
