@@ -119,6 +119,7 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retainedBytes }))
 	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
 	b.m.Gauge("promptmq_sessions_queue_full", b.fullQueues)
+	b.m.Gauge("promptmq_store_open_entries", func() float64 { return float64(b.commits.held.Load()) })
 	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.expirer.len()) })
 	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.waiting().Seconds() })
 	b.m.Gauge("promptmq_store_full", func() float64 {

@@ -100,6 +100,7 @@ func (cl *Client) storeLocked(l *flushList) {
 			w.Entries = groupEntries.get()
 		}
 		w.Entries = append(w.Entries, fx.Entries...)
+		cl.b.commits.held.Add(int64(len(fx.Entries)))
 		if fx.Awaited {
 			cl.b.commits.open.awaited.Add(int64(len(fx.Entries)))
 		} else {
@@ -153,7 +154,11 @@ func (cl *Client) putStateLocked(w *session.Writes) {
 func (cl *Client) strikeLocked(seq uint64, l *flushList) bool {
 	c, s, acknowledged := cl.b.commits, cl.storedLocked(), l.fx.Acknowledged
 	if s.group == c.open.number {
+		had := s.writes.EntriesLen()
 		if r, ok := s.writes.Strike(seq); ok {
+			if n := s.writes.EntriesLen(); n != had {
+				c.held.Add(int64(n - had))
+			}
 			c.open.noteStruck(r, acknowledged, l)
 			return true
 		}

@@ -86,8 +86,12 @@ type committer struct {
 	hurry     chan struct{} // ends the wait for acknowledgements
 	patience  patience      // of run
 
+	held    atomic.Int64 // entries in the open group, without those whose memory was freed
+	heldMax int64
+
 	mu      sync.Mutex
-	running *group // sealed, its commit not finished; guarded by mu
+	running *group // sealed, its commit not finished; guarded by mu, as what follows
+	crowd   map[*outbox]struct{}
 }
 
 // A group is what one transaction will write, and who waits for it.
@@ -120,7 +124,7 @@ func newCommitter(s Store, clock *clock, log *slog.Logger, m *metrics.Broker) *c
 	}
 	c.watchdog = time.AfterFunc(stalledAfter, c.bark)
 	c.watchdog.Stop()
-	c.open = newGroup(1)
+	c.open, c.heldMax = newGroup(1), openEntriesMax
 	c.space.reported = s.Room()
 	c.space.room.Store(c.space.reported)
 	return c
@@ -296,6 +300,7 @@ func (c *committer) commitOpen() (err error) {
 	default:
 	}
 	g, wait := c.seal()
+	c.disperse()
 	if broken("panic-in-commit") && len(g.batch.Retained) > 0 {
 		panic("broken on purpose")
 	}
@@ -362,7 +367,7 @@ func (c *committer) commit(g *group) error {
 			}
 		}
 		entries += live
-		elided += len(w.Entries) - live
+		elided += len(w.Entries) - live + w.Elided
 		if live == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && len(w.Owed) == 0 && w.State == nil && len(w.Discarded) == 0 {
 			delete(g.batch.Sessions, id)
 			recycle(w)

@@ -74,6 +74,7 @@ type workspace struct {
 	ended   error // why nothing more is to be read
 	gated   bool  // the committer's gate is held for reading
 	inGate  int   // packets handled since it is
+	stored  bool  // something of what was read is in the open group
 	asked   bool  // the last read had a whole packet that is no acknowledgement
 	packets packets
 	touched flushList // to be flushed after the read buffer is handled
@@ -213,7 +214,7 @@ func (c *conn) received(n int) bool {
 	if c.ended != nil {
 		return false
 	}
-	if c.out.awaitRoom(superseded) {
+	if c.awaitRoom() {
 		c.lastPacket = momentOf(c.b.clock.now()) // the Client may have sent while it was not read
 	}
 	if c.handOver && c.client != nil {

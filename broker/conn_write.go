@@ -617,7 +617,21 @@ func (o *outbox) awaitRoom(unless uint32) bool {
 func (o *outbox) roomToAwait(unless uint32) chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closing || o.c.marked(unless) || o.roomLocked(1) {
+	if o.roomLocked(1) {
+		return nil
+	}
+	return o.makeRoomLocked(unless)
+}
+
+// roomToMake returns what wake closes; nil: nothing is waited for any more.
+func (o *outbox) roomToMake(unless uint32) chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.makeRoomLocked(unless)
+}
+
+func (o *outbox) makeRoomLocked(unless uint32) chan struct{} {
+	if o.closing || o.c.marked(unless) {
 		return nil
 	}
 	if o.room == nil {

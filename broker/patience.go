@@ -67,6 +67,7 @@ func (c *committer) seal() (*group, time.Duration) {
 	c.mu.Lock()
 	c.running = g
 	c.open = newGroup(g.number + 1)
+	c.held.Store(0)
 	c.mu.Unlock()
 	awaited := g.awaited.Load()
 	if awaited == 0 || g.firm.Load() {

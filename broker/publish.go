@@ -210,6 +210,7 @@ func (c *conn) publishStored(pub *publication) error {
 	}
 	group, size := uint64(0), uint32(0)
 	if stored || durable {
+		c.stored = true
 		group, size = b.commits.open.number, messageBytes(p)
 	}
 	switch p.QoS {

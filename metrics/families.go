@@ -44,6 +44,7 @@ var help = map[string]string{
 	"promptmq_store_full":                       "1 while what would be stored is refused, because of storage.max-size or a full disk.",
 	"promptmq_store_removals_pending":           "Sessions of which the store has still to remove what has ended or is done.",
 	"promptmq_store_removed_rows_max":           "The most rows of queues and sessions that one transaction has removed.",
+	"promptmq_store_open_entries":               "Queue entries in memory that wait for the next commit. From 1048576 on, publishers are not read until it begins.",
 	"promptmq_store_refused_total":              "Packets refused because the store had no room, by packet.",
 	"promptmq_subscriptions":                    "Subscriptions of all sessions.",
 	"promptmq_subscriptions_refused_total":      "Topic filters answered in SUBACK with a reason code of 0x80 or greater, by reason.",

@@ -63,8 +63,22 @@ type Writes struct {
 	Discarded []uint64
 	// Entries are appended to the queue, in growing Seq. An entry whose
 	// Message is nil was delivered and acknowledged before the commit: it is
-	// not written.
+	// not written; Elided counts those that were dropped from here for that.
 	Entries []Entry
+	Elided  int
+	struck  int // of Entries
+}
+
+// struckMin is from how many struck entries on their memory is freed, if they are
+// half of all.
+const struckMin = 1024
+
+// EntriesLen is the number of Entries, struck ones too. w may be nil.
+func (w *Writes) EntriesLen() int {
+	if w == nil {
+		return 0
+	}
+	return len(w.Entries)
 }
 
 // Strike takes the entry with this Seq out of what will be written, and returns
@@ -85,8 +99,15 @@ func (w *Writes) Strike(seq uint64) (receipt any, found bool) {
 	if e.Message == nil {
 		return nil, false
 	}
-	e.Message = nil
-	return e.Receipt, true
+	receipt = e.Receipt
+	*e = Entry{Seq: seq}
+	if w.struck++; w.struck >= struckMin && w.struck >= len(w.Entries)/2 {
+		had := len(w.Entries)
+		w.Entries = slices.DeleteFunc(w.Entries, func(e Entry) bool { return e.Message == nil })
+		w.Elided += had - len(w.Entries)
+		w.struck = 0
+	}
+	return receipt, true
 }
 
 // A Record is a Session's row: what is known of it apart from its contents.
