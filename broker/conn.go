@@ -72,6 +72,7 @@ type workspace struct {
 	now     time.Time
 	reader  codec.Reader
 	ended   error // why nothing more is to be read
+	came    int   // what a read brought that receiveFirst is to handle
 	gated   bool  // the committer's gate is held for reading
 	inGate  int   // packets handled since it is
 	stored  bool  // something of what was read is in the open group

@@ -183,7 +183,24 @@ func (t *rawTransport) receive(c *conn) error {
 	}
 	defer t.leave() // also in a panic
 	t.reader = c
+	if c.client == nil {
+		return t.receiveFirst(c)
+	}
 	return t.raw.Read(t.ready)
+}
+
+// receiveFirst reads and handles what comes before there is a Client: outside of
+// the call that waits, since CONNECT may have to wait for others and needs a large
+// stack anyway.
+func (t *rawTransport) receiveFirst(c *conn) error {
+	for {
+		if err := t.raw.Read(t.ready); err != nil || c.ended != nil {
+			return err
+		}
+		if !c.received(c.came) || c.client != nil {
+			return nil
+		}
+	}
 }
 
 // readReady reads and handles what there is. It reports false to wait for more.
@@ -201,6 +218,10 @@ func (t *rawTransport) readReady(fd uintptr) bool {
 		}
 		if err != nil {
 			c.ended = err
+			return true
+		}
+		if !again && c.client == nil {
+			c.came = n
 			return true
 		}
 		if !again {
