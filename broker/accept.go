@@ -13,14 +13,8 @@ import (
 // MaxConnections itself, and no fewer than handshakesMin.
 const handshakesMax, handshakesMin = 1024, 8
 
-// socketsMax is how many sockets of clients may be open.
-func (b *Broker) socketsMax() int64 {
-	n := int64(b.o.MaxConnections)
-	return n + min(max(n, handshakesMin), handshakesMax)
-}
-
 // An acceptor is a listener whose sockets count from accept until they are
-// closed, whatever they say or do not say. When socketsMax are open, a new one
+// closed, whatever they say or do not say. When as many as may be are open, a new one
 // takes the place of the one that has waited longest without a CONNECT, or after
 // its end for the peer to close, so that those who say nothing keep nobody out.
 // If there is none, the new one is closed.
@@ -57,7 +51,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 func (a *acceptor) admit(nc *net.TCPConn) *socket {
 	b := a.b
 	s := &socket{TCPConn: nc, b: b, accepted: momentOf(b.clock.now())}
-	if b.sockets.Add(1) > b.socketsMax() {
+	if b.sockets.Add(1) > b.limit.sockets {
 		out := b.waiting.oldest()
 		if out == nil {
 			out = s
@@ -81,7 +75,7 @@ func (a *acceptor) refuse(s *socket) {
 	}
 	a.b.m.Refused("too many connections").Inc()
 	a.b.notices.warn("too many connections", a.kind.String(), "too many connections: one without CONNECT was closed", "listener", a.kind.String(),
-		"remote", s.RemoteAddr().String(), "limit", a.b.o.MaxConnections, "key", "mqtt.max-connections")
+		"remote", s.RemoteAddr().String(), "limit", a.b.limit.connections, "key", a.b.limit.key)
 }
 
 // waitingSockets are those that make room for others: without CONNECT, or of

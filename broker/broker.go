@@ -53,6 +53,7 @@ type Broker struct {
 	notices     *notices
 	hangups     *hangups // of the TCP listener's connections; nil: there is none
 	limits      session.Limits
+	limit       socketLimit
 	ctx         context.Context // of log lines; never done
 
 	shortages        sync.Map // *Client → *shortage
@@ -98,6 +99,7 @@ func New(o Options, s Store) (*Broker, error) {
 			Policy: session.QueuePolicy(o.QueuePolicy), Inflight: int(o.MaxInflight),
 		},
 	}
+	b.limitSockets(openFilesMax())
 	b.expirer = newExpirer(b)
 	b.router = newRouter(b.expirer)
 	b.registerGauges()
@@ -184,7 +186,7 @@ func (b *Broker) Failed() <-chan error { return b.commits.failed }
 func (b *Broker) addConn(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stopping.Load() || (c.listener == noListener && int64(len(b.conns)) >= b.socketsMax()) {
+	if b.stopping.Load() || (c.listener == noListener && int64(len(b.conns)) >= b.limit.sockets) {
 		return false
 	}
 	b.conns[c] = struct{}{}

@@ -171,6 +171,9 @@ func (db *DB) open() error {
 	if err := db.prepareTidy(); err != nil {
 		return err
 	}
+	if err := db.openReader(); err != nil {
+		return err
+	}
 	if err := db.secureFiles(); err != nil {
 		return err
 	}

@@ -26,9 +26,6 @@ func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]sess
 	if db.closed.Load() {
 		return nil, errClosed
 	}
-	if err := db.openReaderLocked(); err != nil {
-		return nil, err
-	}
 	s := db.page
 	if err := bind(s, []any{int64(id), int64(from)}); err != nil {
 		return nil, err
@@ -49,11 +46,11 @@ func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]sess
 	return entries, ifDamage(s.Reset())
 }
 
-// openReaderLocked opens the second connection when it is first needed.
-func (db *DB) openReaderLocked() error {
-	if db.r != nil {
-		return nil
-	}
+// openReader opens the second connection. That is done at the start: later there
+// may be no file descriptor for it.
+func (db *DB) openReader() error {
+	db.readMu.Lock()
+	defer db.readMu.Unlock()
 	c, err := db.connect()
 	if err != nil {
 		return err
