@@ -14,7 +14,8 @@ type aliasNames struct{ names []string }
 // [MQTT-3.3.2-12]
 func (a *aliasNames) resolve(p *codec.Publish, maximum uint16) error {
 	if p.TopicAlias > maximum { // [MQTT-3.3.2-9]
-		return refuse(codec.TopicAliasInvalid, fmt.Sprintf("the Topic Alias %d exceeds the Topic Alias Maximum of %d", p.TopicAlias, maximum))
+		return refuse(codec.TopicAliasInvalid, fmt.Sprintf("the Topic Alias %d exceeds the Topic Alias Maximum of %d", p.TopicAlias, maximum),
+			"key", "mqtt.topic-alias-maximum")
 	}
 	a = breakAliases(a)
 	if a.names == nil {
