@@ -115,6 +115,7 @@ func (b *Broker) registerGauges() {
 		}
 	}
 	b.m.Gauge("promptmq_sessions", func() float64 { return float64(b.sessions.Load()) })
+	b.m.Gauge("promptmq_connections_lingering", func() float64 { return float64(b.lingering.Load()) })
 	b.m.Gauge("promptmq_sessions_connected", func() float64 { return float64(b.connectedClients.Load()) })
 	b.m.Gauge("promptmq_subscriptions", locked(func(r *router) int64 { return int64(r.subs) }))
 	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.Len()) }))

@@ -59,6 +59,7 @@ const (
 	superseded             // another connection waits for the Session: see supersede
 	takenOver              // another connection has or gets it: nothing that comes has any effect
 	lingers                // when all is written it is read on, so that the Client gets that: see linger
+	cutShort               // taken over before all that had come was handled
 	finished               // the Client ended it in good order, and may still read
 )
 
@@ -247,8 +248,11 @@ func (c *conn) supersede() {
 // readRest handles what has reached the Server, and reports how the connection
 // ends: by the Client, or because it is taken over.
 func (c *conn) readRest() error {
-	began, left := time.Now(), restBytesMax
-	for left > 0 && time.Since(began) < successionWait {
+	for began, left := time.Now(), restBytesMax; ; {
+		if left <= 0 || time.Since(began) >= successionWait {
+			c.mark(cutShort)
+			break
+		}
 		n, err := c.net.readNow(c)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break // there is no more

@@ -81,7 +81,7 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 		}
 		s := cl.successionLocked()
 		if c.marked(takenOver) {
-			s.replaced = c.net.RemoteAddr()
+			s.replaced, s.cutShort = c.net.RemoteAddr(), c.marked(cutShort)
 		}
 		s.noteEnd(&after)
 		return after

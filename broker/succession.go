@@ -41,6 +41,7 @@ type succession struct {
 	// was; group the last that has something of the durable Session that ended with it.
 	replaced net.Addr
 	group    uint64
+	cutShort bool // not all that had come on that connection was handled
 }
 
 // successions are those of all Clients that have one: see Client.changing.
@@ -134,7 +135,7 @@ func (b *Broker) yield(cl *Client) {
 		if s.heir && cl.conn == nil { // it got the place and not the Session
 			b.connectedClients.Add(-1)
 		}
-		s.heir, s.ended, s.replaced, s.group = false, nil, nil, 0
+		s.heir, s.ended, s.replaced, s.group, s.cutShort = false, nil, nil, 0, false
 		if len(s.turns) > 0 {
 			close(s.turns[0])
 			s.turns = s.turns[1:]
@@ -256,7 +257,7 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 			return
 		}
 		if old != nil {
-			s.replaced = old.net.RemoteAddr()
+			s.replaced, s.cutShort = old.net.RemoteAddr(), true
 			after = cl.detachLocked(false, c.now, &c.touched)
 			s.noteEnd(&after)
 		}
@@ -316,8 +317,12 @@ func (c *conn) takeSessionLocked(cl *Client, s *succession, p *codec.Connect, ac
 	if s.replaced != nil {
 		panicAt("takeover")
 		c.b.m.Takeovers.Inc()
-		c.touched.say(c.b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over",
-			"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()))
+		attrs := []any{"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()}
+		if s.cutShort {
+			c.b.m.TakeoversCutShort.Inc()
+			attrs = append(attrs, "cut_short", true)
+		}
+		c.touched.say(c.b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
 	}
 	cl.takeKeptLocked() // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, ack)

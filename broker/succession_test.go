@@ -43,6 +43,9 @@ func TestLateConnection(t *testing.T) {
 		if took := time.Since(began); took < time.Second || took > 10*time.Second {
 			t.Errorf("taken over after %v", took)
 		}
+		if n := f.m.TakeoversCutShort.Get(); n != 1 {
+			t.Errorf("%v takeovers are counted as cut short", n)
+		}
 		var d codec.Disconnect
 		if err := d.Decode(old.expect(codec.TypeDisconnect), codec.Version5); err != nil || d.Reason != codec.SessionTakenOver {
 			t.Errorf("DISCONNECT %v, %v", d.Reason, err)

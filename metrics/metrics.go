@@ -25,11 +25,13 @@ type Broker struct {
 	ConnectionsTotal   *Counter
 	ConnectionsCurrent *Counter // a gauge: Inc and Dec
 	Takeovers          *Counter
-	KeepAliveTimeouts  *Counter
-	WriteTimeouts      *Counter
-	ScrapesClosed      *Counter
-	Panics             *Counter
-	LogLinesDropped    *Counter
+	// TakeoversCutShort counts those in which something that had come was thrown away.
+	TakeoversCutShort *Counter
+	KeepAliveTimeouts *Counter
+	WriteTimeouts     *Counter
+	ScrapesClosed     *Counter
+	Panics            *Counter
+	LogLinesDropped   *Counter
 
 	// PUBLISH packets and their payload bytes, by QoS; received from Clients
 	// and sent to Clients.
@@ -71,6 +73,7 @@ func NewBroker() *Broker {
 		ConnectionsTotal:   set.NewCounter("promptmq_connections_total"),
 		ConnectionsCurrent: new(Counter),
 		Takeovers:          set.NewCounter("promptmq_session_takeovers_total"),
+		TakeoversCutShort:  set.NewCounter("promptmq_session_takeovers_cut_short_total"),
 		KeepAliveTimeouts:  set.NewCounter("promptmq_keep_alive_timeouts_total"),
 		ScrapesClosed:      set.NewCounter("promptmq_metrics_connections_closed_total"),
 		WriteTimeouts:      set.NewCounter("promptmq_write_timeouts_total"),

@@ -87,7 +87,7 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.BuildInfo("v")
 	used := make(map[string]bool)
 	for _, name := range []string{
-		"promptmq_sessions", "promptmq_sessions_connected", "promptmq_subscriptions", "promptmq_retained_messages",
+		"promptmq_sessions", "promptmq_sessions_connected", "promptmq_connections_lingering", "promptmq_subscriptions", "promptmq_retained_messages",
 		"promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_sessions_queue_full", "promptmq_expiries_pending", "promptmq_store_open_entries", "promptmq_store_removals_pending", "promptmq_store_removed_rows_max", "promptmq_storage_size_bytes", "promptmq_store_full", "promptmq_store_commit_waiting_seconds",
 	} {
 		b.Gauge(name, func() float64 { return 1 })
