@@ -248,11 +248,9 @@ func (c *conn) supersede() {
 // readRest handles what has reached the Server, and reports how the connection
 // ends: by the Client, or because it is taken over.
 func (c *conn) readRest() error {
-	for began, left := time.Now(), restBytesMax; ; {
-		if left <= 0 || time.Since(began) >= successionWait {
-			c.mark(cutShort)
-			break
-		}
+	late := time.NewTimer(successionWait)
+	defer late.Stop()
+	for left := restBytesMax; ; {
 		n, err := c.net.readNow(c)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break // there is no more
@@ -263,7 +261,10 @@ func (c *conn) readRest() error {
 		if c.received(n); c.ended != nil {
 			return c.ended
 		}
-		left -= n
+		if left -= n; left <= 0 || !c.out.roomBefore(late.C) {
+			c.mark(cutShort)
+			break
+		}
 	}
 	c.mark(takenOver)
 	return errTakenOver

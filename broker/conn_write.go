@@ -614,6 +614,25 @@ func (o *outbox) awaitRoom(unless uint32) bool {
 	return true
 }
 
+// roomBefore waits until there is room, and reports false if it is late.
+func (o *outbox) roomBefore(late <-chan time.Time) bool {
+	room := o.roomToAwait(0)
+	if room == nil {
+		select {
+		case <-late:
+			return false
+		default:
+			return true
+		}
+	}
+	select {
+	case <-room:
+		return true
+	case <-late:
+		return false
+	}
+}
+
 func (o *outbox) roomToAwait(unless uint32) chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -15,7 +15,7 @@ const (
 	// has its Client Identifier has handled what had reached the Server, and
 	// restBytesMax how much of that there may be.
 	successionWait = 5 * time.Second
-	restBytesMax   = 1 << 20
+	restBytesMax   = 16 << 20
 	// turnsMax is how many CONNECT packets may wait for one Client Identifier.
 	turnsMax = 100
 )
