@@ -619,9 +619,10 @@ func (c *conn) appendRefusedConnack(dst []byte, reason codec.ReasonCode, detail 
 	})
 }
 
-// appendDisconnect encodes a DISCONNECT; clients before v5 get none.
+// appendDisconnect encodes a DISCONNECT; clients before v5 get none, and none says
+// that the broker ends unless that is asked for.
 func (c *conn) appendDisconnect(dst []byte, reason codec.ReasonCode, detail string) []byte {
-	if c.version != codec.Version5 {
+	if c.version != codec.Version5 || (reason == codec.ServerShuttingDown && !c.b.o.ShutdownNotice) {
 		return dst
 	}
 	d := codec.Disconnect{Reason: reason}

@@ -31,6 +31,9 @@ type Options struct {
 	WriteTimeout time.Duration
 	// ReadBuffer is the most one read takes from a socket, in bytes.
 	ReadBuffer int
+	// ShutdownNotice says that v5 Clients get DISCONNECT 0x8B when the broker ends.
+	// libmosquitto 2.0 takes it for the end and does not connect again.
+	ShutdownNotice bool
 	// WriteBuffer is how many bytes may gather for a connection before they
 	// are written without waiting for the rest of the batch.
 	WriteBuffer int

@@ -18,8 +18,8 @@ const (
 	connsEnd   = 2500 * time.Millisecond
 )
 
-// Shutdown closes the listeners and, with DISCONNECT 0x8B to v5 Clients, all
-// connections, commits what is left, and stops. If ctx is done before, the error
+// Shutdown closes the listeners and all connections, those of v5 Clients with
+// DISCONNECT 0x8B if that is asked for, commits what is left, and stops. If ctx is done before, the error
 // is an *UnfinishedError, and the broker may still use the store.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
@@ -97,7 +97,7 @@ func (b *Broker) connections() []*conn {
 	return conns
 }
 
-// stopConn tells a Client that the Server shuts down, and closes.
+// stopConn tells a Client that the Server shuts down, if it is to be told, and closes.
 func (b *Broker) stopConn(c *conn) {
 	var last []byte
 	c.endWith(codec.ServerShuttingDown)

@@ -58,6 +58,8 @@ var keys = []key{
 		integer{512, 1 << 20}, func(c *Config) any { return &c.Broker.ReadBuffer }},
 	{"server.write-buffer", "Bytes that may gather for a connection before they are written without waiting for more.",
 		integer{512, 1 << 20}, func(c *Config) any { return &c.Broker.WriteBuffer }},
+	{"server.shutdown-notice", "MQTT 5 clients get DISCONNECT 0x8B (Server shutting down) when the broker ends; else their connections are just closed. Off, because programs with libmosquitto 2.0 do not come back after it.",
+		boolean{}, func(c *Config) any { return &c.Broker.ShutdownNotice }},
 
 	{"mqtt.max-qos", "Highest QoS that clients may publish with and are granted.",
 		integer{0, 2}, func(c *Config) any { return &c.Broker.MaxQoS }},

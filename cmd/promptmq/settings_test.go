@@ -18,7 +18,8 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
-	"server.ws-origins": {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
+	"server.ws-origins":      {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
+	"server.shutdown-notice": {"server: {shutdown-notice: true}", testShutdownNotice},
 	"server.connect-timeout": {"server: {connect-timeout: 5s}", func(t *testing.T, s *server) {
 		silent := dialRaw(t, s.mqtt, codec.Version5)
 		half := dialRaw(t, s.mqtt, codec.Version5)

@@ -390,7 +390,7 @@ func TestWebSocketSaysWhy(t *testing.T) {
 // frame.
 func TestWebSocketShutdown(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
+	s := start(t, "server: {shutdown-notice: true}")
 	ws := openWebSocket(t, s)
 	p, _ := overWebSocket(t, ws, "c", nil)
 	s.stop()
