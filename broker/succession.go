@@ -30,8 +30,9 @@ const (
 type succession struct {
 	taken bool            // a CONNECT has its turn
 	turns []chan struct{} // of those that wait for theirs, in the order in which they came; each is closed when it has come
-	// ending is how many ends are not done yet. ended, made by the CONNECT that has
-	// its turn when it must wait, is closed when that has come to 0.
+	// ending is how many ends are not done yet, of which some may turn out to be none.
+	// ended, made by the CONNECT that has its turn when it must wait, is closed when
+	// that has come to 0.
 	ending int
 	ended  chan struct{}
 	// heir says that the CONNECT that has its turn has been admitted, and gets the
@@ -169,7 +170,7 @@ func (b *Broker) ended(cl *Client) {
 		defer cl.mu.Unlock()
 		s := cl.successionLocked()
 		s.ending--
-		if s.ending == 0 && cl.conn == nil && s.ended != nil {
+		if s.ending == 0 && s.ended != nil { // who waits for a connection looks whether it was that
 			close(s.ended)
 			s.ended = nil
 		}
