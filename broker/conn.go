@@ -217,13 +217,23 @@ func (c *conn) received(n int) bool {
 		return false
 	}
 	if c.awaitRoom() {
-		c.lastPacket = momentOf(c.b.clock.now()) // the Client may have sent while it was not read
+		c.waited() // the Client may have sent while it was not read
+		if c.partial != 0 {
+			c.partial = c.lastPacket
+		}
 	}
 	if c.handOver && c.client != nil {
 		c.handOver = false
 		c.ended = errAnotherGoroutine
 	}
 	return c.ended == nil && !c.marked(superseded)
+}
+
+// waited is called when handling what came had to wait for something. The Client's
+// time does not count that.
+func (c *conn) waited() {
+	c.now = c.b.clock.now()
+	c.lastPacket = momentOf(c.now)
 }
 
 // progress says that n bytes of an unfinished packet came. From then on it counts
@@ -504,15 +514,30 @@ func (c *conn) overdue(now time.Time) bool {
 
 // explain turns the error of a read into what the Client did wrong, if it did. It
 // returns nil if a deadline has passed that holds no longer, or was to wake the
-// reader.
+// reader, or if something had come all the same, which it handles.
 func (c *conn) explain(err error) error {
-	now := c.b.clock.now()
-	if errors.Is(err, os.ErrDeadlineExceeded) && (c.marked(superseded) || !c.overdue(now)) {
-		return nil
-	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
+	if c.marked(superseded) || !c.overdue(c.b.clock.now()) {
+		return nil
+	}
+	// What has come counts, though it was not read in time: this machine may have
+	// stood still, or had too much to do.
+	n, err := c.net.readNow(c)
+	switch {
+	case err == nil:
+		c.received(n)
+		return c.ended
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	}
+	return c.refuseOverdue()
+}
+
+// refuseOverdue says what the Client has not sent in time.
+func (c *conn) refuseOverdue() error {
+	now := c.b.clock.now()
 	if c.partial != 0 && !now.Before(c.partial.time().Add(c.packetTimeout())) {
 		if c.client == nil {
 			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")

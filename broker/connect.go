@@ -150,7 +150,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &c.touched.fx)
 	cl.applyLocked(c.now, &c.touched)
 	cl.startFeedLocked()
-	c.lastPacket = momentOf(b.clock.now()) // the Keep Alive does not count the wait for the disk
+	c.waited()
 	if b.log.Enabled(b.ctx, slog.LevelDebug) {
 		c.touched.say(b.notices.unlimited(slog.LevelDebug, "client connected", "client", shown(id), "listener", c.listener.String(),
 			"remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent))

@@ -136,7 +136,7 @@ func (c *conn) awaitSoFar(group uint64) error {
 	if c.b.commits.wait(group) != nil {
 		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
 	}
-	c.lastPacket = momentOf(c.b.clock.now()) // the Keep Alive does not count the wait for the disk
+	c.waited()
 	return nil
 }
 
