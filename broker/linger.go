@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"errors"
 	"io"
+	"os"
 	"time"
 )
 
@@ -46,7 +48,8 @@ func (c *conn) hangUp() {
 // linger reads, and throws away, what the Client sends until it has closed.
 func (c *conn) linger() {
 	r, ok := c.net.(io.Reader) // else it has its own way: see closeWrite
-	if !ok || c.net.SetReadDeadline(time.Now().Add(lingerWait)) != nil || c.b.stopping.Load() {
+	until := time.Now().Add(lingerWait)
+	if !ok || c.net.SetReadDeadline(until) != nil || c.b.stopping.Load() {
 		return
 	}
 	if s := socketOf(c.net); s != nil {
@@ -56,9 +59,16 @@ func (c *conn) linger() {
 	defer readBuffers.put(buf)
 	for left := lingerReadMax; left > 0; {
 		n, err := r.Read(buf[:cap(buf)])
-		if err != nil {
+		if err != nil && !c.lingersOn(err, until) {
 			return
 		}
 		left -= n
 	}
+}
+
+// lingersOn reports whether a read that failed was only woken, by hangups: then
+// there is something to read up to the Client's end.
+func (c *conn) lingersOn(err error, until time.Time) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) &&
+		c.net.SetReadDeadline(until) == nil && !c.b.stopping.Load()
 }

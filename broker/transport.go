@@ -239,9 +239,10 @@ func (t *rawTransport) readReady(fd uintptr) bool {
 		if c.ended = c.rearmDeadline(); c.ended != nil {
 			return true
 		}
-		// In this order: hangups say that the connection has ended before they move
-		// its deadline. Where nothing was left to read, the end is an edge of its own.
-		if again || t.state.Load()&socketHungUp == 0 {
+		// In this order: hangups, and who closes, say so before they move the
+		// deadline. Where nothing was left to read, the end is an edge of its own.
+		state := t.state.Load()
+		if state&socketClosed == 0 && (again || state&socketHungUp == 0) {
 			c.readIdle()
 			return false
 		}

@@ -152,7 +152,9 @@ func (t *webSocketTransport) receive(c *conn) error { return receiveBy(c, t.read
 // read returns what has come of the payload of messages: packets need not be
 // aligned with frames. [MQTT-6.0.0-2]
 func (t *webSocketTransport) read(c *conn) (int, error) {
-	t.reading.Lock()
+	if !t.reading.TryLock() { // linger has it
+		return 0, net.ErrClosed
+	}
 	defer t.reading.Unlock()
 	t.c = c
 	for {
