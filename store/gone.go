@@ -1,10 +1,12 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/x0a1b/promptmq/session"
 )
@@ -42,7 +44,7 @@ func (db *DB) Gone() error {
 	}
 	for _, f := range db.files {
 		info, err := os.Stat(f.path)
-		if err == nil && os.SameFile(info, f.info) {
+		if (err == nil && os.SameFile(info, f.info)) || cannotTell(err) {
 			continue
 		}
 		if err == nil {
@@ -51,6 +53,17 @@ func (db *DB) Gone() error {
 		return goneError{fmt.Errorf("the data directory, or a file of it, was removed, moved or replaced: %w", err)}
 	}
 	return nil
+}
+
+// cannotTell reports whether a file may well be where it was although it was not
+// found: somebody has taken the right to look away, or there was no memory or time to.
+func cannotTell(err error) bool {
+	for _, e := range []error{fs.ErrPermission, syscall.ENOMEM, syscall.ETIMEDOUT, syscall.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // A goneError is an error that is session.ErrStoreGone too.
