@@ -30,6 +30,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	const waitMin, waitMax = 5 * time.Millisecond, time.Second
 	wait := waitMin
 	for {
+		a.awaitClosed()
 		nc, err := a.Listener.Accept()
 		switch {
 		case err == nil:
@@ -44,6 +45,18 @@ func (a *acceptor) Accept() (net.Conn, error) {
 			time.Sleep(wait)
 			wait = min(2*wait, waitMax)
 		}
+	}
+}
+
+// awaitClosed waits while several sockets that made room for others are still in use:
+// their descriptors would be missing elsewhere. It does not wait long.
+func (a *acceptor) awaitClosed() {
+	const beingClosedMax, wait, waits = 4, time.Millisecond, 100
+	for range waits {
+		if a.b.sockets.Load() <= a.b.limit.sockets+beingClosedMax {
+			return
+		}
+		time.Sleep(wait)
 	}
 }
 

@@ -2,18 +2,27 @@ package broker
 
 import "math"
 
-// filesKept is how many of the files that the process may have open are kept for
-// other things than sockets of clients: the store, the listeners and 64 connections
-// to that for metrics. Where the limit is very low, half of it.
-const filesKept = 96
+// Of the files that the process may have open filesOwn are for the store, the listeners
+// and the runtime, and those of scrapesMax connections for that for metrics; where the
+// limit is low, fewer, so that half of it is left for sockets of clients.
+const filesOwn, scrapesMax, scrapesMin = 32, 64, 4
 
-// socketsOfFiles is how many sockets of clients a limit of open files allows.
-func socketsOfFiles(limit uint64) int64 {
+// shareFiles says how many sockets of clients, and how many connections to the listener
+// for metrics, a limit of open files allows; 0: it is not known.
+func shareFiles(limit uint64) (sockets, scrapes int64) {
 	if limit == 0 || limit > math.MaxInt64 {
-		return math.MaxInt64
+		return math.MaxInt64, scrapesMax
 	}
 	n := int64(limit)
-	return max(1, n-min(filesKept, n/2))
+	scrapes = max(scrapesMin, min(scrapesMax, n/2-filesOwn))
+	return max(1, n-filesOwn-scrapes), scrapes
+}
+
+// ScrapesMax is how many connections the listener for metrics may have, so that
+// they leave files for all else.
+func ScrapesMax() int {
+	_, scrapes := shareFiles(openFilesMax())
+	return int(scrapes)
 }
 
 // A socketLimit is how many sockets of clients may be open, and why no more.
@@ -28,7 +37,7 @@ type socketLimit struct {
 func (b *Broker) limitSockets(files uint64) {
 	most := int64(b.o.MaxConnections)
 	b.limit = socketLimit{most + min(max(most, handshakesMin), handshakesMax), most, "mqtt.max-connections"}
-	allowed := socketsOfFiles(files)
+	allowed, scrapes := shareFiles(files)
 	if allowed >= b.limit.sockets {
 		return
 	}
@@ -38,5 +47,5 @@ func (b *Broker) limitSockets(files uint64) {
 	}
 	b.limit.connections, b.limit.key = allowed, "limit of open files"
 	b.log.Warn("the limit of open files allows fewer connections than mqtt.max-connections: raise it (ulimit -n, LimitNOFILE= in a unit of systemd), "+
-		"or lower mqtt.max-connections", "max_connections", most, "open_files", files, "kept", min(filesKept, files/2), "connections", allowed)
+		"or lower mqtt.max-connections", "max_connections", most, "open_files", files, "kept", filesOwn+scrapes, "connections", allowed)
 }

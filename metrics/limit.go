@@ -7,15 +7,12 @@ import (
 	"sync"
 )
 
-// connsMax is how many connections the server has at a time. There is one
-// Prometheus, and a prober or two.
-const connsMax = 64
-
 // A limitedListener closes, when there are too many connections, the one that has
 // asked for nothing for the longest time: those who keep connections and say
 // nothing keep neither a scrape nor a probe out.
 type limitedListener struct {
 	net.Listener
+	max    int      // connections at a time
 	closed *Counter // connections closed to make room
 
 	mu   sync.Mutex // guards the following, and the fields of all its connections
@@ -56,7 +53,7 @@ func (l *limitedListener) enter(c *limitedConn) (out *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open++
-	if l.open > connsMax {
+	if l.open > l.max {
 		first := l.idle.Front()
 		if first == nil {
 			return c

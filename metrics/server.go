@@ -22,10 +22,11 @@ type Server struct {
 
 // Serve serves the metrics of b at path, and two probes: /health answers 200 as
 // long as the process runs, /ready answers 200 only while ready returns nil, else
-// 503 with its error. What the HTTP server complains of goes to errorLog. It does
+// 503 with its error. It has connsMax connections at a time: there is one Prometheus,
+// and a prober or two. What the HTTP server complains of goes to errorLog. It does
 // not block.
-func Serve(listener net.Listener, path string, b *Broker, ready func() error, errorLog *log.Logger) *Server {
-	limited := &limitedListener{Listener: listener, closed: b.ScrapesClosed}
+func Serve(listener net.Listener, path string, connsMax int, b *Broker, ready func() error, errorLog *log.Logger) *Server {
+	limited := &limitedListener{Listener: listener, max: connsMax, closed: b.ScrapesClosed}
 	s := &Server{
 		listener: limited,
 		http: &http.Server{

@@ -15,9 +15,11 @@ import (
 	"time"
 )
 
+const connsMax = 64
+
 func listen(t *testing.T, path string, ready func() error) (*Server, string) {
 	t.Helper()
-	s := Serve(anyPort(t), path, NewBroker(), ready, nil)
+	s := Serve(anyPort(t), path, connsMax, NewBroker(), ready, nil)
 	t.Cleanup(func() {
 		if err := s.Close(t.Context()); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("close: %v", err)
@@ -109,7 +111,7 @@ func TestServerPathAndMethod(t *testing.T) {
 // yet come to serve.
 func TestServerCloseAtOnce(t *testing.T) {
 	for range 200 {
-		s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil }, nil)
+		s := Serve(anyPort(t), "/metrics", connsMax, NewBroker(), func() error { return nil }, nil)
 		if err := s.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +126,7 @@ func TestServerCloseAtOnce(t *testing.T) {
 // nothing, keep nobody out, and are no more than a few.
 func TestServerCrowd(t *testing.T) {
 	counters := NewBroker()
-	s := Serve(anyPort(t), "/metrics", counters, func() error { return nil }, nil)
+	s := Serve(anyPort(t), "/metrics", connsMax, counters, func() error { return nil }, nil)
 	t.Cleanup(func() { _ = s.Close(t.Context()) })
 	crowd := make([]net.Conn, 300)
 	for i := range crowd {
@@ -187,7 +189,7 @@ func TestServerCloseIsBounded(t *testing.T) {
 // that took.
 func closeWhileAsked(t *testing.T) time.Duration {
 	t.Helper()
-	s := Serve(anyPort(t), "/metrics", NewBroker(), func() error { return nil }, nil)
+	s := Serve(anyPort(t), "/metrics", connsMax, NewBroker(), func() error { return nil }, nil)
 	conn, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)

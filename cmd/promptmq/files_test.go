@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,12 +23,36 @@ func limitedBinary(t *testing.T, files int) string {
 	return path
 }
 
+// dialAll makes n connections that say nothing.
+func dialAll(t *testing.T, addr string, n int) (silent []net.Conn) {
+	t.Helper()
+	for range n {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		silent = append(silent, nc)
+	}
+	return silent
+}
+
 // TestFileLimit: when clients have taken as many sockets as the limit of open
-// files allows, there are files left for the store, which reads a queue from disk,
-// and for who asks how the broker is; who is refused is counted and named.
+// files allows, and others as many of the listener for metrics as that has, there are
+// files left for the store, which reads a queue from disk, and for who asks how the
+// broker is; who is refused is counted and named.
 func TestFileLimit(t *testing.T) {
 	t.Parallel()
-	const files, clients = 200, 104
+	for _, files := range []int{48, 64, 100, 200} {
+		t.Run(strconv.Itoa(files), func(t *testing.T) {
+			t.Parallel()
+			testFileLimit(t, files)
+		})
+	}
+}
+
+func testFileLimit(t *testing.T, files int) {
+	clients := files - max(36, min(files/2, 96))
 	s := startBinary(t, limitedBinary(t, files), nil, "")
 	warned := s.waitLog("the limit of open files allows fewer connections than mqtt.max-connections: raise it (ulimit -n, LimitNOFILE= in a unit of systemd), " +
 		"or lower mqtt.max-connections")
@@ -40,15 +65,8 @@ func TestFileLimit(t *testing.T) {
 	s.stop()
 	s.restart()
 
-	var silent []net.Conn
-	for range clients + 100 {
-		nc, err := net.Dial("tcp", s.mqtt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		silent = append(silent, nc)
-		defer nc.Close()
-	}
+	silent := dialAll(t, s.metrics, 100)
+	silent = append(silent, dialAll(t, s.mqtt, clients+100)...)
 	eventually(t, "some are refused", func() bool {
 		return s.metric(`promptmq_connections_refused_total{reason="too many connections"}`) >= 100
 	})

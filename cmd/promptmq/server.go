@@ -94,7 +94,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *
 		if err != nil {
 			return err
 		}
-		server := metrics.Serve(ln, cfg.Metrics.Path, counters, ready.check, newHTTPErrorLog(log))
+		server := metrics.Serve(ln, cfg.Metrics.Path, broker.ScrapesMax(), counters, ready.check, newHTTPErrorLog(log))
 		defer func() { _ = server.Close(closed()) }() // a scrape under way is cut off
 		logListening(log, "metrics", server.Addr())
 	}
