@@ -27,7 +27,7 @@ type Client struct {
 
 	gone      bool // no longer in the registry; guarded by mu, as all that follows
 	feeding   bool // a goroutine delivers what is owed
-	changing  bool // it has a succession
+	changing  changes
 	mu        sync.Mutex
 	sess      *session.Session
 	conn      *conn   // attached, or waiting for its CONNACK

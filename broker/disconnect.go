@@ -79,11 +79,11 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 		default:
 			group = cl.lastGroup
 		}
-		s := cl.successionLocked()
 		if c.marked(takenOver) {
+			s := cl.successionLocked()
 			s.replaced, s.cutShort = c.net.RemoteAddr(), c.marked(cutShort)
 		}
-		s.noteEnd(&after)
+		cl.noteEndLocked(&after)
 		return after
 	})
 	return group, lazily
@@ -96,7 +96,8 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 	b, s := cl.b, cl.sess
 	panicAt("detach")
 	var after aftermath
-	heir := cl.changing && cl.successionLocked().heir
+	next := cl.leftLocked()
+	heir := next != nil && next.heir
 	if !heir {
 		b.connectedClients.Add(-1)
 	}

@@ -29,17 +29,22 @@ func (r *registry) acquire(b *Broker, id string) *Client {
 	}
 }
 
-// remove forgets a Client that has neither a Session nor a connection, and is to
-// get none.
+// remove forgets a Client that is not used.
 func (r *registry) remove(cl *Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.sess == nil && cl.conn == nil && cl.stored == nil && !cl.changing && !cl.gone {
+	if cl.unusedLocked() && !cl.gone {
 		cl.gone = true
 		delete(r.clients, cl.id)
 	}
+}
+
+// unusedLocked reports whether the Client has neither a Session nor a connection,
+// and is to get none.
+func (cl *Client) unusedLocked() bool {
+	return cl.sess == nil && cl.conn == nil && cl.stored == nil && cl.changing == 0
 }
 
 // all returns every Client.

@@ -20,21 +20,20 @@ const (
 	turnsMax = 100
 )
 
-// A succession is what is on between the connections of one Client: CONNECT
-// packets that want its Session, one after the other, and connections and Sessions
-// that have ended of which something is still to be done. What reached the Server on
-// one connection is handled, and its Will published, before the next has the
-// Session. It exists only while something is on.
+// A succession is what one connection of a Client, or a CONNECT that waits, leaves
+// for the next to know. CONNECT packets want its Session one after the other. Of
+// connections and Sessions that have ended something may still be to be done: what
+// reached the Server on one connection is handled, and its Will published, before
+// the next has the Session. In the ordinary case nobody waits and nothing is left:
+// then there is none. It is dropped when no CONNECT has a turn and nothing is
+// ending: see changes.
 //
 // client.mu guards it.
 type succession struct {
-	taken bool            // a CONNECT has its turn
 	turns []chan struct{} // of those that wait for theirs, in the order in which they came; each is closed when it has come
-	// ending is how many ends are not done yet, of which some may turn out to be none.
 	// ended, made by the CONNECT that has its turn when it must wait, is closed when
-	// that has come to 0.
-	ending int
-	ended  chan struct{}
+	// nothing is ending any more.
+	ended chan struct{}
 	// heir says that the CONNECT that has its turn has been admitted, and gets the
 	// place of the connection that goes, of Options.MaxConnections.
 	heir bool
@@ -45,7 +44,18 @@ type succession struct {
 	cutShort bool // not all that had come on that connection was handled
 }
 
-// successions are those of all Clients that have one: see Client.changing.
+// changes say what is on between the connections of one Client. Above the bits is the
+// number of ends that are not done yet, of which some may turn out to be none: see
+// Broker.ending. Who comes to its end has had the Session, so they cannot be many.
+type changes uint16
+
+const (
+	turnTaken changes = 1 << iota // a CONNECT has its turn to take the Session: see claim
+	hasNotes                      // there is a succession
+	oneEnd
+)
+
+// successions are those of all Clients that have one: see hasNotes.
 type successions struct {
 	mu sync.Mutex // guards of; a leaf
 	of map[*Client]*succession
@@ -60,21 +70,29 @@ func (cl *Client) successionLocked() *succession {
 	if s == nil {
 		s = new(succession)
 		all.of[cl] = s
-		cl.changing = true
+		cl.changing |= hasNotes
 	}
 	return s
 }
 
-// dropSuccessionLocked forgets s if nothing is on any more.
-func (cl *Client) dropSuccessionLocked(s *succession) {
-	if s.taken || s.ending > 0 {
+// leftLocked returns the Client's succession, or nil if there is none.
+func (cl *Client) leftLocked() *succession {
+	if cl.changing&hasNotes == 0 {
+		return nil
+	}
+	return cl.successionLocked()
+}
+
+// dropSuccessionLocked forgets what was left if nobody is to know it any more.
+func (cl *Client) dropSuccessionLocked() {
+	if cl.changing != hasNotes {
 		return
 	}
 	all := &cl.b.successions
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	delete(all.of, cl)
-	cl.changing = false
+	cl.changing = 0
 }
 
 // claim waits until it is this CONNECT's turn to take the Session of the Client
@@ -97,12 +115,12 @@ func (b *Broker) claim(id string) (*Client, error) {
 func (b *Broker) queueClaim(id string) (cl *Client, turn chan struct{}, err error) {
 	cl = b.registry.acquire(b, id)
 	defer cl.mu.Unlock()
-	s := cl.successionLocked()
-	switch {
-	case !s.taken:
-		s.taken = true
+	if cl.changing&turnTaken == 0 {
+		cl.changing |= turnTaken
 		return cl, nil, nil
-	case len(s.turns) >= turnsMax:
+	}
+	s := cl.successionLocked()
+	if len(s.turns) >= turnsMax {
 		return nil, nil, refuse(codec.ServerBusy, "too many connections wait for this Client Identifier")
 	}
 	turn = make(chan struct{})
@@ -115,7 +133,10 @@ func (b *Broker) withdraw(cl *Client, turn chan struct{}) {
 	waited := func() bool {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		s := cl.successionLocked()
+		s := cl.leftLocked()
+		if s == nil {
+			return false
+		}
 		i := slices.Index(s.turns, turn)
 		if i >= 0 {
 			s.turns = slices.Delete(s.turns, i, i+1)
@@ -129,23 +150,27 @@ func (b *Broker) withdraw(cl *Client, turn chan struct{}) {
 
 // yield ends the turn of a CONNECT, which has taken the Session or was refused.
 func (b *Broker) yield(cl *Client) {
-	func() {
+	unused := func() bool {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		s := cl.successionLocked()
-		if s.heir && cl.conn == nil { // it got the place and not the Session
-			b.connectedClients.Add(-1)
+		if s := cl.leftLocked(); s != nil {
+			if s.heir && cl.conn == nil { // it got the place and not the Session
+				b.connectedClients.Add(-1)
+			}
+			s.heir, s.ended, s.replaced, s.group, s.cutShort = false, nil, nil, 0, false
+			if len(s.turns) > 0 {
+				close(s.turns[0])
+				s.turns = s.turns[1:]
+				return false
+			}
 		}
-		s.heir, s.ended, s.replaced, s.group, s.cutShort = false, nil, nil, 0, false
-		if len(s.turns) > 0 {
-			close(s.turns[0])
-			s.turns = s.turns[1:]
-			return
-		}
-		s.taken = false
-		cl.dropSuccessionLocked(s)
+		cl.changing &^= turnTaken
+		cl.dropSuccessionLocked()
+		return cl.unusedLocked()
 	}()
-	b.registry.remove(cl)
+	if unused {
+		b.registry.remove(cl)
+	}
 }
 
 // ending calls leave, which ends a connection or a Session of the Client with its
@@ -157,7 +182,7 @@ func (b *Broker) ending(cl *Client, now time.Time, l *flushList, leave func() af
 	after := func() aftermath {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		cl.successionLocked().ending++
+		cl.changing += oneEnd
 		return leave()
 	}()
 	b.finishDetach(cl, after, now, l)
@@ -165,18 +190,20 @@ func (b *Broker) ending(cl *Client, now time.Time, l *flushList, leave func() af
 
 // ended is called when nothing is left to be done of one end.
 func (b *Broker) ended(cl *Client) {
-	func() {
+	unused := func() bool {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		s := cl.successionLocked()
-		s.ending--
-		if s.ending == 0 && s.ended != nil { // who waits for a connection looks whether it was that
+		cl.changing -= oneEnd
+		if s := cl.leftLocked(); s != nil && cl.changing < oneEnd && s.ended != nil { // who waits for a connection looks whether it was that
 			close(s.ended)
 			s.ended = nil
 		}
-		cl.dropSuccessionLocked(s)
+		cl.dropSuccessionLocked()
+		return cl.unusedLocked()
 	}()
-	b.registry.remove(cl)
+	if unused {
+		b.registry.remove(cl)
+	}
 }
 
 // takeSession makes c the connection of the Client: it takes the Session over
@@ -241,28 +268,28 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 	func() {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		s := cl.successionLocked()
-		if s.ending > 0 {
-			ended = s.endedLocked()
+		if cl.changing >= oneEnd {
+			ended = cl.successionLocked().endedLocked()
 			return
 		}
 		old = cl.conn
-		if !s.heir {
+		if s := cl.leftLocked(); s == nil || !s.heir {
 			if err = c.admitLocked(cl, p); err != nil {
 				return
 			}
-			s.heir = old != nil
-		}
-		if old != nil && !late {
-			ended = s.endedLocked()
-			return
 		}
 		if old != nil {
+			s := cl.successionLocked()
+			s.heir = true
+			if !late {
+				ended = s.endedLocked()
+				return
+			}
 			s.replaced, s.cutShort = old.net.RemoteAddr(), true
 			after = cl.detachLocked(false, c.now, &c.touched)
-			s.noteEnd(&after)
+			cl.noteEndLocked(&after)
 		}
-		over, group = c.takeSessionLocked(cl, s, p, ack)
+		over, group = c.takeSessionLocked(cl, p, ack)
 	}()
 	if err != nil || ended != nil {
 		return ended, old, 0, err
@@ -283,11 +310,20 @@ func (s *succession) endedLocked() chan struct{} {
 	return s.ended
 }
 
-// noteEnd notes what CONNACK must wait for when the connection before has left.
-func (s *succession) noteEnd(after *aftermath) {
-	if after.ended != nil && after.ended.Durable() {
-		s.group = after.group
+// noteEndLocked notes what the next CONNACK must wait for when a connection has left.
+func (cl *Client) noteEndLocked(after *aftermath) {
+	if g := after.awaited(); g > 0 {
+		cl.successionLocked().group = g
 	}
+}
+
+// awaited is the group with which a Session that has ended is gone on disk; 0: it
+// was not there.
+func (a *aftermath) awaited() uint64 {
+	if a.ended == nil || !a.ended.Durable() {
+		return 0
+	}
+	return a.group
 }
 
 // admitLocked finds out, before anything is changed, whether the CONNECT can be
@@ -314,8 +350,9 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 
 // takeSessionLocked makes c the connection of the Client. over is what a Session
 // that had to go leaves to be done, group what CONNACK waits for.
-func (c *conn) takeSessionLocked(cl *Client, s *succession, p *codec.Connect, ack *codec.Connack) (over aftermath, group uint64) {
-	if s.replaced != nil {
+func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath, group uint64) {
+	s := cl.leftLocked()
+	if s != nil && s.replaced != nil {
 		panicAt("takeover")
 		c.b.m.Takeovers.Inc()
 		attrs := []any{"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()}
@@ -327,8 +364,11 @@ func (c *conn) takeSessionLocked(cl *Client, s *succession, p *codec.Connect, ac
 	}
 	cl.takeKeptLocked() // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, ack)
-	c.client, cl.conn, s.heir = cl, c, false
-	group = c.openSessionLocked(cl, p)
-	s.noteEnd(&over)
-	return over, max(group, s.group) // what CONNACK promises is gone must be gone on disk
+	c.client, cl.conn = cl, c
+	group = max(c.openSessionLocked(cl, p), over.awaited()) // what CONNACK promises is gone must be gone on disk
+	if s != nil {
+		s.heir = false
+		group = max(group, s.group)
+	}
+	return over, group
 }

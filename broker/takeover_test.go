@@ -17,8 +17,7 @@ func TestTakeoverBesideAnEnd(t *testing.T) {
 	}
 	await(t, old, codec.TypeConnack)
 	cl := b.registry.acquire(b, "device")
-	s := cl.successionLocked()
-	s.ending++
+	cl.changing += oneEnd
 	cl.mu.Unlock()
 	next := dialTCP(t, b)
 	if _, err := next.Write(connectPacket(t, "device")); err != nil {
@@ -27,7 +26,7 @@ func TestTakeoverBesideAnEnd(t *testing.T) {
 	eventually(t, func() string {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		if s.ended == nil {
+		if s := cl.leftLocked(); s == nil || s.ended == nil {
 			return "the CONNECT does not wait"
 		}
 		return ""
