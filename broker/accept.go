@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"container/list"
 	"errors"
 	"net"
 	"sync"
@@ -94,16 +93,23 @@ func (a *acceptor) refuse(s *socket) {
 // waitingSockets are those that make room for others: without CONNECT, or of
 // connections that have ended. The longest there comes first.
 type waitingSockets struct {
-	mu   sync.Mutex // guards the following, and place of all sockets
-	list list.List  // of *socket
+	mu          sync.Mutex // guards the following, and among, before and after of all sockets
+	first, last *socket    // nil: there is none
 }
 
 func (w *waitingSockets) add(s *socket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s.place == nil && s.state.Load()&socketClosed == 0 {
-		s.place = w.list.PushBack(s)
+	if s.among || s.state.Load()&socketClosed != 0 {
+		return
 	}
+	s.among, s.before, s.after = true, w.last, nil
+	if w.last == nil {
+		w.first = s
+	} else {
+		w.last.after = s
+	}
+	w.last = s
 }
 
 // addEnded is add for one whose connection has ended.
@@ -115,22 +121,34 @@ func (w *waitingSockets) addEnded(s *socket) {
 func (w *waitingSockets) remove(s *socket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s.place != nil {
-		w.list.Remove(s.place)
-		s.place = nil
+	w.removeLocked(s)
+}
+
+func (w *waitingSockets) removeLocked(s *socket) {
+	if !s.among {
+		return
 	}
+	if s.before == nil {
+		w.first = s.after
+	} else {
+		s.before.after = s.after
+	}
+	if s.after == nil {
+		w.last = s.before
+	} else {
+		s.after.before = s.before
+	}
+	s.among, s.before, s.after = false, nil, nil
 }
 
 // oldest takes out the first; nil: there is none.
 func (w *waitingSockets) oldest() *socket {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	first := w.list.Front()
-	if first == nil {
-		return nil
+	s := w.first
+	if s != nil {
+		w.removeLocked(s)
 	}
-	s := w.list.Remove(first).(*socket)
-	s.place = nil
 	return s
 }
 

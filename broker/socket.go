@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"container/list"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -15,9 +14,12 @@ type socket struct {
 	b        *Broker // of the acceptor that accepted it; nil: none did
 	accepted moment
 	state    atomic.Int32
-	counted  atomic.Bool   // as refused, or that there is nothing to count
-	place    *list.Element // guarded by waitingSockets.mu; nil: not among them
-	watched  func()        // ends the watch of hangups; see socketWatched
+	counted  atomic.Bool // as refused, or that there is nothing to count
+	watched  func()      // ends the watch of hangups; see socketWatched
+
+	// Its neighbours among the waiting ones, if it is; guarded by waitingSockets.mu.
+	before, after *socket
+	among         bool
 
 	// Owned by the reader.
 	emptied  uint8 // reads that emptied the socket, up to watchAfter
