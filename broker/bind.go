@@ -13,7 +13,7 @@ import (
 // ":1883" both. Its error names the key and says what can be done.
 func Listen(key, address string) (net.Listener, error) {
 	network := networkOf(address)
-	ln, err := net.Listen(network, address)
+	ln, err := listenTCP(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot listen on %q: %w%s", key, address, err, adviceOn(key, err))
 	}

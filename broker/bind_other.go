@@ -1,0 +1,7 @@
+//go:build !linux
+
+package broker
+
+import "net"
+
+func listenTCP(network, address string) (net.Listener, error) { return net.Listen(network, address) }
