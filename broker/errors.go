@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"errors"
+	"io"
 	"log/slog"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -49,6 +50,9 @@ var (
 // reasonOf returns the Reason Code and the text that describe err to the
 // Client; ok is false if the connection just ended.
 func reasonOf(err error) (reason codec.ReasonCode, detail string, ok bool) {
+	if err == errDisconnect || err == io.EOF { // as nearly always: errors.As takes a microsecond
+		return 0, "", false
+	}
 	var malformed *codec.Error
 	if errors.As(err, &malformed) {
 		detail = malformed.Detail
