@@ -162,7 +162,22 @@ func (c *conn) serve() {
 		go c.serve()
 		return
 	}
+	growStack(0)
 	c.fail(err)
+}
+
+// stackGrowth is what CONNECT, and the end of a connection, need beyond the stack
+// that a goroutine begins with.
+const stackGrowth = 2048
+
+// growStack makes the stack of the goroutine grow now, to where it would soon, while
+// there are few frames on it: to move each of them takes as long as a small
+// allocation.
+//
+//go:noinline
+func growStack(at int) byte {
+	var room [stackGrowth]byte
+	return room[at] // else there would be no room
 }
 
 // end frees what the connection held, if it has ended or panicked.

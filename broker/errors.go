@@ -28,6 +28,9 @@ func refuse(reason codec.ReasonCode, detail string, attrs ...any) error {
 
 // nameRefused notes in err, if it is a refusal, whose CONNECT it refuses.
 func nameRefused(err error, clientID codec.View) {
+	if err == nil {
+		return
+	}
 	var r *refusal
 	if errors.As(err, &r) {
 		r.client = string(clientID)
