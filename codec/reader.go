@@ -118,8 +118,10 @@ func (r *Reader) Next() (Frame, error) {
 		return Frame{}, ErrIncomplete
 	}
 	first := r.buf[r.start]
-	if err := checkHeader(first, r.version); err != nil {
-		return Frame{}, err
+	if !rightHeader[first] {
+		if err := checkHeader(first, r.version); err != nil {
+			return Frame{}, err
+		}
 	}
 	length, n, err := readVarint(r.buf[r.start+1 : r.end])
 	if err != nil {
@@ -146,6 +148,14 @@ func (r *Reader) NextBytes() int {
 	length, n, _ := readVarint(r.buf[r.start+1 : r.end]) // Next has read it
 	return 1 + n + int(length)
 }
+
+// rightHeader has the first bytes of packets that are right in every version.
+var rightHeader = func() (right [256]bool) {
+	for first := range right {
+		right[first] = checkHeader(byte(first), Version5) == nil
+	}
+	return right
+}()
 
 func checkHeader(first byte, v Version) *Error {
 	switch t := PacketType(first >> 4); t {
