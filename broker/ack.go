@@ -67,7 +67,9 @@ func (c *conn) receivePubrelLocked(packetID uint16) {
 	if !cl.sess.ReceivePubrel(packetID, &c.touched.fx) {
 		reason = codec.PacketIdentifierNotFound
 	}
-	cl.applyLocked(c.now, &c.touched)
+	if c.touched.fx.State { // there is nothing else to do
+		cl.applyLocked(c.now, &c.touched)
+	}
 	// An unknown identifier may be one whose release is still to be committed.
 	group := uint64(0)
 	if cl.sess.Durable() {

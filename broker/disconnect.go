@@ -361,7 +361,10 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, no
 			Forward: codec.ForwardBytes(e.Message.Forward),
 		}
 		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
-		b.deliver(&t, &publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed, not: from}, l)
+		pub := publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed, not: from}
+		if _, late := b.deliver(&t, &pub, l); late != inTime {
+			b.deliverLate(&t, late, &pub, l)
+		}
 	}
 }
 

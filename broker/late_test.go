@@ -29,7 +29,9 @@ func (p *path) deliverAll(pub *publication, s *routing) {
 	defer p.b.commits.gate.RUnlock()
 	var l flushList
 	for i := range s.targets {
-		p.b.deliver(&s.targets[i], pub, &l)
+		if _, late := p.b.deliver(&s.targets[i], pub, &l); late != inTime {
+			p.b.deliverLate(&s.targets[i], late, pub, &l)
+		}
 	}
 	l.flush(p.b.m)
 }

@@ -28,20 +28,20 @@ type publication struct {
 	m         *session.Message
 	slab      *messageSlab // nil: m is alone
 	cost      int64        // about what is stored for it beside the message
+	// receipt is for the durable copies of a QoS 1 message; committing says that
+	// it cannot replace the commit.
+	receipt *receipt
+	// routed is which of the router's changes its targets know of. matches, of a
+	// message that was retained in the same step, are where they come from; else nil.
+	routed  uint64
+	matches *[]match
+	// not is whom no member of a Shared Subscription shall hand the message back
+	// to if another can take it.
+	not        *Client
+	committing bool
 	// yields says that it is never refused because of a queue that is full: it is
 	// dropped for that queue, and all others get it.
 	yields bool
-	// receipt is for the durable copies of a QoS 1 message; committing says that
-	// it cannot replace the commit.
-	receipt    *receipt
-	committing bool
-	// routed is which of the router's changes its targets know of. matches, of a
-	// message that was retained in the same step, are where they come from.
-	routed  uint64
-	matches []match
-	// not is whom no member of a Shared Subscription shall hand the message back
-	// to if another can take it.
-	not *Client
 }
 
 // message returns the Message, made from the packet at the first call.
@@ -176,7 +176,9 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 func (b *Broker) publishVolatile(pub *publication, s *routing, l *flushList) {
 	b.find(pub, s)
 	for i := range s.targets {
-		b.deliver(&s.targets[i], pub, l)
+		if _, late := b.deliver(&s.targets[i], pub, l); late != inTime {
+			b.deliverLate(&s.targets[i], late, pub, l)
+		}
 	}
 }
 
@@ -241,13 +243,14 @@ func messageBytes(p *codec.Publish) uint32 {
 // digests is the key of digest.
 var digests = maphash.MakeSeed()
 
-// digest tells a message from others that come with the same Packet Identifier,
-// for a Client that can be told so. 0: it is not known.
+// digest tells a message, for whose Topic Name the route was just looked up, from
+// others that come with the same Packet Identifier, for a Client that can be told
+// so. 0: it is not known.
 func (c *conn) digest(p *codec.Publish) uint16 {
 	if c.version != codec.Version5 {
 		return 0
 	}
-	h := 3*maphash.Bytes(digests, p.Topic) + maphash.Bytes(digests, p.Payload)
+	h := 3*c.route.hash + maphash.Bytes(digests, p.Payload)
 	return max(1, uint16(h>>48))
 }
 
@@ -265,8 +268,11 @@ func (c *conn) receiveQoS2(p *codec.Publish) (sess *session.Session, stored bool
 	c.touched.fx.Reset()
 	switch r := cl.sess.ReceivePublish(p.PacketID, digest, p.Dup, &c.touched.fx); {
 	case r == session.Accepted || broken("qos2-twice"):
-		cl.applyLocked(c.now, &c.touched)
-		return cl.sess, c.touched.fx.State, nil
+		stored = c.touched.fx.State
+		if stored { // there is nothing else to do
+			cl.applyLocked(c.now, &c.touched)
+		}
+		return cl.sess, stored, nil
 	case r == session.InUse && !broken("identifier-in-use-ignored"):
 		return nil, false, c.refusePublish(p, codec.PacketIdentifierInUse)
 	}
@@ -310,7 +316,11 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 		}
 	}
 	for i := range s.targets {
-		stored = b.deliver(&s.targets[i], pub, l) || stored
+		joined, late := b.deliver(&s.targets[i], pub, l)
+		if late != inTime {
+			joined = b.deliverLate(&s.targets[i], late, pub, l)
+		}
+		stored = stored || joined
 	}
 	return stored, codec.Success
 }
@@ -338,7 +348,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool 
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
-	pub.routed, pub.matches = s.routed, s.matches
+	pub.routed, pub.matches = s.routed, &s.matches
 	if !b.mayRetainLocked(pub.p) || b.refuses(pub, s, l) {
 		return false
 	}
@@ -362,36 +372,23 @@ func (b *Broker) admitMessage(pub *publication, cost int64) bool {
 	return b.commits.admit(cost+pub.cost, codec.TypePublish)
 }
 
-// deliver gives one copy to one Client and reports whether it joined the open
-// group. If it comes too late for a member of a Shared Subscription, another one
-// gets it. The caller holds the gate for reading if the message has QoS 1 or 2.
-func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool) {
-	if t.dropped {
-		b.m.Dropped[metrics.DropNoMember].Inc()
-		return false
-	}
-	stored, late := b.deliverTo(t, pub, l)
-	switch {
-	case late == inTime:
-	case t.share != "":
-		return b.deliverToAnother(*t, late, pub, l)
-	case late == sessionEnded:
-		b.m.Dropped[metrics.DropSessionEnded].Inc()
-	}
-	return stored
-}
-
 // A lateness says why a message that was routed to a Client is not for it any more.
 type lateness int
 
 const (
 	inTime       lateness = iota
+	noMember              // no member of a Shared Subscription could be chosen
 	sessionEnded          // the Session ended
 	unsubscribed          // the Session goes on
 )
 
-// deliverTo gives a copy to a Client if its Session still wants it.
-func (b *Broker) deliverTo(t *target, pub *publication, l *flushList) (stored bool, late lateness) {
+// deliver gives one copy to one Client and reports whether it joined the open
+// group. If it is late, deliverLate must be called, with no lock held. The caller
+// holds the gate for reading if the message has QoS 1 or 2.
+func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool, late lateness) {
+	if t.dropped {
+		return false, noMember
+	}
 	cl := t.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
@@ -403,14 +400,8 @@ func (b *Broker) deliverTo(t *target, pub *publication, l *flushList) (stored bo
 		if !ok {
 			return false, unsubscribed
 		}
-		return cl.deliverLocked(&now, pub, l), inTime
+		t = &now
 	}
-	return cl.deliverLocked(t, pub, l), inTime
-}
-
-// deliverLocked gives a copy to the Session.
-func (cl *Client) deliverLocked(t *target, pub *publication, l *flushList) (stored bool) {
-	b := cl.b
 	retain := t.rap && pub.p.Retain // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
 	qos := min(pub.p.QoS, t.qos)    // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
 	if broken("qos-not-lowered") {
@@ -419,12 +410,17 @@ func (cl *Client) deliverLocked(t *target, pub *publication, l *flushList) (stor
 	if qos == 0 {
 		p := pub.copyFor(t, 0, retain, l)
 		cl.sendQoS0Locked(&p, true, l)
-		return false
+		return false, inTime
 	}
 	if t.share == "" && cl.deliverUnkeptLocked(t, pub, qos, retain, l) {
-		return false
+		return false, inTime
 	}
-	if pub.yields && b.limits.Policy == session.Reject && cl.sess.Full() {
+	return cl.deliverLocked(t, pub, qos, retain, l), inTime
+}
+
+// deliverLocked gives a copy to the Session to be kept until it is acknowledged.
+func (cl *Client) deliverLocked(t *target, pub *publication, qos codec.QoS, retain bool, l *flushList) (stored bool) {
+	if pub.yields && cl.b.limits.Policy == session.Reject && cl.sess.Full() {
 		l.fx.Reset()
 		cl.sess.Refuse(&l.fx)
 		cl.applyLocked(pub.now, l)

@@ -203,14 +203,15 @@ func (cl *Client) retargetLocked(t *target, pub *publication) (now target, ok bo
 			s.targets = append(s.targets, newTarget(cl, binding{sub: sub, sess: t.sess}))
 		}
 	}
-	for i := range pub.matches {
-		if m := &pub.matches[i]; m.Key.client == cl && m.Value.sess == t.sess {
-			if sub := subs[m.Value.sub.Filter]; sub != nil && (sub == m.Value.sub || sub.RetainHandling > 0) {
-				take(sub)
+	if pub.matches != nil {
+		for _, m := range *pub.matches {
+			if m.Key.client == cl && m.Value.sess == t.sess {
+				if sub := subs[m.Value.sub.Filter]; sub != nil && (sub == m.Value.sub || sub.RetainHandling > 0) {
+					take(sub)
+				}
 			}
 		}
-	}
-	if pub.matches == nil {
+	} else {
 		name := pub.p.Topic.String()
 		for filter, sub := range subs {
 			if share, _ := splitShare(filter); share == "" && topics.MatchString(filter, name) {

@@ -82,6 +82,20 @@ func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
 	return t, true
 }
 
+// deliverLate does what is left of a delivery that came too late: if that was for a
+// member of a Shared Subscription, another one gets the message.
+func (b *Broker) deliverLate(t *target, late lateness, pub *publication, l *flushList) (stored bool) {
+	switch {
+	case late == noMember:
+		b.m.Dropped[metrics.DropNoMember].Inc()
+	case t.share != "":
+		return b.deliverToAnother(*t, late, pub, l)
+	case late == sessionEnded:
+		b.m.Dropped[metrics.DropSessionEnded].Inc()
+	}
+	return false
+}
+
 // deliverToAnother delivers a message to another member than the one that it came
 // too late for.
 func (b *Broker) deliverToAnother(t target, late lateness, pub *publication, l *flushList) (stored bool) {
@@ -94,7 +108,7 @@ func (b *Broker) deliverToAnother(t target, late lateness, pub *publication, l *
 			return false
 		}
 		t = next
-		stored, late = b.deliverTo(&t, pub, l)
+		stored, late = b.deliver(&t, pub, l)
 	}
 	return stored
 }
