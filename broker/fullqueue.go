@@ -72,7 +72,10 @@ func (b *Broker) refuses(pub *publication, s *routing, l *flushList) bool {
 	}
 	for i := range s.targets {
 		t := &s.targets[i]
-		if by := t.client.full.by(); by != session.NoLimit && !t.dropped && t.qos > 0 {
+		if t.dropped || t.qos == 0 { // the former has no client
+			continue
+		}
+		if by := t.client.full.by(); by != session.NoLimit {
 			b.noteShortage(t.client, by, 0, 1, pub.now, l)
 			return true
 		}

@@ -253,3 +253,31 @@ func TestDroppedIsTold(t *testing.T) {
 		})
 	}
 }
+
+// TestRejectWithoutMember: with reject, a message that no member of a Shared
+// Subscription can get is dropped for that one alone, and all others get it.
+func TestRejectWithoutMember(t *testing.T) {
+	t.Parallel()
+	s := start(t, "mqtt: {queue-policy: reject}")
+	member := v5Of(t, s, "member", lasting)
+	member.subscribeOne("$share/g/a", 0) // its Session keeps no QoS 0 messages while it is away
+	member.send(codec.AppendDisconnect(nil, &codec.Disconnect{}, member.v))
+	member.closed(codec.Success)
+	on := v5Of(t, s, "on", nil)
+	on.subscribeOne("a", 1)
+	pub := v5Of(t, s, "pub", nil)
+	publishRange(pub, "a", 0, 3, 10)
+	on.expectRange(0, 3)
+	if r := pub.publish2(7, "a", "3", false); r != codec.Success {
+		t.Errorf("PUBREC %v", r)
+	}
+	on.expectRange(3, 4)
+	pub.publish(codec.Publish{QoS: 1, PacketID: 8, Retain: true, Topic: codec.View("a"), Payload: codec.View("4")})
+	if r := pub.ack(codec.TypePuback).Reason; r != codec.Success {
+		t.Errorf("PUBACK of a retained message: %v", r)
+	}
+	on.expectRange(4, 5)
+	if n := s.metric(`promptmq_messages_dropped_total{reason="no_member"}`); n != 5 {
+		t.Errorf("%v dropped for want of a member", n)
+	}
+}
