@@ -212,7 +212,6 @@ func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), noListener, 
 // serve serves t. With handOver it may return before the connection has ended,
 // when another goroutine goes on.
 func (b *Broker) serve(t transport, listener listenerKind, handOver bool) {
-	growStack(0)
 	c := b.newConn(t, listener)
 	c.handOver = handOver
 	b.begin(c)

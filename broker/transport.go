@@ -197,6 +197,7 @@ func (t *rawTransport) receiveFirst(c *conn) error {
 		if err := t.raw.Read(t.ready); err != nil || c.ended != nil {
 			return err
 		}
+		growStack(0)
 		if !c.received(c.came) || c.client != nil {
 			return nil
 		}
