@@ -20,4 +20,6 @@ func breakAck(*codec.Ack)                    {}
 func (c *conn) breakParams()                 {}
 func breakAliases(a *aliasNames) *aliasNames { return a }
 
+func soonerIf(_ string, d time.Duration) time.Duration { return d }
+
 func systemClock(system func() time.Time) func() time.Time { return system }

@@ -11,7 +11,7 @@ import (
 // stalledAfter is how long the disk may take for a commit before the broker is
 // not ready: acknowledgements wait, and clients are better off elsewhere. The
 // same holds for whatever else keeps a commit from being done.
-const stalledAfter = 10 * time.Second
+var stalledAfter = soonerIf("stalled-soon", 10*time.Second)
 
 // Ready returns nil while the store is loaded, the listeners are open, the disk
 // answers, and the store is where the next start will look for it.

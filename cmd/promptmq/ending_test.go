@@ -89,7 +89,7 @@ func TestEndWithStalledClients(t *testing.T) {
 // says what everybody does, and the process can still be ended.
 func TestGateKept(t *testing.T) {
 	t.Parallel()
-	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=gate-kept"}, "")
+	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=gate-kept,stalled-soon"}, "")
 	storeRetained(t, s, 1)
 	eventually(t, "/ready notices", func() bool {
 		code, body := s.get("/ready")

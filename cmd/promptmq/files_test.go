@@ -68,7 +68,7 @@ func testFileLimit(t *testing.T, files int) {
 	silent := dialAll(t, s.metrics, 100)
 	silent = append(silent, dialAll(t, s.mqtt, clients+100)...)
 	eventually(t, "some are refused", func() bool {
-		return s.metric(`promptmq_connections_refused_total{reason="too many connections"}`) >= 100
+		return s.counted(`promptmq_connections_refused_total{reason="too many connections"}`) >= 100
 	})
 	if code, body := s.get("/ready"); code != 200 {
 		t.Errorf("/ready: %d %s", code, body)

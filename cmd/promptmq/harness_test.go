@@ -357,6 +357,22 @@ func (s *server) get(path string) (code int, body string) {
 // metric returns the value of one metric, named with its labels.
 func (s *server) metric(name string) float64 {
 	s.t.Helper()
+	v, found := s.findMetric(name)
+	if !found {
+		s.t.Fatalf("no metric %s", name)
+	}
+	return v
+}
+
+// counted is metric for a counter that is not there before it counts something.
+func (s *server) counted(name string) float64 {
+	s.t.Helper()
+	v, _ := s.findMetric(name)
+	return v
+}
+
+func (s *server) findMetric(name string) (v float64, found bool) {
+	s.t.Helper()
 	_, body := s.get("/metrics")
 	for line := range strings.Lines(body) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {
@@ -364,9 +380,8 @@ func (s *server) metric(name string) float64 {
 			if err != nil {
 				s.t.Fatalf("%s: %v", name, err)
 			}
-			return v
+			return v, true
 		}
 	}
-	s.t.Fatalf("no metric %s", name)
-	return 0
+	return 0, false
 }
