@@ -107,7 +107,7 @@ func (b *Broker) claim(id string) (*Client, error) {
 		return cl, nil
 	case <-b.commits.ending:
 		b.withdraw(cl, turn)
-		return nil, refuse(codec.ServerShuttingDown, "the Server is shutting down")
+		return nil, refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 }
 
@@ -245,7 +245,7 @@ func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 		old.cutOff()
 		return true, nil
 	case <-c.b.commits.ending:
-		return false, refuse(codec.ServerShuttingDown, "the Server is shutting down")
+		return false, refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 }
 
