@@ -145,6 +145,8 @@ func (f *fileReader) value(n ast.Node, k *key) {
 	if list, isList := n.(*ast.SequenceNode); isList && isListed(k.kind) {
 		if text, ok = joined(list); ok {
 			written = stringScalar.String()
+		} else {
+			written = "a list that has something else than strings in it"
 		}
 	}
 	if !ok {
