@@ -22,7 +22,11 @@ type keptWill struct {
 // caller holds client.mu and the gate.
 func (cl *Client) keepWillLocked(p *codec.Connect, now time.Time) {
 	s, commits := cl.sess, cl.b.commits
-	if broken("will-not-kept") || !commits.admit(sessionCost(p), codec.TypeConnect) {
+	if broken("will-not-kept") {
+		return
+	}
+	if cost := sessionCost(p); !commits.takeRoom(cost) {
+		commits.noteRefused(cost, "Will")
 		return
 	}
 	commits.open.add(s.ID, &session.Writes{Record: s.Record(true, now), HasWill: true, Will: s.Will})

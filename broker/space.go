@@ -43,20 +43,31 @@ type space struct {
 // them. The caller holds the gate, and changes nothing if it may not. What
 // removes or replaces asks for nothing and is always admitted.
 func (c *committer) admit(n int64, packet codec.PacketType) bool {
-	if n <= 0 {
+	if n <= 0 || c.takeRoom(n) {
 		return true
 	}
-	if !c.space.diskFull.Load() {
-		if c.space.room.Add(-n) >= 0 {
-			c.open.reserved.Add(n)
-			return true
-		}
-		c.space.room.Add(n)
-	}
-	c.space.wanted.Store(n)
-	c.m.StoreRefused(packet.String()).Inc()
-	c.logFull("the store is at its limit: what would be stored is refused, what removes goes on", "room", c.space.room.Load())
+	c.noteRefused(n, packet.String())
 	return false
+}
+
+// takeRoom reserves about n bytes if there is room for them.
+func (c *committer) takeRoom(n int64) bool {
+	if c.space.diskFull.Load() {
+		return false
+	}
+	if c.space.room.Add(-n) >= 0 {
+		c.open.reserved.Add(n)
+		return true
+	}
+	c.space.room.Add(n)
+	return false
+}
+
+// noteRefused counts and logs that there was no room for about n bytes of what.
+func (c *committer) noteRefused(n int64, what string) {
+	c.space.wanted.Store(n)
+	c.m.StoreRefused(what).Inc()
+	c.logFull("the store is at its limit: what would be stored is refused, what removes goes on", "room", c.space.room.Load())
 }
 
 // reserve takes the room for what must be stored, be there room or not. The

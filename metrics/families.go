@@ -47,7 +47,7 @@ var help = map[string]string{
 	"promptmq_store_removals_pending":            "Sessions of which the store has still to remove what has ended or is done.",
 	"promptmq_store_removed_rows_max":            "The most rows of queues and sessions that one transaction has removed.",
 	"promptmq_store_open_entries":                "Queue entries in memory that wait for the next commit. From 1048576 on, publishers are not read until it begins.",
-	"promptmq_store_refused_total":               "Packets refused because the store had no room, by packet.",
+	"promptmq_store_refused_total":               "Packets refused because the store had no room, by packet; Will: not a refusal, but a Will that a crash would lose.",
 	"promptmq_subscriptions":                     "Subscriptions of all sessions.",
 	"promptmq_subscriptions_refused_total":       "Topic filters answered in SUBACK with a reason code of 0x80 or greater, by reason.",
 	"promptmq_write_timeouts_total":              "Connections closed because the client took nothing for server.write-timeout while something waited for it.",
