@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -244,24 +243,6 @@ func (c *conn) received(n int) bool {
 	return c.ended == nil && !c.marked(superseded)
 }
 
-// waited is called when handling what came had to wait for something. The Client's
-// time does not count that.
-func (c *conn) waited() {
-	c.now = c.b.clock.now()
-	c.lastPacket = momentOf(c.now)
-}
-
-// progress says that n bytes of an unfinished packet came. From then on it counts
-// as if it had begun later, by the time that they take at Options.ReadRateMin. So
-// it may take as long as it needs at that rate, and is cut if it stays behind by the
-// read timeout, or brings nothing for so long. In the same way it counts as a sign
-// of life: a Client cannot send anything else before its end. [MQTT-3.1.2-22]
-func (c *conn) progress(n int) {
-	now, took := momentOf(c.now), moment(n)*moment(time.Second)/moment(c.b.o.ReadRateMin)
-	c.partial = min(c.partial+took, now)
-	c.lastPacket = min(c.lastPacket+took, now)
-}
-
 // supersede makes the connection end, as soon as it has handled what has reached
 // the Server on it, in favour of another one of its Client.
 func (c *conn) supersede() {
@@ -458,119 +439,6 @@ func (c *conn) readIdle() {
 		readBuffers.put(b)
 	}
 	c.rest()
-}
-
-// armDeadline bounds the next read: by 1.5 times the Keep Alive after the last
-// packet [MQTT-3.1.2-22] and by the read timeout after the first byte of an
-// unfinished one, see progress, or, before CONNECT, by the connect timeout after accept.
-func (c *conn) armDeadline() error {
-	c.armed = c.deadlineKind()
-	err := c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
-	if c.marked(superseded) {
-		c.net.wake() // the deadline has taken the place of the one that was to
-	}
-	return err
-}
-
-// A deadlineKind is what the deadline of reads is for. While it stays the same
-// the deadline only moves away, and is moved when it has passed.
-type deadlineKind uint8
-
-const (
-	mustArm deadlineKind = iota
-	noDeadline
-	keepAliveDeadline
-	unfinishedDeadline
-)
-
-func (c *conn) deadlineKind() deadlineKind {
-	switch {
-	case c.partial != 0:
-		return unfinishedDeadline
-	case c.params.keepAliveSeconds > 0:
-		return keepAliveDeadline
-	}
-	return noDeadline
-}
-
-// rearmDeadline sets the deadline if it could be too late otherwise.
-func (c *conn) rearmDeadline() error {
-	if c.armed >= c.deadlineKind() {
-		return nil
-	}
-	return c.armDeadline()
-}
-
-func (c *conn) deadline() time.Time {
-	var d time.Time
-	if s := c.params.keepAliveSeconds; s > 0 {
-		d = c.lastPacket.time().Add(time.Duration(s) * time.Second * 3 / 2)
-	}
-	if c.partial != 0 {
-		if p := c.partial.time().Add(c.packetTimeout()); d.IsZero() || p.Before(d) {
-			d = p
-		}
-	}
-	return d
-}
-
-// packetTimeout is how long an unfinished packet, or the first one, may take.
-func (c *conn) packetTimeout() time.Duration {
-	if c.client == nil {
-		return c.b.o.ConnectTimeout
-	}
-	return c.b.o.ReadTimeout
-}
-
-func (c *conn) overdue(now time.Time) bool {
-	d := c.deadline()
-	return !d.IsZero() && !now.Before(d)
-}
-
-// explain turns the error of a read into what the Client did wrong, if it did. It
-// returns nil if a deadline has passed that holds no longer, or was to wake the
-// reader, or if something had come all the same, which it handles.
-func (c *conn) explain(err error) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	if c.marked(superseded) || !c.overdue(c.b.clock.now()) {
-		return nil
-	}
-	// What has come counts, though it was not read in time: this machine may have
-	// stood still, or had too much to do.
-	n, err := c.net.readNow(c)
-	switch {
-	case err == nil:
-		c.received(n)
-		return c.ended
-	case !errors.Is(err, os.ErrDeadlineExceeded):
-		return err
-	}
-	return c.refuseOverdue()
-}
-
-// refuseOverdue says what the Client has not sent in time.
-func (c *conn) refuseOverdue() error {
-	now := c.b.clock.now()
-	if c.partial != 0 && !now.Before(c.partial.time().Add(c.packetTimeout())) {
-		if c.client == nil {
-			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
-		}
-		return refuse(codec.ProtocolError, "a packet stayed behind server.read-rate-min for the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout",
-			"rate", c.b.o.ReadRateMin)
-	}
-	c.b.m.KeepAliveTimeouts.Inc()
-	return refuse(codec.KeepAliveTimeout, c.silence())
-}
-
-// silence says for how long nothing came, and whose wish that is.
-func (c *conn) silence() string {
-	s := fmt.Sprintf("nothing received within one and a half times the Keep Alive of %d s", c.params.keepAliveSeconds)
-	if c.params.keepAliveImposed { // [MQTT-3.1.2-21]
-		s += ", which mqtt.keep-alive imposes: CONNACK said so as Server Keep Alive, which a Client must use in place of its own"
-	}
-	return s
 }
 
 // fail is the one place where an error becomes a CONNACK or DISCONNECT and a
