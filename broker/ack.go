@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -45,7 +46,7 @@ func (c *conn) receiveAckLocked(ack *codec.Ack) error {
 		found = cl.sess.ReceivePubcomp(ack.PacketID, c.now, fx)
 	}
 	if !found {
-		if awaited := cl.sess.Awaits(ack.PacketID); awaited != 0 && !broken("wrong-acknowledgement-ignored") {
+		if awaited := cl.sess.Awaits(ack.PacketID); awaited != 0 && !control.Broken(control.WrongAcknowledgementIgnored) {
 			return refuse(codec.ProtocolError, fmt.Sprintf("%v for Packet Identifier %d, which awaits %v", ack.Type, ack.PacketID, awaited))
 		}
 	}
@@ -61,7 +62,7 @@ func (c *conn) receiveAckLocked(ack *codec.Ack) error {
 // receivePubrelLocked releases a Packet Identifier and queues PUBCOMP behind
 // the commit of the release. [MQTT-4.3.3-11]
 func (c *conn) receivePubrelLocked(packetID uint16) {
-	panicAt("acknowledgement")
+	control.Panic(control.PanicInAcknowledgement)
 	cl := c.client
 	reason := codec.Success
 	if !cl.sess.ReceivePubrel(packetID, &c.touched.fx) {
@@ -75,7 +76,7 @@ func (c *conn) receivePubrelLocked(packetID uint16) {
 	if cl.sess.Durable() {
 		group = cl.lastGroup
 	}
-	if broken("pubcomp-before-removal") {
+	if control.Broken(control.PubcompBeforeRemoval) {
 		group = 0
 	}
 	// What an earlier connection received does not count on this one. Section 4.9.

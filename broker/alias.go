@@ -3,12 +3,16 @@ package broker
 import (
 	"fmt"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 )
 
 // aliasNames are the Topic Aliases a Client has set on one connection. They
 // start empty on each. [MQTT-3.3.2-7]
 type aliasNames struct{ names []string }
+
+// leakedAliases outlive their connection, in a build that breaks that rule.
+var leakedAliases aliasNames
 
 // resolve completes p.Topic from its Topic Alias, which it has, or notes the alias.
 // [MQTT-3.3.2-12]
@@ -17,7 +21,9 @@ func (a *aliasNames) resolve(p *codec.Publish, maximum uint16) error {
 		return refuse(codec.TopicAliasInvalid, fmt.Sprintf("the Topic Alias %d exceeds the Topic Alias Maximum of %d", p.TopicAlias, maximum),
 			"key", "mqtt.topic-alias-maximum")
 	}
-	a = breakAliases(a)
+	if control.Broken(control.AliasNotReset) {
+		a = &leakedAliases
+	}
 	if a.names == nil {
 		a.names = make([]string, maximum)
 	}
@@ -57,7 +63,7 @@ func (a *aliasNumbers) find(name codec.View, maximum uint16, held bool) (number 
 		}
 		return uint16(len(a.numbers)) + 1, true
 	}
-	if held || broken("alias-ahead") {
+	if held || control.Broken(control.AliasAhead) {
 		return number, false
 	}
 	_, sets = a.ahead[number]

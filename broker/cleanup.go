@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -76,7 +77,7 @@ func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, 
 	}
 	now := b.clock.now()
 	l.fx.Reset()
-	panicAt("cleanup")
+	control.Panic(control.PanicInCleanup)
 	fn(s, now, &l.fx)
 	removed := len(l.fx.Discarded) > 0
 	cl.applyLocked(now, &l)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -125,7 +126,7 @@ func (cl *Client) storeLocked(l *flushList) {
 		cl.b.commits.open.firm.Store(true)
 	}
 	cl.putStateLocked(w)
-	if broken("identifier-not-durable") {
+	if control.Broken(control.IdentifierNotDurable) {
 		var st session.State
 		_ = st.Decode(w.State) // just encoded
 		st.Received = nil
@@ -220,7 +221,7 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 	if s.AfterCommit {
 		group = cl.lastGroup
 	}
-	if (broken("qos2-before-commit") && s.Message != nil) || (broken("pubrel-before-commit") && s.Message == nil) {
+	if (control.Broken(control.QoS2BeforeCommit) && s.Message != nil) || (control.Broken(control.PubrelBeforeCommit) && s.Message == nil) {
 		group = 0
 	}
 	if s.Message == nil {
@@ -232,7 +233,7 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 		Topic: viewOf(s.Message.Topic), Payload: s.Message.Payload, SubscriptionIDs: s.SubscriptionIDs,
 		Forward: codec.ForwardBytes(s.Message.Forward),
 	}
-	if broken("expiry-not-counted-down") {
+	if control.Broken(control.ExpiryNotCountedDown) {
 		now = now.Add(-time.Hour)
 	}
 	p.MessageExpirySeconds, p.HasMessageExpiry = s.Message.RemainingExpirySeconds(now)
@@ -242,7 +243,7 @@ func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
 // appendPublish encodes p. A message that cannot be encoded for this version
 // was refused when it was received.
 func appendPublish(dst []byte, p *codec.Publish, v codec.Version) []byte {
-	breakPublish(p)
+	control.BreakPublish(p)
 	dst, _ = codec.AppendPublish(dst, p, v)
 	return dst
 }
@@ -291,7 +292,7 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 		now := cl.b.clock.now()
 		l.fx.Reset()
 		sess.Paged(entries, upTo, now, &l.fx)
-		panicAt("page")
+		control.Panic(control.PanicInPage)
 		cl.applyLocked(now, &l)
 		cl.startFeedLocked() // no acknowledgement follows if all of them were dropped
 	}

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"github.com/x0a1b/promptmq/broker/control"
+
 	"log/slog"
 	"time"
 )
@@ -28,7 +30,7 @@ func newClock(system func() time.Time, log *slog.Logger) *clock {
 	if system == nil {
 		system = time.Now
 	}
-	c := &clock{system: systemClock(system), log: log, started: time.Now()}
+	c := &clock{system: control.SystemClock(system), log: log, started: time.Now()}
 	c.base = c.system().Round(0)
 	return c
 }
@@ -37,10 +39,10 @@ func newClock(system func() time.Time, log *slog.Logger) *clock {
 // stood at system; zero: that is not known. Nothing may use the clock yet.
 func (c *clock) goOnFrom(last, system time.Time) {
 	now := c.now()
-	if broken("clock-forgotten") || last.IsZero() {
+	if control.Broken(control.ClockForgotten) || last.IsZero() {
 		return
 	}
-	if broken("jump-counted") {
+	if control.Broken(control.JumpCounted) {
 		system = time.Time{}
 	}
 	start := last
@@ -67,7 +69,7 @@ func (m moment) time() time.Time { return time.Unix(0, int64(m)) }
 
 // now is safe for any goroutine.
 func (c *clock) now() time.Time {
-	if broken("wall-clock") {
+	if control.Broken(control.WallClock) {
 		return c.system().Round(0)
 	}
 	return c.base.Add(time.Since(c.started))

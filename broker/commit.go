@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -301,13 +302,13 @@ func (c *committer) commitOpen() (err error) {
 	}
 	g, wait := c.seal()
 	c.disperse()
-	if broken("panic-in-commit") && len(g.batch.Retained) > 0 {
+	if control.Broken(control.PanicInCommit) && len(g.batch.Retained) > 0 {
 		panic("broken on purpose")
 	}
 	if wait > 0 {
 		c.awaitAcks(g, wait)
 	}
-	if broken("commit-late") {
+	if control.Broken(control.CommitLate) {
 		time.Sleep(time.Second) // the broker is killed before, on a slow machine too
 	}
 	if err := c.commit(g); err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -294,7 +295,7 @@ func (c *conn) enterGate() {
 func (c *conn) leaveGate() {
 	if c.gated {
 		c.gated = false
-		if broken("gate-kept") {
+		if control.Broken(control.GateKept) {
 			return
 		}
 		c.b.commits.gate.RUnlock()
@@ -389,7 +390,7 @@ func (c *conn) handle(f codec.Frame) error {
 	case codec.TypeAuth:
 		return c.handleAuth(f)
 	case codec.TypeConnect:
-		if broken("second-connect-ignored") {
+		if control.Broken(control.SecondConnectIgnored) {
 			return nil
 		}
 		return refuse(codec.ProtocolError, "a second CONNECT") // [MQTT-3.1.0-2]
@@ -513,7 +514,7 @@ func (c *conn) appendRefusedConnack(dst []byte, reason codec.ReasonCode, detail 
 		}
 		v = codec.Version311 // understood by clients of every version: return code 0x01
 	}
-	if broken("return-code-invented") {
+	if control.Broken(control.ReturnCodeInvented) {
 		reason = codec.ServerUnavailable
 	}
 	ack := codec.Connack{Reason: reason}
@@ -572,7 +573,7 @@ func (c *conn) lastWord() []byte {
 		return nil
 	}
 	c.endWith(codec.SessionTakenOver)
-	if broken("takeover-reason") {
+	if control.Broken(control.TakeoverReason) {
 		return c.appendDisconnect(nil, codec.UnspecifiedError, "")
 	}
 	return c.appendDisconnect(nil, codec.SessionTakenOver, "")

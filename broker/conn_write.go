@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -260,7 +261,7 @@ func (o *outbox) queueSegment(l *flushList, seg segment, encode func([]byte) []b
 	if o.closing {
 		return false
 	}
-	if broken("ack-before-commit") {
+	if control.Broken(control.AckBeforeCommit) {
 		seg.group = 0
 	}
 	if h := o.holdLocked(seg.group); h != nil {
@@ -483,7 +484,7 @@ func (o *outbox) drain(buf []byte, n int) {
 			timeout = min(timeout, closeWait)
 		}
 		within := func(b []byte) (int, error) {
-			panicAt("write")
+			control.Panic(control.PanicInWrite)
 			n, err := o.c.net.writeWithin(b, timeout)
 			if err != nil && !closing {
 				o.c.noteWriteTimeout(err, timeout)
@@ -681,7 +682,7 @@ func oneIf(b bool) int32 {
 func encodeAck(t codec.PacketType, id uint16, reason codec.ReasonCode, v codec.Version) func([]byte) []byte {
 	return func(dst []byte) []byte {
 		ack := codec.Ack{Type: t, PacketID: id, Reason: reason}
-		breakAck(&ack)
+		control.BreakAck(&ack)
 		dst, _ = codec.AppendAck(dst, &ack, v) // cannot fail: the fields are in range
 		return dst
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -27,8 +28,8 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	c.version = p.Version
 	c.reader.SetVersion(p.Version)
 	if err != nil { // [MQTT-3.1.4-1]
-		c.params.packetBytesMax = unlessBroken("limit-of-bad-connect-ignored", p.MaximumPacketSize)
-		if p.LimitUnknown && !broken("limit-of-bad-connect-ignored") {
+		c.params.packetBytesMax = control.Unless(control.LimitOfBadConnectIgnored, p.MaximumPacketSize)
+		if p.LimitUnknown && !control.Broken(control.LimitOfBadConnectIgnored) {
 			c.params.packetBytesMax = connackBytesMin
 		}
 		return err
@@ -63,7 +64,7 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 		ack.SessionExpirySeconds, ack.HasSessionExpiry = limit, c.version == codec.Version5 // section 3.2.2.3.2
 	}
 	c.params.endsWithConnection = p.Version == codec.Version5 && p.SessionExpirySeconds == 0
-	c.breakParams()
+	c.params.breakRules()
 	c.fillConnack(&ack)
 	if !c.fits(&ack) { // before anything is done: the Client could not be told
 		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client", "limit", p.MaximumPacketSize)
@@ -125,7 +126,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 		return err
 	}
 	c.touched.flush(c.b.m)
-	if broken("connack-before-commit") {
+	if control.Broken(control.ConnackBeforeCommit) {
 		group = 0
 	}
 	if err := c.b.commits.wait(group); err != nil {
@@ -164,7 +165,7 @@ func (c *conn) fillConnack(ack *codec.Connack) {
 		return
 	}
 	o := &c.b.o
-	if o.MaxQoS < 2 && !broken("maximum-qos-not-told") { // [MQTT-3.2.2-9]
+	if o.MaxQoS < 2 && !control.Broken(control.MaximumQoSNotTold) { // [MQTT-3.2.2-9]
 		ack.MaximumQoS, ack.HasMaximumQoS = o.MaxQoS, true
 	}
 	ack.ReceiveMaximum = o.ReceiveMaximum
@@ -189,8 +190,8 @@ func (c *conn) fits(ack *codec.Connack) bool {
 // chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
 func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath) {
-	if cl.sess != nil && (!p.CleanStart || broken("clean-start-ignored")) {
-		ack.SessionPresent = !broken("session-present-lost") // [MQTT-3.2.2-3]
+	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
+		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
 		return aftermath{}
 	}
 	if cl.sess != nil {
@@ -205,7 +206,7 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 // sessionExpiry is the Session Expiry Interval that the Client asks for; that of
 // a 3.x Session without the clean session flag has no limit.
 func sessionExpiry(p *codec.Connect) uint32 {
-	if broken("session-expiry-ignored") && p.SessionExpirySeconds > 0 {
+	if control.Broken(control.SessionExpiryIgnored) && p.SessionExpirySeconds > 0 {
 		return session.NeverExpires
 	}
 	if p.Version == codec.Version5 {
@@ -244,7 +245,22 @@ func newWill(w *codec.Will) *session.Will {
 			Topic: w.Topic.String(), Payload: w.Payload.Clone(), Forward: w.Forward.AppendTo(nil),
 			QoS: w.QoS, Retain: w.Retain,
 		},
-		DelaySeconds:     unlessBroken("will-delay-ignored", w.DelaySeconds),
+		DelaySeconds:     control.Unless(control.WillDelayIgnored, w.DelaySeconds),
 		HasMessageExpiry: w.HasMessageExpiry, MessageExpirySeconds: w.MessageExpirySeconds,
+	}
+}
+
+// breakRules forgets limits that the Client has set in CONNECT, in a build that breaks
+// that rule.
+func (p *connectParams) breakRules() {
+	switch {
+	case control.Broken(control.ReceiveMaximumIgnored):
+		p.receiveMaximum = 65535
+	case control.Broken(control.MaximumPacketSizeIgnored):
+		p.packetBytesMax = 0
+	case control.Broken(control.KeepAliveIgnored):
+		p.keepAliveSeconds = 0
+	case control.Broken(control.AliasInvented):
+		p.aliasMaximum = 100
 	}
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -27,7 +28,7 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 		cl.sess.ExpirySeconds = min(p.SessionExpirySeconds, c.b.o.MaxSessionExpirySeconds)
 	}
 	c.left = true
-	c.clean = p.Reason == codec.NormalDisconnection && !broken("will-after-disconnect") // [MQTT-3.14.4-3]
+	c.clean = p.Reason == codec.NormalDisconnection && !control.Broken(control.WillAfterDisconnect) // [MQTT-3.14.4-3]
 	return errDisconnect
 }
 
@@ -94,7 +95,7 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 // The caller holds client.mu and the gate, and calls finishDetach afterwards.
 func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermath {
 	b, s := cl.b, cl.sess
-	panicAt("detach")
+	control.Panic(control.PanicInDetach)
 	var after aftermath
 	next := cl.leftLocked()
 	heir := next != nil && next.heir
@@ -202,8 +203,8 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 	if s := after.ended; s != nil {
 		b.unsubscribeAll(cl, s)
 	}
-	if after.will != nil && !broken("will-lost") {
-		beLate("will-late")
+	if after.will != nil && !control.Broken(control.WillLost) {
+		control.BeLate(control.WillLate)
 		b.publishWill(after.will, now, l)
 	}
 	s := after.ended
@@ -349,7 +350,7 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, no
 			b.commits.gate.RUnlock()
 			b.commits.gate.RLock()
 		}
-		panicAt("hand-over")
+		control.Panic(control.PanicInHandOver)
 		e := &orphans[i]
 		t, routed, ok := b.pickOther(e, from)
 		if !ok {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -195,7 +196,7 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time) (after aftermath) {
 	if cl.stored != s || cl.conn != nil {
 		return after
 	}
-	panicAt("expiry")
+	control.Panic(control.PanicInExpiry)
 	if s.kept != nil {
 		after.will = cl.takeKeptLocked()
 		return after
@@ -217,7 +218,7 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time) (after aftermath) {
 // publishWill routes a Will Message. It joins the group in which the Will is
 // removed. The caller holds the gate. [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.1.2-15]
 func (b *Broker) publishWill(w *session.Will, now time.Time, l *flushList) {
-	panicAt("will")
+	control.Panic(control.PanicInWill)
 	m := *w.Message
 	p := codec.Publish{
 		Topic: codec.View(m.Topic), Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Forward: codec.ForwardBytes(m.Forward),

@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -22,7 +23,7 @@ type keptWill struct {
 // caller holds client.mu and the gate.
 func (cl *Client) keepWillLocked(p *codec.Connect, now time.Time) {
 	s, commits := cl.sess, cl.b.commits
-	if broken("will-not-kept") {
+	if control.Broken(control.WillNotKept) {
 		return
 	}
 	if cost := sessionCost(p); !commits.takeRoom(cost) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
 )
@@ -315,7 +316,7 @@ func (cl *Client) keepOwedLocked(sub *session.Subscription) {
 // Session, with what was just queued for it: a crash makes nobody get it again, and
 // nobody miss the rest. Nobody waits for that alone. The caller holds the gate.
 func (cl *Client) storeOwedLocked(d *debt) {
-	if !cl.sess.Durable() || broken("owed-not-stored") || (d.row != rowNone && broken("owed-progress-lost")) {
+	if !cl.sess.Durable() || control.Broken(control.OwedNotStored) || (d.row != rowNone && control.Broken(control.OwedProgressLost)) {
 		return
 	}
 	w, filter := cl.softWritesLocked(), d.sub.Filter
@@ -472,7 +473,7 @@ func (cl *Client) feedStep(c *conn, l *flushList) (more bool) {
 	defer b.router.mu.RUnlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	panicAt("feed")
+	control.Panic(control.PanicInFeed)
 	more = cl.conn == c && cl.feedLocked(b.clock.now(), l)
 	if !more {
 		cl.endFeedLocked(c)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -81,7 +82,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 			return err
 		}
 	}
-	if broken("panic-on-publish") {
+	if control.Broken(control.PanicOnPublish) {
 		panic("asked for")
 	}
 	c.touched.tally.received[p.QoS].add(p)
@@ -204,7 +205,7 @@ func (c *conn) publishStored(pub *publication) error {
 	}
 	stored, reason := b.publishLocked(pub, &c.route, &c.touched)
 	if reason != codec.Success {
-		beLate("refusal-late")
+		control.BeLate(control.RefusalLate)
 		if p.QoS == 2 {
 			c.forgetQoS2(sess, p.PacketID)
 		}
@@ -267,13 +268,13 @@ func (c *conn) receiveQoS2(p *codec.Publish) (sess *session.Session, stored bool
 	}
 	c.touched.fx.Reset()
 	switch r := cl.sess.ReceivePublish(p.PacketID, digest, p.Dup, &c.touched.fx); {
-	case r == session.Accepted || broken("qos2-twice"):
+	case r == session.Accepted || control.Broken(control.QoS2Twice):
 		stored = c.touched.fx.State
 		if stored { // there is nothing else to do
 			cl.applyLocked(c.now, &c.touched)
 		}
 		return cl.sess, stored, nil
-	case r == session.InUse && !broken("identifier-in-use-ignored"):
+	case r == session.InUse && !control.Broken(control.IdentifierInUseIgnored):
 		return nil, false, c.refusePublish(p, codec.PacketIdentifierInUse)
 	}
 	c.receiving--
@@ -404,7 +405,7 @@ func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool
 	}
 	retain := t.rap && pub.p.Retain // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
 	qos := min(pub.p.QoS, t.qos)    // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
-	if broken("qos-not-lowered") {
+	if control.Broken(control.QoSNotLowered) {
 		qos = pub.p.QoS
 	}
 	if qos == 0 {
@@ -431,7 +432,7 @@ func (cl *Client) deliverLocked(t *target, pub *publication, qos codec.QoS, reta
 		e.Receipt = r
 	}
 	l.fx.Reset()
-	panicAt("deliver")
+	control.Panic(control.PanicInDeliver)
 	cl.sess.Deliver(e, pub.now, &l.fx)
 	stored = len(l.fx.Entries) > 0
 	if stored {
@@ -457,7 +458,7 @@ func (pub *publication) receiptFor(cl *Client) *receipt {
 func (pub *publication) noteStored(awaited bool) {
 	if !awaited || pub.receipt == nil {
 		pub.committing = true
-	} else if !broken("ack-at-delivery") {
+	} else if !control.Broken(control.AckAtDelivery) {
 		pub.receipt.left.Add(1)
 	}
 }

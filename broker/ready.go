@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"github.com/x0a1b/promptmq/broker/control"
+
 	"bytes"
 	"fmt"
 	"runtime/pprof"
@@ -11,7 +13,7 @@ import (
 // stalledAfter is how long the disk may take for a commit before the broker is
 // not ready: acknowledgements wait, and clients are better off elsewhere. The
 // same holds for whatever else keeps a commit from being done.
-var stalledAfter = soonerIf("stalled-soon", 10*time.Second)
+var stalledAfter = control.Sooner(control.StalledSoon, 10*time.Second)
 
 // Ready returns nil while the store is loaded, the listeners are open, the disk
 // answers, and the store is where the next start will look for it.

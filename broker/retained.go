@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -59,11 +60,11 @@ func (r *router) removeExpiryLocked(old *retained) {
 // [MQTT-3.3.1-7] The caller holds router.mu for writing and the gate for reading.
 func (b *Broker) retainLocked(m *session.Message) {
 	r := b.router
-	panicAt("retain")
+	control.Panic(control.PanicInRetain)
 	r.version++
 	w := session.RetainedWrite{Version: r.version}
 	if len(m.Payload) == 0 {
-		if broken("retained-not-removed") {
+		if control.Broken(control.RetainedNotRemoved) {
 			return
 		}
 		if !r.deleteRetainedLocked(m.Topic) {
@@ -111,7 +112,7 @@ func (old *retained) expire(b *Broker, _ time.Time) {
 	if cur, ok := r.retained.Get([]byte(topic)); !ok || cur != old {
 		return
 	}
-	panicAt("retained-expiry")
+	control.Panic(control.PanicInRetainedExpiry)
 	r.version++
 	r.deleteRetainedLocked(topic)
 	b.commits.open.setRetained(topic, session.RetainedWrite{Version: r.version})
@@ -125,7 +126,7 @@ func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscri
 		return
 	}
 	cl.sendRetainedLocked(m, sub, now, l)
-	if broken("retained-twice") {
+	if control.Broken(control.RetainedTwice) {
 		cl.sendRetainedLocked(m, sub, now, l)
 	}
 }

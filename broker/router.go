@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -148,7 +149,7 @@ func (s *routing) forget() { s.targets, s.cache = nil, nil }
 // findLocked fills targets with one entry per Client that is to get the message
 // and one per matching Shared Subscription. The caller holds r.mu.
 func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS) {
-	if broken("dollar-matched") && name[0] == '$' {
+	if control.Broken(control.DollarMatched) && name[0] == '$' {
 		name = name[1:]
 	}
 	s.matches = r.filters.AppendMatches(s.matches[:0], name)
@@ -157,7 +158,7 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 	for i := range s.matches {
 		m := &s.matches[i]
 		s.chosen = s.chosen || m.Key.share != nil
-		if m.Key.share != nil && broken("shared-to-all") {
+		if m.Key.share != nil && control.Broken(control.SharedToAll) {
 			for range m.Key.share.members {
 				if t, ok := m.Key.share.pick(qos, nil); ok {
 					s.targets = append(s.targets, t)
@@ -173,7 +174,7 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 			}
 			continue
 		}
-		if m.Value.sub.NoLocal && m.Key.client == from && !broken("no-local-ignored") { // [MQTT-3.8.3-3]
+		if m.Value.sub.NoLocal && m.Key.client == from && !control.Broken(control.NoLocalIgnored) { // [MQTT-3.8.3-3]
 			continue
 		}
 		s.targets = append(s.targets, newTarget(m.Key.client, m.Value))

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -219,7 +220,7 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 // messages; nil: nothing new. It reports false, and has changed nothing, if the
 // Session has too many or the store has no room. [MQTT-3.8.4-3]
 func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
-	panicAt("subscribe")
+	control.Panic(control.PanicInSubscribe)
 	b, cl := c.b, c.client
 	_, known := cl.sess.Subscriptions[sub.Filter]
 	if !known && len(cl.sess.Subscriptions) >= b.o.MaxSubscriptions {
@@ -237,8 +238,8 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 		}
 		w.Subscriptions[sub.Filter] = sub
 	}
-	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || broken("retain-handling-ignored") // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-	if name, _ := splitShare(sub.Filter); name != "" {                                                          // none for shared ones: section 4.8.2
+	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || control.Broken(control.RetainHandlingIgnored) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+	if name, _ := splitShare(sub.Filter); name != "" {                                                                      // none for shared ones: section 4.8.2
 		return nil, true
 	}
 	if !owed {
@@ -256,7 +257,7 @@ func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.Reason
 			codes[i] = 0x80 // the only failure that 3.1.1 knows
 		}
 	}
-	if broken("suback-out-of-order") {
+	if control.Broken(control.SubackOutOfOrder) {
 		slices.Reverse(codes)
 	}
 	ack := codec.Suback{PacketID: packetID, Reasons: codes}
@@ -355,10 +356,10 @@ func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) (_ []byte,
 	cl := c.client
 	for _, filter := range step {
 		code := codec.NoSubscriptionExisted
-		if broken("unsuback-always-success") {
+		if control.Broken(control.UnsubackAlwaysSuccess) {
 			code = codec.Success
 		}
-		if cl.sess.Subscriptions[string(filter)] != nil && !broken("unsubscribe-ignored") { // compared byte by byte [MQTT-3.10.4-1]
+		if cl.sess.Subscriptions[string(filter)] != nil && !control.Broken(control.UnsubscribeIgnored) { // compared byte by byte [MQTT-3.10.4-1]
 			code = codec.Success
 			c.unsubscribeLocked(string(filter))
 			if c.b.router.shares[string(filter)] != nil {
@@ -384,7 +385,7 @@ func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
 // unsubscribeLocked removes one subscription. The caller holds router.mu for
 // writing, client.mu and the gate.
 func (c *conn) unsubscribeLocked(filter string) {
-	panicAt("unsubscribe")
+	control.Panic(control.PanicInUnsubscribe)
 	b, cl := c.b, c.client
 	delete(cl.sess.Subscriptions, filter)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -353,7 +354,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath, group uint64) {
 	s := cl.leftLocked()
 	if s != nil && s.replaced != nil {
-		panicAt("takeover")
+		control.Panic(control.PanicInTakeover)
 		c.b.m.Takeovers.Inc()
 		attrs := []any{"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()}
 		if s.cutShort {

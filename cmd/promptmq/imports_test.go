@@ -31,16 +31,17 @@ type rule struct {
 
 // The order of section 1 of the design: imports point one way.
 var rules = map[string]rule{
-	"codec":        {pure: true},
-	"topics":       {pure: true},
-	"session":      {pure: true, own: []string{"codec"}},
-	"metrics":      {libraries: []string{"github.com/VictoriaMetrics/metrics"}},
-	"store":        {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
-	"broker":       {own: []string{"codec", "topics", "session", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
-	"config":       {own: []string{"broker", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
-	"cmd/promptmq": {own: []string{"config", "broker", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
-	"conformance":  {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
-	"bench":        {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}, libraries: []string{"github.com/coder/websocket"}},
+	"codec":          {pure: true},
+	"topics":         {pure: true},
+	"session":        {pure: true, own: []string{"codec"}},
+	"metrics":        {libraries: []string{"github.com/VictoriaMetrics/metrics"}},
+	"store":          {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
+	"broker/control": {own: []string{"codec"}},
+	"broker":         {own: []string{"broker/control", "codec", "topics", "session", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
+	"config":         {own: []string{"broker", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
+	"cmd/promptmq":   {own: []string{"config", "broker", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
+	"conformance":    {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
+	"bench":          {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}, libraries: []string{"github.com/coder/websocket"}},
 }
 
 // impure are the parts of the standard library that pure packages stay away
