@@ -40,7 +40,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		case errors.Is(err, net.ErrClosed):
 			return nil, err
 		default:
-			a.b.notices.warn("accept", a.kind.String(), "accept failed", "listener", a.kind.String(), "error", err)
+			a.b.notices.Warn("accept", a.kind.String(), "accept failed", "listener", a.kind.String(), "error", err)
 			time.Sleep(wait)
 			wait = min(2*wait, waitMax)
 		}
@@ -86,7 +86,7 @@ func (a *acceptor) refuse(s *socket) {
 		return
 	}
 	a.b.m.Refused("too many connections").Inc()
-	a.b.notices.warn("too many connections", a.kind.String(), "too many connections: one without CONNECT was closed", "listener", a.kind.String(),
+	a.b.notices.Warn("too many connections", a.kind.String(), "too many connections: one without CONNECT was closed", "listener", a.kind.String(),
 		"remote", s.RemoteAddr().String(), "limit", a.b.limit.connections, "key", a.b.limit.key)
 }
 

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -50,7 +51,7 @@ type Broker struct {
 	router      *router
 	expirer     *expirer
 	clock       *clock
-	notices     *notices
+	notices     *notice.Log
 	hangups     *hangups // of the TCP listener's connections; nil: there is none
 	limits      session.Limits
 	limit       socketLimit
@@ -88,7 +89,7 @@ func New(o Options, s Store) (*Broker, error) {
 		commits:     newCommitter(s, clock, o.Logger, o.Metrics),
 		registry:    &registry{clients: make(map[string]*Client)},
 		successions: successions{of: make(map[*Client]*succession)},
-		notices:     newNotices(o.Logger, o.Metrics),
+		notices:     notice.New(o.Logger, o.Metrics),
 		ctx:         context.Background(),
 		conns:       make(map[*conn]struct{}),
 

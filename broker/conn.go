@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -184,8 +185,8 @@ func growStack(at int) byte {
 func (c *conn) end(ended bool, panicked any) {
 	if panicked != nil {
 		c.b.m.Panics.Inc()
-		c.b.notices.notice(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net.RemoteAddr().String(),
-			"client", shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).write()
+		c.b.notices.Line(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net.RemoteAddr().String(),
+			"client", notice.Shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).Write()
 		c.out.abort()
 	}
 	if ended {
@@ -453,7 +454,7 @@ func (c *conn) fail(err error) {
 		}
 		if err == errDisconnect {
 			if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
-				c.b.log.Debug("client disconnected", "client", shown(c.clientID()), "remote", c.net.RemoteAddr().String())
+				c.b.log.Debug("client disconnected", "client", notice.Shown(c.clientID()), "remote", c.net.RemoteAddr().String())
 			}
 			return
 		}
@@ -473,20 +474,20 @@ func (c *conn) fail(err error) {
 		c.closeWith(c.appendDisconnect(nil, reason, detail))
 	}
 	id, attrs := c.logged(err)
-	c.b.notices.info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
-		"client", shown(id), "remote", c.net.RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
+	c.b.notices.Info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
+		"client", notice.Shown(id), "remote", c.net.RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
 }
 
 // noteEnd logs that the connection ended without DISCONNECT. Who never sent
 // CONNECT, such as a load balancer that tries the port, is counted only.
 func (c *conn) noteEnd(err error) {
-	attrs := []any{"client", shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "error", err}
+	attrs := []any{"client", notice.Shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "error", err}
 	switch {
 	case c.client == nil && errors.Is(err, net.ErrClosed): // it made room for another, and is counted
 	case c.client == nil:
 		c.b.m.Refused("no CONNECT").Inc()
 	case err != errTakenOver && !errors.Is(err, net.ErrClosed):
-		c.b.notices.info("ended", c.client.id, "connection ended", attrs...)
+		c.b.notices.Info("ended", c.client.id, "connection ended", attrs...)
 		return
 	}
 	c.b.log.Debug("connection ended", attrs...)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -115,11 +116,11 @@ type flushList struct {
 	// at a time, so it is not each Client's own.
 	fx session.Effects
 	// notices are log lines that wait until no lock is held.
-	notices []notice
+	notices []notice.Line
 }
 
 // say writes a log line with the next flush: for who holds a lock.
-func (l *flushList) say(line notice) { l.notices = append(l.notices, line) }
+func (l *flushList) say(line notice.Line) { l.notices = append(l.notices, line) }
 
 // flush counts in m what was tallied, writes to the sockets, and then to the log.
 func (l *flushList) flush(m *metrics.Broker) {
@@ -139,7 +140,7 @@ func (l *flushList) flush(m *metrics.Broker) {
 //go:noinline
 func (l *flushList) writeNotices() {
 	for i := range l.notices {
-		l.notices[i].write()
+		l.notices[i].Write()
 	}
 	l.notices = nil
 }

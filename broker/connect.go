@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -101,9 +102,9 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 	case w.Retain && !o.RetainAvailable: // [MQTT-3.2.2-13]
 		return refuse(codec.RetainNotSupported, "retained messages are not available", "key", "mqtt.retain-available")
 	case topics.ValidName(w.Topic, o.MaxTopicLevels) != nil:
-		return refuse(codec.TopicNameInvalid, "the Will Topic is not a valid Topic Name", "topic", shown(w.Topic), "levels_limit", o.MaxTopicLevels)
+		return refuse(codec.TopicNameInvalid, "the Will Topic is not a valid Topic Name", "topic", notice.Shown(w.Topic), "levels_limit", o.MaxTopicLevels)
 	case !mayPublish(w.Topic):
-		return refuse(codec.NotAuthorized, "the Will Topic may not be published to", "topic", shown(w.Topic))
+		return refuse(codec.NotAuthorized, "the Will Topic may not be published to", "topic", notice.Shown(w.Topic))
 	}
 	return nil
 }
@@ -153,7 +154,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	cl.startFeedLocked()
 	c.waited()
 	if b.log.Enabled(b.ctx, slog.LevelDebug) {
-		c.touched.say(b.notices.unlimited(slog.LevelDebug, "client connected", "client", shown(id), "listener", c.listener.String(),
+		c.touched.say(b.notices.Unlimited(slog.LevelDebug, "client connected", "client", notice.Shown(id), "listener", c.listener.String(),
 			"remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent))
 	}
 	return nil

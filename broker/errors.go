@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -84,5 +85,5 @@ func (c *conn) logged(err error) (clientID string, attrs []any) {
 // noteUnread logs that the store could not read the queue of a Client, which is
 // tried again as often as the Client likes.
 func (b *Broker) noteUnread(msg, clientID string, err error) {
-	b.notices.notice(slog.LevelError, "queue unread", clientID, msg, "client", shown(clientID), "error", err).write()
+	b.notices.Line(slog.LevelError, "queue unread", clientID, msg, "client", notice.Shown(clientID), "error", err).Write()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -234,8 +235,8 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *flushList) {
 	}
 	// Only as a retained message can it be refused. Nobody can send it again: who is subscribed gets it.
 	b.m.RefusedMessages(codec.QuotaExceeded.String()).Inc()
-	l.say(b.notices.notice(slog.LevelWarn, "will not retained", m.Topic,
-		"a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached", "topic", shown(m.Topic)))
+	l.say(b.notices.Line(slog.LevelWarn, "will not retained", m.Topic,
+		"a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached", "topic", notice.Shown(m.Topic)))
 	p.Retain, m.Retain = false, false
 	b.publishLocked(&pub, &s, l)
 }

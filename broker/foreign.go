@@ -42,5 +42,5 @@ func (e foreignError) Error() string { return "the connection begins with " + st
 // listener.
 func (b *Broker) refuseForeign(at listenerKind, remote net.Addr, what string) {
 	b.m.Refused("foreign protocol").Inc()
-	b.notices.warn("foreign protocol", at.String()+what, "connection closed", "listener", at.String(), "remote", remote.String(), "detail", what)
+	b.notices.Warn("foreign protocol", at.String()+what, "connection closed", "listener", at.String(), "remote", remote.String(), "detail", what)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -61,8 +62,8 @@ func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int
 	if by == session.ByBytes {
 		key, limit = "mqtt.max-queued-bytes", b.o.MaxQueuedBytes
 	}
-	l.say(b.notices.notice(slog.LevelWarn, "queue full", cl.id, msg,
-		"client", shown(cl.id), "key", key, "limit", limit, "policy", b.o.QueuePolicy, what, count))
+	l.say(b.notices.Line(slog.LevelWarn, "queue full", cl.id, msg,
+		"client", notice.Shown(cl.id), "key", key, "limit", limit, "policy", b.o.QueuePolicy, what, count))
 }
 
 // refuses reports whether a full queue makes the Server refuse the message.
@@ -123,8 +124,8 @@ func (c *conn) tellLostLocked(ack *codec.Connack, permitted bool) {
 	if lost == 0 {
 		return
 	}
-	c.touched.say(cl.b.notices.notice(slog.LevelInfo, "messages lost", cl.id, "client connected; messages for its session were dropped meanwhile",
-		"client", shown(cl.id), "remote", c.net.RemoteAddr().String(), "dropped", lost))
+	c.touched.say(cl.b.notices.Line(slog.LevelInfo, "messages lost", cl.id, "client connected; messages for its session were dropped meanwhile",
+		"client", notice.Shown(cl.id), "remote", c.net.RemoteAddr().String(), "dropped", lost))
 	if c.version != codec.Version5 || !permitted {
 		return
 	}

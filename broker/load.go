@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -57,12 +58,12 @@ func (b *Broker) load() error {
 			continue
 		}
 		if err := b.restoreSession(s, now); err != nil {
-			return fmt.Errorf("loading the session of client %q: %w", shown(s.Record.ClientID), err)
+			return fmt.Errorf("loading the session of client %q: %w", notice.Shown(s.Record.ClientID), err)
 		}
 	}
 	for _, s := range l.stale { // when all members of Shared Subscriptions are there
 		if err := b.endStale(s); err != nil {
-			return fmt.Errorf("loading an ended session of client %q: %w", shown(s.Record.ClientID), err)
+			return fmt.Errorf("loading an ended session of client %q: %w", notice.Shown(s.Record.ClientID), err)
 		}
 	}
 	unlock()

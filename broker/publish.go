@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -66,10 +67,10 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		return err
 	}
 	if p.QoS > c.b.o.MaxQoS { // [MQTT-3.2.2-11]
-		return refuse(codec.QoSNotSupported, "the QoS exceeds the Maximum QoS", "qos", p.QoS, "topic", shown(p.Topic), "key", "mqtt.max-qos")
+		return refuse(codec.QoSNotSupported, "the QoS exceeds the Maximum QoS", "qos", p.QoS, "topic", notice.Shown(p.Topic), "key", "mqtt.max-qos")
 	}
 	if p.Retain && !c.b.o.RetainAvailable { // [MQTT-3.2.2-14]
-		return refuse(codec.RetainNotSupported, "retained messages are not available", "topic", shown(p.Topic), "key", "mqtt.retain-available")
+		return refuse(codec.RetainNotSupported, "retained messages are not available", "topic", notice.Shown(p.Topic), "key", "mqtt.retain-available")
 	}
 	if len(p.SubscriptionIDs) > 0 { // [MQTT-3.3.4-6]
 		return refuse(codec.ProtocolError, "a Client sent a Subscription Identifier")
@@ -133,9 +134,9 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 // does so again after the next CONNECT, so the log says what to change.
 func (c *conn) refuseReceiving() error {
 	limit := c.b.o.ReceiveMaximum
-	c.touched.say(c.b.notices.notice(slog.LevelWarn, "receive maximum exceeded", c.client.id,
+	c.touched.say(c.b.notices.Line(slog.LevelWarn, "receive maximum exceeded", c.client.id,
 		"a client has sent more QoS 1 and 2 messages at a time than it may",
-		"client", shown(c.client.id), "receive_maximum", limit, "key", "mqtt.receive-maximum"))
+		"client", notice.Shown(c.client.id), "receive_maximum", limit, "key", "mqtt.receive-maximum"))
 	return refuse(codec.ReceiveMaximumExceeded, fmt.Sprintf("more messages in flight than the Receive Maximum of %d", limit))
 }
 
@@ -161,7 +162,7 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 		return nil
 	}
 	if c.version != codec.Version5 {
-		return refuse(reason, "the PUBLISH is refused", "topic", shown(p.Topic))
+		return refuse(reason, "the PUBLISH is refused", "topic", notice.Shown(p.Topic))
 	}
 	t := codec.TypePuback
 	if p.QoS == 2 {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -25,7 +26,7 @@ func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode
 	at := 0
 	p.Each(func(s codec.Subscription) bool {
 		if r := reasons[at]; refused[r] > 0 {
-			examples[r] = cmp.Or(examples[r], shown(s.Filter))
+			examples[r] = cmp.Or(examples[r], notice.Shown(s.Filter))
 		}
 		at++
 		return len(examples) < len(refused)
@@ -33,7 +34,7 @@ func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode
 	for reason, n := range refused {
 		c.b.m.RefusedSubscriptions(reason.String()).Add(n)
 		key, limit := c.limitOfFilters(reason, len(reasons))
-		c.b.notices.warn("subscription refused", c.client.id+"\x00"+key, "subscription refused", "client", shown(c.client.id),
+		c.b.notices.Warn("subscription refused", c.client.id+"\x00"+key, "subscription refused", "client", notice.Shown(c.client.id),
 			"filter", examples[reason], "of_this_packet", n, "reason", reason.String(), "key", key, "limit", limit)
 	}
 }
@@ -66,6 +67,6 @@ func (c *conn) noteWriteTimeout(err error, after time.Duration) {
 		return
 	}
 	c.b.m.WriteTimeouts.Inc()
-	c.b.notices.info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it",
-		"client", shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "limit", after.String(), "key", "server.write-timeout")
+	c.b.notices.Info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it",
+		"client", notice.Shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "limit", after.String(), "key", "server.write-timeout")
 }

@@ -71,7 +71,7 @@ func (b *Broker) shutdown(conns []*conn) error {
 		}
 	}
 	b.hangups.close()
-	b.notices.close()
+	b.notices.Close()
 	return b.commits.shutdown()
 }
 
@@ -201,7 +201,7 @@ func (c *committer) shutdown() error {
 func (b *Broker) recoverPanic(doing string, then ...func()) {
 	if p := recover(); p != nil {
 		b.m.Panics.Inc()
-		b.notices.notice(slog.LevelError, "panic", doing, "panic", "doing", doing, "panic", p, "stack", string(debug.Stack())).write()
+		b.notices.Line(slog.LevelError, "panic", doing, "panic", "doing", doing, "panic", p, "stack", string(debug.Stack())).Write()
 		for _, f := range then {
 			f()
 		}

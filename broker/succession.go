@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -356,12 +357,12 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 	if s != nil && s.replaced != nil {
 		control.Panic(control.PanicInTakeover)
 		c.b.m.Takeovers.Inc()
-		attrs := []any{"client", shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()}
+		attrs := []any{"client", notice.Shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()}
 		if s.cutShort {
 			c.b.m.TakeoversCutShort.Inc()
 			attrs = append(attrs, "cut_short", true)
 		}
-		c.touched.say(c.b.notices.notice(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
+		c.touched.say(c.b.notices.Line(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
 	}
 	cl.takeKeptLocked() // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, ack)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/coder/websocket"
+
+	"github.com/x0a1b/promptmq/broker/notice"
 )
 
 // subprotocols are the names that clients give MQTT over WebSocket, the one that
@@ -80,7 +82,7 @@ func (b *Broker) noRequest(s *socket) {
 		detail = "no whole request within server.connect-timeout"
 	}
 	b.m.Refused(reason).Inc()
-	b.notices.info(reason, detail, "connection closed", "listener", webSocketListener.String(), "remote", s.RemoteAddr().String(), "detail", detail)
+	b.notices.Info(reason, detail, "connection closed", "listener", webSocketListener.String(), "remote", s.RemoteAddr().String(), "detail", detail)
 }
 
 // serveWebSocket answers a request: with an error before the switch of protocols,
@@ -100,7 +102,7 @@ func (b *Broker) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil { // Accept has answered
 		b.m.Refused("bad WebSocket request").Inc()
-		b.notices.info("bad WebSocket request", hostOf(s.RemoteAddr()), "WebSocket request refused", "remote", s.RemoteAddr().String(), "error", err)
+		b.notices.Info("bad WebSocket request", hostOf(s.RemoteAddr()), "WebSocket request refused", "remote", s.RemoteAddr().String(), "error", err)
 		return
 	}
 	u.transport.start(ws)
@@ -129,7 +131,7 @@ func (b *Broker) checkUpgrade(r *http.Request) *upgradeRefusal {
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && !originAllowed(origin, r.Host, b.o.WSOrigins) {
 		return &upgradeRefusal{http.StatusForbidden, "origin",
-			fmt.Sprintf("The Origin %q is not allowed for the host %q: server.ws-origins of the broker says which are.", shown(origin), shown(r.Host)), origin}
+			fmt.Sprintf("The Origin %q is not allowed for the host %q: server.ws-origins of the broker says which are.", notice.Shown(origin), notice.Shown(r.Host)), origin}
 	}
 	offered := tokens(r.Header, "Sec-WebSocket-Protocol")
 	for _, p := range subprotocols {
@@ -139,7 +141,7 @@ func (b *Broker) checkUpgrade(r *http.Request) *upgradeRefusal {
 		}
 	}
 	return &upgradeRefusal{http.StatusBadRequest, "sub-protocol",
-		fmt.Sprintf("The client must offer the WebSocket sub-protocol mqtt; it offers %q.", shown(strings.Join(offered, ", "))), ""}
+		fmt.Sprintf("The client must offer the WebSocket sub-protocol mqtt; it offers %q.", notice.Shown(strings.Join(offered, ", "))), ""}
 }
 
 // refuseUpgrade answers and closes, counts and logs.
@@ -151,9 +153,9 @@ func (b *Broker) refuseUpgrade(w http.ResponseWriter, r *http.Request, why *upgr
 	b.m.Refused(why.reason).Inc()
 	key, attrs := hostOf(remoteOf(r)), []any{"remote", r.RemoteAddr, "status", why.status, "detail", why.body}
 	if why.origin != "" {
-		key, attrs = shown(why.origin), append(attrs, "origin", shown(why.origin), "key", "server.ws-origins")
+		key, attrs = notice.Shown(why.origin), append(attrs, "origin", notice.Shown(why.origin), "key", "server.ws-origins")
 	}
-	b.notices.info("WebSocket request: "+why.reason, key, "WebSocket request refused", attrs...)
+	b.notices.Info("WebSocket request: "+why.reason, key, "WebSocket request refused", attrs...)
 }
 
 // originAllowed reports whether a page of origin may connect to host.

@@ -1,4 +1,10 @@
-package broker
+// Package notice writes the log lines that the network can cause, and limits how
+// many: a flood of refused connections must not become a flood of log lines.
+//
+// A Log starts no goroutine. Its timers, one for each cause that has written
+// something lately, end with Close. Its lock is a leaf: nothing is called with it
+// held.
+package notice
 
 import (
 	"context"
@@ -13,81 +19,83 @@ import (
 )
 
 const (
-	// noticeEvery is how often at most a line for one cause and key is written.
-	noticeEvery = time.Minute
-	// noticeLines is how many lines for one cause, whatever their keys, are
+	// every is how often at most a line for one cause and key is written.
+	every = time.Minute
+	// linesMax is how many lines for one cause, whatever their keys, are
 	// written in that time at most; so many keys are remembered for each cause.
-	noticeLines = 10
+	linesMax = 10
 	// shownBytes is how much of a Client Identifier, a Topic Name or a Topic
 	// Filter stands in a log line.
 	shownBytes = 64
 )
 
-// Notices are the log lines that the network can cause, however many it causes.
+// A Log takes log lines that the network can cause, however many it causes.
 // The first for a cause and a key, such as a Client Identifier, is written at
-// once. What follows within noticeEvery is counted, and then the last of them is
+// once. What follows within every is counted, and then the last of them is
 // written with left_out, the number of those that are not shown. Keys beyond
-// noticeLines share one line.
+// linesMax share one line.
 //
-// No method is called with a lock held: see flushList.say.
-type notices struct {
+// Call no method with a lock held: a handler of log/slog may take long. Who holds
+// one keeps a Line and writes it later.
+type Log struct {
 	log *slog.Logger
 	m   *metrics.Broker
 
 	mu     sync.Mutex // guards the following
-	causes map[string]*noticeCause
+	causes map[string]*cause
 	closed bool
 }
 
-// A noticeCause is what has been said for one cause since its first line.
-type noticeCause struct {
+// A cause is what has been said for one cause since its first line.
+type cause struct {
 	keys   map[string]*leftOut
-	others leftOut // for keys beyond noticeLines
+	others leftOut // for keys beyond linesMax
 	timer  *time.Timer
 }
 
 // leftOut are lines that were not written.
 type leftOut struct {
 	n    int
-	last notice
+	last Line
 }
 
-// A notice is one log line.
-type notice struct {
-	to         *notices
+// A Line is one log line, to be written later.
+type Line struct {
+	to         *Log
 	level      slog.Level
 	cause, key string
 	msg        string
 	attrs      []any
 }
 
-func newNotices(log *slog.Logger, m *metrics.Broker) *notices {
-	return &notices{log: log, m: m, causes: make(map[string]*noticeCause)}
+// New returns a Log that writes to log and counts in m what it leaves out.
+func New(log *slog.Logger, m *metrics.Broker) *Log {
+	return &Log{log: log, m: m, causes: make(map[string]*cause)}
 }
 
-// warn writes a line for cause and key, or counts it. attrs are as for slog.
-func (n *notices) warn(cause, key, msg string, attrs ...any) {
-	n.notice(slog.LevelWarn, cause, key, msg, attrs...).write()
+// Warn writes a line for cause and key, or counts it. attrs are as for slog.
+func (n *Log) Warn(cause, key, msg string, attrs ...any) {
+	n.Line(slog.LevelWarn, cause, key, msg, attrs...).Write()
 }
 
-// info is warn for what is not wrong.
-func (n *notices) info(cause, key, msg string, attrs ...any) {
-	n.notice(slog.LevelInfo, cause, key, msg, attrs...).write()
+// Info is Warn for what is not wrong.
+func (n *Log) Info(cause, key, msg string, attrs ...any) {
+	n.Line(slog.LevelInfo, cause, key, msg, attrs...).Write()
 }
 
-// notice returns a line for write, or for flushList.say.
-func (n *notices) notice(level slog.Level, cause, key, msg string, attrs ...any) notice {
-	return notice{to: n, level: level, cause: cause, key: key, msg: msg, attrs: attrs}
+// Line returns a line for Write.
+func (n *Log) Line(level slog.Level, cause, key, msg string, attrs ...any) Line {
+	return Line{to: n, level: level, cause: cause, key: key, msg: msg, attrs: attrs}
 }
 
-// unlimited returns a line for flushList.say that is never left out: for who has
+// Unlimited returns a line that is never left out: for who has
 // set a level at which everything is to be seen.
-func (n *notices) unlimited(level slog.Level, msg string, attrs ...any) notice {
-	return notice{to: n, level: level, msg: msg, attrs: attrs}
+func (n *Log) Unlimited(level slog.Level, msg string, attrs ...any) Line {
+	return Line{to: n, level: level, msg: msg, attrs: attrs}
 }
 
-// write writes the line unless it is left out.
-func (line notice) write() {
+// Write writes the line unless it is left out.
+func (line Line) Write() {
 	n := line.to
 	if !n.log.Enabled(context.Background(), line.level) {
 		return
@@ -99,7 +107,7 @@ func (line notice) write() {
 	n.m.NoticesLeftOut(line.cause).Inc()
 }
 
-func (line *notice) print(leftOut int) {
+func (line *Line) print(leftOut int) {
 	attrs := line.attrs
 	if leftOut > 0 {
 		attrs = append(slices.Clip(attrs), "left_out", leftOut)
@@ -108,7 +116,7 @@ func (line *notice) print(leftOut int) {
 }
 
 // admit reports whether line may be written now, else it counts it.
-func (n *notices) admit(line *notice) bool {
+func (n *Log) admit(line *Line) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -116,12 +124,12 @@ func (n *notices) admit(line *notice) bool {
 	}
 	c := n.causes[line.cause]
 	if c == nil {
-		c = &noticeCause{keys: make(map[string]*leftOut)}
+		c = &cause{keys: make(map[string]*leftOut)}
 		n.causes[line.cause] = c
-		c.timer = time.AfterFunc(noticeEvery, func() { n.report(line.cause) })
+		c.timer = time.AfterFunc(every, func() { n.report(line.cause) })
 	}
 	out := c.keys[line.key]
-	if out == nil && len(c.keys) < noticeLines {
+	if out == nil && len(c.keys) < linesMax {
 		c.keys[strings.Clone(line.key)] = new(leftOut)
 		return true
 	}
@@ -135,13 +143,13 @@ func (n *notices) admit(line *notice) bool {
 
 // report writes what was left out for a cause in the time that has passed. Where
 // something was, the next time begins with that.
-func (n *notices) report(cause string) {
+func (n *Log) report(cause string) {
 	for _, out := range n.takeLeftOut(cause) {
 		out.last.print(out.n - 1)
 	}
 }
 
-func (n *notices) takeLeftOut(cause string) []leftOut {
+func (n *Log) takeLeftOut(cause string) []leftOut {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	c := n.causes[cause]
@@ -165,13 +173,13 @@ func (n *notices) takeLeftOut(cause string) []leftOut {
 		c.timer.Stop()
 		delete(n.causes, cause)
 	} else {
-		c.timer.Reset(noticeEvery)
+		c.timer.Reset(every)
 	}
 	return left
 }
 
-// close writes what was left out, and limits nothing from now on.
-func (n *notices) close() {
+// Close writes what was left out, and limits nothing from now on.
+func (n *Log) Close() {
 	n.mu.Lock()
 	n.closed = true
 	causes := make([]string, 0, len(n.causes))
@@ -184,9 +192,9 @@ func (n *notices) close() {
 	}
 }
 
-// shown returns how a Client Identifier, Topic Name or Topic Filter stands in a
+// Shown returns how a Client Identifier, Topic Name or Topic Filter stands in a
 // log line: its beginning, without control characters.
-func shown[T ~string | ~[]byte](text T) string {
+func Shown[T ~string | ~[]byte](text T) string {
 	s := string(text[:min(len(text), shownBytes)])
 	s = strings.ToValidUTF8(s, "") // a character that the end cuts through goes
 	s = strings.Map(func(r rune) rune {
