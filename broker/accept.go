@@ -62,7 +62,7 @@ func (a *acceptor) awaitClosed() {
 // admit returns the socket, or nil if it was closed because there is no room.
 func (a *acceptor) admit(nc *net.TCPConn) *socket {
 	b := a.b
-	s := &socket{TCPConn: nc, b: b, accepted: momentOf(b.clock.now())}
+	s := &socket{TCPConn: nc, b: b, accepted: momentOf(b.clock.Now())}
 	if b.sockets.Add(1) > b.limit.sockets {
 		out := b.waiting.oldest()
 		if out == nil {

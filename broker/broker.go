@@ -3,9 +3,9 @@
 //
 // # Locks
 //
-// In this order, outermost first: committer.gate, registry.mu, router.mu,
-// Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, outbox.mu, committer.mu,
-// group.mu. Below outbox.mu are waitingSockets.mu and the locks of a
+// In this order, outermost first: the gate of commit.Committer, registry.mu, router.mu,
+// Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, outbox.mu, and the locks
+// of package commit. Below outbox.mu are waitingSockets.mu and the locks of a
 // webSocketTransport. Two Clients are never locked at once. No I/O and no wait for
 // a channel happens with a lock held, but for webSocketTransport.writing and
 // reading, which keep the frames on one socket apart.
@@ -25,6 +25,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -45,12 +46,12 @@ type Broker struct {
 	log         *slog.Logger
 	m           *metrics.Broker
 	store       Store
-	commits     *committer
+	commits     *commit.Committer
 	registry    *registry
 	successions successions
 	router      *router
 	expirer     *expirer
-	clock       *clock
+	clock       *commit.Clock
 	notices     *notice.Log
 	hangups     *hangups // of the TCP listener's connections; nil: there is none
 	limits      session.Limits
@@ -67,7 +68,6 @@ type Broker struct {
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool
-	askedStore       atomic.Int64   // see storeGone
 	background       sync.WaitGroup // goroutines that Shutdown waits for
 
 	mu        sync.Mutex // guards the following
@@ -83,10 +83,10 @@ func New(o Options, s Store) (*Broker, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewBroker()
 	}
-	clock := newClock(o.SystemClock, o.Logger)
+	clock := commit.NewClock(o.SystemClock, o.Logger)
 	b := &Broker{
 		o: o, log: o.Logger, m: o.Metrics, store: s, clock: clock,
-		commits:     newCommitter(s, clock, o.Logger, o.Metrics),
+		commits:     commit.New(s, clock, o.Logger, o.Metrics),
 		registry:    &registry{clients: make(map[string]*Client)},
 		successions: successions{of: make(map[*Client]*succession)},
 		notices:     notice.New(o.Logger, o.Metrics),
@@ -123,11 +123,11 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retainedBytes }))
 	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
 	b.m.Gauge("promptmq_sessions_queue_full", b.fullQueues)
-	b.m.Gauge("promptmq_store_open_entries", func() float64 { return float64(b.commits.held.Load()) })
+	b.m.Gauge("promptmq_store_open_entries", func() float64 { return float64(b.commits.OpenEntries()) })
 	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.expirer.len()) })
-	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.waiting().Seconds() })
+	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.Waiting().Seconds() })
 	b.m.Gauge("promptmq_store_full", func() float64 {
-		if b.commits.full() {
+		if b.commits.Full() {
 			return 1
 		}
 		return 0
@@ -157,10 +157,10 @@ func (b *Broker) nextSessionID() session.ID { return session.ID(b.nextID.Add(1) 
 // Start loads the store and opens the listeners. After an error nothing runs.
 func (b *Broker) Start() error {
 	b.nextID.Store(uint64(b.store.NextID()))
-	b.clock.goOnFrom(b.store.LastTime())
-	go b.commits.run()
+	b.clock.GoOnFrom(b.store.LastTime())
+	go b.commits.Run()
 	if err := b.load(); err != nil {
-		return errors.Join(err, b.commits.shutdown())
+		return errors.Join(err, b.commits.Shutdown())
 	}
 	b.expirer.fireDue() // whose time is over must not be resumed
 	go b.expirer.run()
@@ -171,7 +171,7 @@ func (b *Broker) Start() error {
 		b.closeListeners()
 		b.hangups.close()
 		b.expirer.shutdown()
-		return errors.Join(err, b.commits.shutdown())
+		return errors.Join(err, b.commits.Shutdown())
 	}
 	b.background.Add(1)
 	go b.cleanup()
@@ -181,7 +181,7 @@ func (b *Broker) Start() error {
 
 // Failed yields an error when a commit stays failed: nothing is acknowledged
 // any more and the process should end.
-func (b *Broker) Failed() <-chan error { return b.commits.failed }
+func (b *Broker) Failed() <-chan error { return b.commits.Failed() }
 
 // addConn registers a connection and reports whether there is room for it, which
 // an acceptor has made sure of for its own.

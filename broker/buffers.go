@@ -42,10 +42,7 @@ func (p *bufferPool) put(b []byte) {
 	p.full.Put(h)
 }
 
-var (
-	readBuffers, outBuffers bufferPool
-	groupEntries            entryPool
-)
+var readBuffers, outBuffers bufferPool
 
 const (
 	slabMessages = 8
@@ -95,32 +92,6 @@ func (s *messageSlab) take(size int) (*session.Message, []byte) {
 	m, b := &s.messages[0], s.bytes[:0:size]
 	s.messages, s.bytes = s.messages[1:], s.bytes[size:]
 	return m, b
-}
-
-// An entryPool keeps the memory of committed entries for later groups.
-type entryPool struct{ pool sync.Pool } // of *[]session.Entry
-
-const (
-	entriesMin = 16
-	// keptEntriesMax is the longest slice that is used again.
-	keptEntriesMax = 4096
-)
-
-func (p *entryPool) get() []session.Entry {
-	if e, ok := p.pool.Get().(*[]session.Entry); ok {
-		return *e
-	}
-	return make([]session.Entry, 0, entriesMin)
-}
-
-// put takes the memory of entries back, which nothing uses any more.
-func (p *entryPool) put(entries []session.Entry) {
-	if cap(entries) == 0 || cap(entries) > keptEntriesMax {
-		return
-	}
-	clear(entries)
-	entries = entries[:0]
-	p.pool.Put(&entries)
 }
 
 // viewOf returns the bytes of s, for encoding only: they must not be changed.

@@ -27,8 +27,8 @@ func (b *Broker) cleanup() {
 			b.sweepClient(cl)
 		}
 		b.m.CleanupRuns.Inc()
-		if b.clock.noteJump() {
-			b.commits.noteTime() // else a crash would take the jump for time that has passed
+		if b.clock.NoteJump() {
+			b.commits.NoteTime() // else a crash would take the jump for time that has passed
 		}
 		timer.Reset(b.o.CleanupInterval)
 	}
@@ -45,7 +45,7 @@ func (b *Broker) sweepClient(cl *Client) {
 		s.SweepWindow(now, b.o.MaxMessageAge, fx)
 		from = s.SweepFrom()
 	})
-	for b.commits.wait(group) == nil && ok && !b.stopping.Load() {
+	for b.commits.Wait(group) == nil && ok && !b.stopping.Load() {
 		entries, err := b.store.Page(id, from, b.o.CleanupBatch, windowBytes)
 		if err != nil {
 			b.noteUnread("reading a queue for its cleanup failed", cl.id, err)
@@ -67,15 +67,15 @@ func (b *Broker) sweepClient(cl *Client) {
 func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, time.Time, *session.Effects)) (group uint64, more bool) {
 	var l flushList
 	defer l.flush(b.m)
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	b.commits.Enter()
+	defer b.commits.Leave()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	s := cl.sess
 	if s == nil || (id != 0 && s.ID != id) {
 		return 0, false
 	}
-	now := b.clock.now()
+	now := b.clock.Now()
 	l.fx.Reset()
 	control.Panic(control.PanicInCleanup)
 	fn(s, now, &l.fx)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -47,12 +48,8 @@ type stored struct {
 	client *Client
 	// expiresAt is when the Session ends if no connection resumes it.
 	expiresAt dueTime
-	expiry    uint32 // see expiring
-	// The open group's writes for the Session: valid while group is the open one.
-	// sealed are those of the group before: see committer.strikable.
-	writes, sealed     *session.Writes
-	group, sealedGroup uint64
-	floor              uint64 // the last that was written; 0: not known
+	expiry    uint32      // see expiring
+	part      commit.Part // what the next commits write for the Session
 	// Of a Session that is not durable: the group with which its Will was stored; 0: it
 	// was not.
 	willGroup uint64
@@ -68,118 +65,39 @@ func (cl *Client) storedLocked() *stored {
 }
 
 // writesLocked returns the open group's writes for the Session, for something
-// that must be written. The caller holds the committer's gate for reading.
+// that must be written. The caller holds the committer's gate.
 func (cl *Client) writesLocked() *session.Writes {
-	cl.b.commits.open.firm.Store(true)
-	return cl.softWritesLocked()
+	w := cl.b.commits.Writes(&cl.storedLocked().part, cl.sess)
+	cl.lastGroup = cl.stored.part.Group()
+	return w
 }
 
 // softWritesLocked is writesLocked for entries that may be acknowledged before
 // they are written, and for what nobody waits for.
 func (cl *Client) softWritesLocked() *session.Writes {
-	g, s := cl.b.commits.open, cl.storedLocked()
-	if s.group != g.number || s.writes == nil {
-		s.sealed, s.sealedGroup = s.writes, s.group
-		s.writes, s.group = new(session.Writes), g.number
-		g.add(cl.sess.ID, s.writes)
-	}
-	cl.lastGroup = g.number
-	return s.writes
+	w := cl.b.commits.SoftWrites(&cl.storedLocked().part, cl.sess)
+	cl.lastGroup = cl.stored.part.Group()
+	return w
 }
 
-// storeLocked merges the writes of l.fx into the open group. The caller holds
-// gate for reading. What was added in this group and is done already is struck
-// out and costs nothing.
+// storeLocked merges the writes of l.fx into the open group. The caller is in the
+// committer's gate.
 func (cl *Client) storeLocked(l *flushList) {
-	fx := &l.fx
 	if !cl.sess.Durable() {
 		return
 	}
-	if len(fx.Entries) > 0 {
-		w := cl.softWritesLocked()
-		if w.Entries == nil {
-			w.Entries = groupEntries.get()
-		}
-		w.Entries = append(w.Entries, fx.Entries...)
-		cl.b.commits.held.Add(int64(len(fx.Entries)))
-		if fx.Awaited {
-			cl.b.commits.open.awaited.Add(int64(len(fx.Entries)))
-		} else {
-			cl.b.commits.open.firm.Store(true)
-		}
+	part := &cl.storedLocked().part
+	l.completed = cl.b.commits.Merge(part, cl.sess, &l.fx, l.completed[:0])
+	cl.lastGroup = max(cl.lastGroup, part.Group())
+	for _, w := range l.completed {
+		w.(*outbox).note(l)
 	}
-	if len(fx.Discarded) > 0 {
-		w := cl.softWritesLocked()
-		w.Discarded = append(w.Discarded, fx.Discarded...)
-	}
-	real := fx.State || fx.DroppedNewest+fx.DroppedOldest > 0 // the State has the number of them
-	for _, seq := range fx.Removed {
-		if !cl.strikeLocked(seq, l) {
-			real = true
-		}
-	}
-	if !real {
-		return
-	}
-	w := cl.softWritesLocked()
-	if fx.State {
-		cl.b.commits.open.firm.Store(true)
-	}
-	cl.putStateLocked(w)
-	if control.Broken(control.IdentifierNotDurable) {
-		var st session.State
-		_ = st.Decode(w.State) // just encoded
-		st.Received = nil
-		w.State = st.Append(w.State[:0])
-	}
-	if !fx.State && len(fx.Entries) == 0 {
-		cl.b.commits.later() // nobody waits for a removal
-	}
+	clear(l.completed)
 }
 
 // putStateLocked puts the State into the group's writes for the Session, and from
 // where on its queue is not done.
-func (cl *Client) putStateLocked(w *session.Writes) {
-	s := cl.storedLocked()
-	w.State, w.Floor = cl.sess.AppendState(w.State[:0]), cl.sess.Floor()
-	if w.FloorBefore == 0 {
-		w.FloorBefore = s.floor
-	}
-	s.floor = w.Floor
-}
-
-// strikeLocked removes an entry that is not written yet, and reports whether
-// there was one. What was acknowledged may also be struck out of the sealed
-// group, if that still waits. What moves to another Session may not: the two
-// groups are two transactions.
-func (cl *Client) strikeLocked(seq uint64, l *flushList) bool {
-	c, s, acknowledged := cl.b.commits, cl.storedLocked(), l.fx.Acknowledged
-	if s.group == c.open.number {
-		had := s.writes.EntriesLen()
-		if r, ok := s.writes.Strike(seq); ok {
-			if n := s.writes.EntriesLen(); n != had {
-				c.held.Add(int64(n - had))
-			}
-			c.open.noteStruck(r, acknowledged, l)
-			return true
-		}
-	}
-	g := c.strikable
-	if g == nil || !acknowledged {
-		return false
-	}
-	w := s.writes
-	if s.sealedGroup == g.number {
-		w = s.sealed
-	} else if s.group != g.number {
-		return false
-	}
-	r, ok := w.Strike(seq)
-	if ok {
-		g.noteStruck(r, acknowledged, l)
-	}
-	return ok
-}
+func (cl *Client) putStateLocked(w *session.Writes) { cl.stored.part.PutState(w, cl.sess) }
 
 // applyLocked carries out l.fx: writes first, then what may be sent. The
 // caller holds gate for reading if the Session is durable.
@@ -267,11 +185,11 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 			c.out.abort()
 		}
 	})
-	if cl.b.commits.wait(group) != nil {
+	if cl.b.commits.Wait(group) != nil {
 		return
 	}
 	from, upTo, messages, bytes, group, current := cl.pageFrom(sess, c)
-	if !current || cl.b.commits.wait(group) != nil {
+	if !current || cl.b.commits.Wait(group) != nil {
 		return
 	}
 	entries, err := cl.b.store.Page(sess.ID, from, messages, bytes)
@@ -284,12 +202,12 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	}
 	var l flushList
 	defer l.flush(cl.b.m)
-	cl.b.commits.gate.RLock()
-	defer cl.b.commits.gate.RUnlock()
+	cl.b.commits.Enter()
+	defer cl.b.commits.Leave()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == sess && cl.conn == c {
-		now := cl.b.clock.now()
+		now := cl.b.clock.Now()
 		l.fx.Reset()
 		sess.Paged(entries, upTo, now, &l.fx)
 		control.Panic(control.PanicInPage)

@@ -146,7 +146,7 @@ type connectParams struct {
 func (b *Broker) newConn(t transport, listener listenerKind) *conn {
 	c := &conn{b: b, net: t, listener: listener, local: isLoopback(t.RemoteAddr())}
 	c.out.c = c
-	c.lastPacket = momentOf(b.clock.now())
+	c.lastPacket = momentOf(b.clock.Now())
 	c.partial = c.lastPacket
 	return c
 }
@@ -221,7 +221,7 @@ func (c *conn) read() error {
 func (c *conn) received(n int) bool {
 	c.b.m.SocketReads.Inc()
 	c.b.m.BytesReceived.Add(n)
-	c.now = c.b.clock.now()
+	c.now = c.b.clock.Now()
 	c.asked = false
 	c.reader.Wrote(n)
 	if c.partial != 0 && c.client != nil {
@@ -286,7 +286,7 @@ const gateBatch = 16
 // from one PUBLISH or acknowledgement to the next. See leaveGate.
 func (c *conn) enterGate() {
 	if !c.gated {
-		c.b.commits.gate.RLock()
+		c.b.commits.Enter()
 		c.gated, c.inGate = true, 0
 	}
 }
@@ -299,7 +299,7 @@ func (c *conn) leaveGate() {
 		if control.Broken(control.GateKept) {
 			return
 		}
-		c.b.commits.gate.RUnlock()
+		c.b.commits.Leave()
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // unfinished one, see progress, or, before CONNECT, by the connect timeout after accept.
 func (c *conn) armDeadline() error {
 	c.armed = c.deadlineKind()
-	err := c.net.SetReadDeadline(c.b.clock.deadline(c.deadline()))
+	err := c.net.SetReadDeadline(c.b.clock.Deadline(c.deadline()))
 	if c.marked(superseded) {
 		c.net.wake() // the deadline has taken the place of the one that was to
 	}
@@ -83,7 +83,7 @@ func (c *conn) explain(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	if c.marked(superseded) || !c.overdue(c.b.clock.now()) {
+	if c.marked(superseded) || !c.overdue(c.b.clock.Now()) {
 		return nil
 	}
 	// What has come counts, though it was not read in time: this machine may have
@@ -101,7 +101,7 @@ func (c *conn) explain(err error) error {
 
 // refuseOverdue says what the Client has not sent in time.
 func (c *conn) refuseOverdue() error {
-	now := c.b.clock.now()
+	now := c.b.clock.Now()
 	if c.partial != 0 && !now.Before(c.partial.time().Add(c.packetTimeout())) {
 		if c.client == nil {
 			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
@@ -125,7 +125,7 @@ func (c *conn) silence() string {
 // waited is called when handling what came had to wait for something. The Client's
 // time does not count that.
 func (c *conn) waited() {
-	c.now = c.b.clock.now()
+	c.now = c.b.clock.Now()
 	c.lastPacket = momentOf(c.now)
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -101,7 +102,7 @@ type segment struct {
 	sends  bool   // it is a PUBLISH with QoS 2
 	credit bool   // it returns one unit of the Client's send quota
 	// receipt, if not nil, may make the commit needless.
-	receipt *receipt
+	receipt *commit.Receipt
 }
 
 // A flushList gathers the outboxes that one goroutine has queued to and must
@@ -115,6 +116,8 @@ type flushList struct {
 	// fx is what the Session asks for whose Client the goroutine has locked: one
 	// at a time, so it is not each Client's own.
 	fx session.Effects
+	// completed are whose receipts have just become complete; emptied by storeLocked.
+	completed []commit.Waiter
 	// notices are log lines that wait until no lock is held.
 	notices []notice.Line
 }
@@ -305,7 +308,7 @@ func (o *outbox) holdLocked(group uint64) *held {
 	if o.held != nil {
 		return o.held
 	}
-	if group <= o.c.b.commits.committed.Load() {
+	if group <= o.c.b.commits.Committed() {
 		return nil
 	}
 	o.held = heldPackets.Get().(*held)
@@ -323,7 +326,7 @@ func (o *outbox) heldPacketLocked(h *held, seg segment, l *flushList) {
 	if !seg.sends {
 		h.answered += int(seg.size)
 	}
-	if seg.group != last && !o.c.b.commits.await(seg.group, o) {
+	if seg.group != last && !o.c.b.commits.Await(seg.group, o) {
 		o.releaseLocked()
 		o.noteLocked(l)
 	}
@@ -333,10 +336,10 @@ func (o *outbox) heldPacketLocked(h *held, seg segment, l *flushList) {
 // here: it is written only if its commit group is on disk, or has nothing for it
 // to bring there.
 func (o *outbox) releaseLocked() {
-	h, committed := o.held, o.c.b.commits.committed.Load()
+	h, committed := o.held, o.c.b.commits.Committed()
 	var sent traffic
 	n := 0
-	for n < len(h.segs) && (h.segs[n].group <= committed || h.segs[n].receipt.complete()) {
+	for n < len(h.segs) && (h.segs[n].group <= committed || h.segs[n].receipt.Complete()) {
 		seg := &h.segs[n]
 		o.credits += oneIf(seg.credit)
 		if seg.alias != 0 {
@@ -381,6 +384,10 @@ func (o *outbox) takeCredits() int32 {
 	o.mu.Unlock()
 	return n
 }
+
+// Committed lets go what awaited a commit, or a receipt that is complete. It makes o a
+// commit.Waiter.
+func (o *outbox) Committed() { o.flush() }
 
 // flush writes what may be written without blocking.
 func (o *outbox) flush() {

@@ -130,12 +130,12 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	if control.Broken(control.ConnackBeforeCommit) {
 		group = 0
 	}
-	if err := c.b.commits.wait(group); err != nil {
+	if err := c.b.commits.Wait(group); err != nil {
 		return refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 	b, cl := c.b, c.client
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	b.commits.Enter()
+	defer b.commits.Leave()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {

@@ -54,9 +54,9 @@ func (b *Broker) disconnected(c *conn) {
 	c.touched.flush(c.b.m)
 	switch {
 	case group > 0 && lazily:
-		_ = b.commits.outwait(nil, group)
+		_ = b.commits.Outwait(group)
 	case group > 0:
-		_ = b.commits.wait(group) // if it fails the broker is stopping: the connection is closed anyway
+		_ = b.commits.Wait(group) // if it fails the broker is stopping: the connection is closed anyway
 	}
 }
 
@@ -64,10 +64,10 @@ func (b *Broker) disconnected(c *conn) {
 // for before the connection is closed; 0: none. lazily says that it is not worth a
 // commit of its own: what comes and goes within one is never written.
 func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	b.commits.Enter()
+	defer b.commits.Leave()
 	cl := c.client
-	now := b.clock.now()
+	now := b.clock.Now()
 	b.ending(cl, now, &c.touched, func() aftermath {
 		if cl.conn != c {
 			return aftermath{}
@@ -131,7 +131,7 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 	w := cl.writesLocked()
 	w.Record = r
 	cl.putStateLocked(w)
-	b.commits.later()
+	b.commits.Later()
 	after.left = !stopping && !heir && hasShared(s)
 	return after
 }
@@ -158,7 +158,7 @@ func (cl *Client) setWillLocked(w *session.Will) {
 	if cl.sess.Durable() {
 		writes := cl.writesLocked()
 		writes.HasWill, writes.Will = true, w
-		cl.b.commits.later()
+		cl.b.commits.Later()
 	}
 }
 
@@ -174,7 +174,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 	} else {
 		w := cl.writesLocked()
 		if leavesOrphans(s) {
-			now := cl.b.clock.now()
+			now := cl.b.clock.Now()
 			w.Record = s.Record(false, now)
 			w.Record.ExpirySeconds, w.Record.ExpiresAt = 0, now
 			w.HasWill, w.Will = true, nil
@@ -183,7 +183,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 		} else {
 			w.Ended = true
 		}
-		cl.b.commits.later()
+		cl.b.commits.Later()
 		group = cl.lastGroup
 	}
 	if cl.stored != nil {
@@ -297,7 +297,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 	defer b.background.Done()
 	defer b.recoverPanic("ending a session")
 	defer b.registry.remove(cl) // a start made it for this alone
-	if b.commits.wait(group) != nil {
+	if b.commits.Wait(group) != nil {
 		return // the next start ends it
 	}
 	from, _ := s.PageFrom()
@@ -317,7 +317,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 			b.m.Dropped[metrics.DropSessionEnded].Add(max(0, left))
 			return
 		}
-		if b.commits.wait(group) != nil { // nor is more read than one transaction can write
+		if b.commits.Wait(group) != nil { // nor is more read than one transaction can write
 			return // the next start goes on
 		}
 	}
@@ -329,12 +329,12 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
 	var l flushList
 	defer l.flush(b.m)
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
-	b.handOver(orphans, cl, true, b.clock.now(), &l)
-	b.commits.open.add(s.ID, &session.Writes{Ended: end, State: s.AppendLeft(nil, from), Floor: from})
-	b.commits.later()
-	return b.commits.open.number
+	b.commits.Enter()
+	defer b.commits.Leave()
+	b.handOver(orphans, cl, true, b.clock.Now(), &l)
+	b.commits.Put(s.ID, &session.Writes{Ended: end, State: s.AppendLeft(nil, from), Floor: from})
+	b.commits.Later()
+	return b.commits.Number()
 }
 
 // handOverStep is how many messages are handed on without letting others into the
@@ -347,8 +347,8 @@ const handOverStep = 256
 func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, l *flushList) {
 	for i := range orphans {
 		if !stored && i%handOverStep == handOverStep-1 {
-			b.commits.gate.RUnlock()
-			b.commits.gate.RLock()
+			b.commits.Leave()
+			b.commits.Enter()
 		}
 		control.Panic(control.PanicInHandOver)
 		e := &orphans[i]

@@ -39,9 +39,7 @@ func nameRefused(err error, clientID codec.View) {
 }
 
 var (
-	errShuttingDown = errors.New("the broker is shutting down")
-	errNotReady     = errors.New("the store is not loaded yet")
-	errStoreFailed  = errors.New("the store takes nothing any more")
+	errNotReady = errors.New("the store is not loaded yet")
 	// errTakenOver ends the handlers of a connection whose Session another
 	// connection has taken; the DISCONNECT was sent by whoever took it.
 	errTakenOver = errors.New("session taken over")

@@ -130,13 +130,13 @@ const expireStep = 32
 // fireDue carries out what is due and returns how long until the next is.
 func (x *expirer) fireDue() time.Duration {
 	for fired := 1; ; fired++ {
-		now := x.b.clock.now()
+		now := x.b.clock.Now()
 		thing, wait := x.next(now)
 		if thing == nil {
 			return wait
 		}
 		x.fire(thing, now)
-		if fired%expireStep == 0 && x.b.commits.flushUnless(x.stop) != nil {
+		if fired%expireStep == 0 && x.b.commits.FlushUnless(x.stop) != nil {
 			return time.Hour // the broker stops
 		}
 	}
@@ -185,8 +185,8 @@ func (cl *Client) scheduleLocked() {
 func (s *stored) expire(b *Broker, now time.Time) {
 	var l flushList
 	defer l.flush(b.m)
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	b.commits.Enter()
+	defer b.commits.Leave()
 	cl := s.client
 	b.ending(cl, now, &l, func() aftermath { return cl.takeDueLocked(s, now) })
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/commit"
 )
 
 // A timedThing notes when it was fired.
@@ -22,12 +24,12 @@ func (t *timedThing) expire(_ *Broker, n time.Time) { t.fired = append(t.fired, 
 func TestExpirer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 2))
-		b := &Broker{clock: newClock(nil, nil)}
+		b := &Broker{clock: commit.NewClock(nil, nil)}
 		x := newExpirer(b)
 		b.expirer = x
 		things := make([]timedThing, 3000)
 		due := make([]time.Time, len(things))
-		start := b.clock.now()
+		start := b.clock.Now()
 		for range 50000 {
 			i := rnd.IntN(len(things))
 			due[i] = time.Time{}
@@ -42,7 +44,7 @@ func TestExpirer(t *testing.T) {
 		}
 		go x.run()
 		time.Sleep(5 * time.Second)
-		now := b.clock.now()
+		now := b.clock.Now()
 		for i := range things { // what is to come comes sooner, or never
 			if len(things[i].fired) == 0 && due[i].After(now) {
 				due[i] = now.Add(due[i].Sub(now) / 2)

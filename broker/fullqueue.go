@@ -104,7 +104,7 @@ const fullFor = time.Minute
 
 // fullQueues is the number of Sessions whose queue is full.
 func (b *Broker) fullQueues() float64 {
-	n, since := 0, b.clock.now().Add(-fullFor).UnixNano()
+	n, since := 0, b.clock.Now().Add(-fullFor).UnixNano()
 	for _, cl := range b.registry.all() {
 		if cl.full.Load() {
 			n++

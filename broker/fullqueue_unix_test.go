@@ -37,7 +37,7 @@ func BenchmarkFullQueue(b *testing.B) {
 				p.put(p.pub, batch)
 				p.pub.receiving = 0
 				if n++; n%16 == 0 {
-					_ = p.b.commits.flush()
+					_ = p.b.commits.Flush()
 				}
 			}
 			for range full / pathBatch {

@@ -26,13 +26,12 @@ func (cl *Client) keepWillLocked(p *codec.Connect, now time.Time) {
 	if control.Broken(control.WillNotKept) {
 		return
 	}
-	if cost := sessionCost(p); !commits.takeRoom(cost) {
-		commits.noteRefused(cost, "Will")
+	if !commits.Admit(sessionCost(p), "Will") {
 		return
 	}
-	commits.open.add(s.ID, &session.Writes{Record: s.Record(true, now), HasWill: true, Will: s.Will})
-	cl.storedLocked().willGroup = commits.open.number
-	commits.later()
+	commits.Put(s.ID, &session.Writes{Record: s.Record(true, now), HasWill: true, Will: s.Will})
+	cl.storedLocked().willGroup = commits.Number()
+	commits.Later()
 }
 
 // dropWillLocked takes back what keepWillLocked did: out of the open group, where
@@ -43,12 +42,12 @@ func (cl *Client) dropWillLocked() (group uint64) {
 	if st == nil || st.willGroup == 0 {
 		return 0
 	}
-	if st.willGroup == commits.open.number {
-		commits.open.strike(cl.sess.ID)
+	if st.willGroup == commits.Number() {
+		commits.TakeBack(cl.sess.ID)
 	} else {
-		commits.open.add(cl.sess.ID, &session.Writes{Ended: true})
-		commits.later()
-		group = commits.open.number
+		commits.Put(cl.sess.ID, &session.Writes{Ended: true})
+		commits.Later()
+		group = commits.Number()
 	}
 	st.willGroup = 0
 	return group
@@ -80,7 +79,7 @@ func (cl *Client) takeKeptLocked() *session.Will {
 	kept := cl.stored.kept
 	cl.b.expirer.remove(cl.stored)
 	cl.stored = nil
-	cl.b.commits.open.add(kept.sess, &session.Writes{Ended: true})
-	cl.b.commits.later()
+	cl.b.commits.Put(kept.sess, &session.Writes{Ended: true})
+	cl.b.commits.Later()
 	return kept.will
 }

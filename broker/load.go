@@ -33,13 +33,13 @@ func (l *loader) add(s *session.Loaded) error {
 // load brings back what the store holds. Sessions whose time is over end, and
 // Wills whose connection ended with the last process become due.
 func (b *Broker) load() error {
-	start := b.clock.now()
+	start := b.clock.Now()
 	now := start.Truncate(time.Millisecond) // as times are stored: what is due now is due before anybody is served
 	l := loader{byClient: make(map[string]*session.Loaded)}
 	// Held all the time: nothing may be committed on the connection that Load
 	// reads from.
-	b.commits.gate.RLock()
-	unlock := sync.OnceFunc(b.commits.gate.RUnlock)
+	b.commits.Enter()
+	unlock := sync.OnceFunc(b.commits.Leave)
 	defer unlock()
 	var all []*retained
 	err := b.store.Load(l.add, func(topic string, version uint64, m *session.Message) error {
@@ -67,8 +67,8 @@ func (b *Broker) load() error {
 		}
 	}
 	unlock()
-	b.log.Info("store loaded", "sessions", len(l.byClient)-wills, "wills", wills, "retained", b.router.retained.Len(), "took", b.clock.now().Sub(start))
-	return b.commits.flush()
+	b.log.Info("store loaded", "sessions", len(l.byClient)-wills, "wills", wills, "retained", b.router.retained.Len(), "took", b.clock.Now().Sub(start))
+	return b.commits.Flush()
 }
 
 // endStale removes a stored Session that has ended, as endLocked would have. The
@@ -79,7 +79,7 @@ func (b *Broker) endStale(l *session.Loaded) error {
 		return err
 	}
 	if !leavesOrphans(s) {
-		b.commits.open.add(s.ID, &session.Writes{Ended: true})
+		b.commits.Put(s.ID, &session.Writes{Ended: true})
 		return nil
 	}
 	cl := b.registry.acquire(b, s.ClientID)

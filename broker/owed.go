@@ -328,10 +328,10 @@ func (cl *Client) storeOwedLocked(d *debt) {
 		if _, removed := w.Owed[filter]; removed { // what an earlier one had on disk
 			d.row = rowOnDisk
 		}
-		cl.b.commits.reserve(subscriptionCost(d.sub))
+		cl.b.commits.Reserve(subscriptionCost(d.sub))
 	}
 	w.Owed[filter] = d.Owed
-	cl.b.commits.later()
+	cl.b.commits.Later()
 }
 
 // forgetOwedLocked takes back storeOwedLocked. What was to be written in this group
@@ -349,7 +349,7 @@ func (cl *Client) forgetOwedLocked(d *debt) {
 		w.Owed = make(map[string]session.Owed)
 	}
 	w.Owed[d.sub.Filter] = session.Owed{}
-	cl.b.commits.later()
+	cl.b.commits.Later()
 }
 
 // restoreOwedLocked brings back what was stored. Versions go on after those in it,
@@ -467,14 +467,14 @@ func (cl *Client) feed(c *conn) {
 // feedStep delivers a few messages and reports whether to go on.
 func (cl *Client) feedStep(c *conn, l *flushList) (more bool) {
 	b := cl.b
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	b.commits.Enter()
+	defer b.commits.Leave()
 	b.router.mu.RLock()
 	defer b.router.mu.RUnlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	control.Panic(control.PanicInFeed)
-	more = cl.conn == c && cl.feedLocked(b.clock.now(), l)
+	more = cl.conn == c && cl.feedLocked(b.clock.Now(), l)
 	if !more {
 		cl.endFeedLocked(c)
 	}

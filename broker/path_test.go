@@ -106,7 +106,7 @@ func (p *path) put(c *conn, packets []byte) {
 		n := copy(c.readRoom(), packets)
 		packets = packets[n:]
 		c.reader.Wrote(n)
-		c.now = c.b.clock.now()
+		c.now = c.b.clock.Now()
 		if err := c.handleBuffered(); err != nil {
 			p.tb.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -32,7 +33,7 @@ type publication struct {
 	cost      int64        // about what is stored for it beside the message
 	// receipt is for the durable copies of a QoS 1 message; committing says that
 	// it cannot replace the commit.
-	receipt *receipt
+	receipt *commit.Receipt
 	// routed is which of the router's changes its targets know of. matches, of a
 	// message that was retained in the same step, are where they come from; else nil.
 	routed  uint64
@@ -215,7 +216,7 @@ func (c *conn) publishStored(pub *publication) error {
 	group, size := uint64(0), uint32(0)
 	if stored || durable {
 		c.stored = true
-		group, size = b.commits.open.number, messageBytes(p)
+		group, size = b.commits.Number(), messageBytes(p)
 	}
 	switch p.QoS {
 	case 1:
@@ -228,7 +229,9 @@ func (c *conn) publishStored(pub *publication) error {
 			c.receiving--
 		}
 		if r != nil {
-			r.count(&c.touched) // it is routed
+			if r.Routed() {
+				c.out.note(&c.touched)
+			}
 		}
 	case 2:
 		c.out.queueSegment(&c.touched, segment{group: group, size: size},
@@ -309,7 +312,7 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stor
 		}
 		stored = true
 		if p.QoS == 0 {
-			b.commits.later()
+			b.commits.Later()
 		}
 	} else {
 		b.find(pub, s)
@@ -355,7 +358,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool 
 		return false
 	}
 	if cost := storeCost(pub, s) + b.retainCostLocked(pub.p); b.clearsLocked(pub.p) {
-		b.commits.reserve(cost + pub.cost)
+		b.commits.Reserve(cost + pub.cost)
 	} else if !b.admitMessage(pub, cost) {
 		return false
 	}
@@ -368,10 +371,10 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool 
 // gate and has changed nothing.
 func (b *Broker) admitMessage(pub *publication, cost int64) bool {
 	if pub.from == nil {
-		b.commits.reserve(cost)
+		b.commits.Reserve(cost)
 		return true
 	}
-	return b.commits.admit(cost+pub.cost, codec.TypePublish)
+	return b.commits.Admit(cost+pub.cost, codec.TypePublish.String())
 }
 
 // A lateness says why a message that was routed to a Client is not for it any more.
@@ -445,12 +448,12 @@ func (cl *Client) deliverLocked(t *target, pub *publication, qos codec.QoS, reta
 
 // receiptFor returns the message's receipt if cl may acknowledge a copy before
 // the publisher has its PUBACK.
-func (pub *publication) receiptFor(cl *Client) *receipt {
+func (pub *publication) receiptFor(cl *Client) *commit.Receipt {
 	if pub.p.QoS != 1 || pub.from == nil || pub.committing || cl.conn == nil || !cl.sess.Durable() {
 		return nil
 	}
 	if pub.receipt == nil {
-		pub.receipt = newReceipt(pub.out)
+		pub.receipt = commit.NewReceipt(pub.out)
 	}
 	return pub.receipt
 }
@@ -460,7 +463,7 @@ func (pub *publication) noteStored(awaited bool) {
 	if !awaited || pub.receipt == nil {
 		pub.committing = true
 	} else if !control.Broken(control.AckAtDelivery) {
-		pub.receipt.left.Add(1)
+		pub.receipt.Add()
 	}
 }
 

@@ -1,93 +1,15 @@
 package broker
 
-import (
-	"github.com/x0a1b/promptmq/broker/control"
-
-	"bytes"
-	"fmt"
-	"runtime/pprof"
-	"sync/atomic"
-	"time"
-)
-
-// stalledAfter is how long the disk may take for a commit before the broker is
-// not ready: acknowledgements wait, and clients are better off elsewhere. The
-// same holds for whatever else keeps a commit from being done.
-var stalledAfter = control.Sooner(control.StalledSoon, 10*time.Second)
+import "github.com/x0a1b/promptmq/broker/commit"
 
 // Ready returns nil while the store is loaded, the listeners are open, the disk
 // answers, and the store is where the next start will look for it.
 func (b *Broker) Ready() error {
 	switch {
 	case b.stopping.Load():
-		return errShuttingDown
+		return commit.ErrShuttingDown
 	case !b.ready.Load():
 		return errNotReady
 	}
-	select {
-	case <-b.commits.stopped:
-		return errStoreFailed
-	default:
-	}
-	if waiting := b.commits.waiting(); waiting > stalledAfter {
-		return fmt.Errorf("the disk has not finished a commit for %v", waiting.Truncate(time.Second))
-	}
-	if busy := b.commits.since(&b.commits.busy); busy > stalledAfter {
-		return fmt.Errorf("no commit could be made for %v, and not because of the disk", busy.Truncate(time.Second))
-	}
-	return b.storeGone()
-}
-
-// storeGone asks the store where its files are. On a file system that does not
-// answer that may take for ever, so one asks at a time.
-func (b *Broker) storeGone() error {
-	now := b.clock.now()
-	if !b.askedStore.CompareAndSwap(0, now.UnixNano()) {
-		asked := b.askedStore.Load()
-		if waiting := now.Sub(time.Unix(0, asked)); asked != 0 && waiting > stalledAfter {
-			return fmt.Errorf("the file system has not answered for %v", waiting.Truncate(time.Second))
-		}
-		return nil
-	}
-	defer b.askedStore.Store(0)
-	err := b.store.Gone()
-	if err != nil {
-		b.commits.fail(err)
-	}
-	return err
-}
-
-// since is how long ago the time in at is; 0: there is none.
-func (c *committer) since(at *atomic.Int64) time.Duration {
-	began := at.Load()
-	if began == 0 {
-		return 0
-	}
-	return max(0, c.clock.now().Sub(time.Unix(0, began)))
-}
-
-// watch and unwatch stand around a commit. One that has not come to an end in
-// stalledAfter, and does not wait for the disk, waits for something in the broker
-// that does not let go: then the log says what all goroutines do, once.
-func (c *committer) watch() {
-	c.busy.Store(c.clock.now().UnixNano())
-	c.watchdog.Reset(stalledAfter)
-}
-
-func (c *committer) unwatch() {
-	c.watchdog.Stop()
-	c.busy.Store(0)
-}
-
-// stacksMax bounds what bark writes.
-const stacksMax = 64 << 10
-
-func (c *committer) bark() {
-	if c.applying.Load() != 0 || c.since(&c.busy) < stalledAfter {
-		return
-	}
-	var stacks bytes.Buffer
-	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // to memory: cannot fail
-	c.log.Error("no commit could be made for a long time, and not because of the disk: this is a bug",
-		"for", c.since(&c.busy).String(), "goroutines", string(stacks.Next(stacksMax)))
+	return b.commits.Ready()
 }

@@ -75,7 +75,7 @@ func (b *Broker) retainLocked(m *session.Message) {
 		b.m.Retained.Inc()
 		w.Message = m
 	}
-	b.commits.open.setRetained(m.Topic, w)
+	b.commits.SetRetained(m.Topic, w)
 }
 
 // clearsLocked reports whether the message removes a retained message.
@@ -103,8 +103,8 @@ func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
 // expire removes a retained message whose Message Expiry Interval has passed,
 // unless it was replaced meanwhile.
 func (old *retained) expire(b *Broker, _ time.Time) {
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	b.commits.Enter()
+	defer b.commits.Leave()
 	r := b.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,8 +115,8 @@ func (old *retained) expire(b *Broker, _ time.Time) {
 	control.Panic(control.PanicInRetainedExpiry)
 	r.version++
 	r.deleteRetainedLocked(topic)
-	b.commits.open.setRetained(topic, session.RetainedWrite{Version: r.version})
-	b.commits.later()
+	b.commits.SetRetained(topic, session.RetainedWrite{Version: r.version})
+	b.commits.Later()
 }
 
 // deliverRetainedLocked sends a message as the result of a new subscription:

@@ -47,7 +47,7 @@ func TestHeldIsNotSent(t *testing.T) {
 		p.subscribe(c, 2, "t/#")
 		subs = append(subs, c)
 	}
-	if err := p.b.commits.flush(); err != nil {
+	if err := p.b.commits.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	sent := func(want uint64) {
@@ -61,7 +61,7 @@ func TestHeldIsNotSent(t *testing.T) {
 	sent(0)
 	subs[1].out.close(nil)
 	store.gate.Unlock()
-	if err := p.b.commits.flush(); err != nil {
+	if err := p.b.commits.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	subs[0].out.flush() // the committer may not have come to it yet

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
-	"github.com/x0a1b/promptmq/session"
 )
 
 const (
@@ -23,7 +22,7 @@ const (
 // is an *UnfinishedError, and the broker may still use the store.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
-	b.commits.end()
+	b.commits.End()
 	b.closeListeners()
 	conns := b.connections()
 	held := 0
@@ -72,7 +71,7 @@ func (b *Broker) shutdown(conns []*conn) error {
 	}
 	b.hangups.close()
 	b.notices.Close()
-	return b.commits.shutdown()
+	return b.commits.Shutdown()
 }
 
 // within reports whether c is closed in that time.
@@ -136,64 +135,10 @@ func (e *UnfinishedError) Error() string {
 }
 
 func (b *Broker) unfinished(held int) error {
-	e := &UnfinishedError{Disk: b.commits.waiting(), Acknowledgements: held}
-	n, all := b.commits.unstored()
-	e.Messages, e.Sessions, e.Retained, e.More = n.messages, n.sessions, n.retained, !all
+	e := &UnfinishedError{Disk: b.commits.Waiting(), Acknowledgements: held}
+	n, all := b.commits.Unstored()
+	e.Messages, e.Sessions, e.Retained, e.More = n.Messages, n.Sessions, n.Retained, !all
 	return e
-}
-
-// unstored counts what a batch is to write.
-type unstored struct{ messages, sessions, retained int }
-
-func countUnstored(batch *session.Batch) *unstored {
-	n := &unstored{sessions: len(batch.Sessions), retained: len(batch.Retained)}
-	for _, w := range batch.Sessions {
-		for i := range w.Entries {
-			if w.Entries[i].Message != nil {
-				n.messages++
-			}
-		}
-	}
-	return n
-}
-
-// unstored counts what no commit has finished; all is false if something keeps
-// the open group from being looked at.
-func (c *committer) unstored() (n unstored, all bool) {
-	if w := c.writing.Load(); w != nil {
-		n = *w
-	}
-	for range 20 {
-		if c.gate.TryLock() {
-			defer c.gate.Unlock()
-			open := countUnstored(c.open.batch)
-			n.messages += open.messages
-			n.sessions += open.sessions
-			n.retained += open.retained
-			return n, true
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return n, false
-}
-
-// end makes the committer give up soon if the disk is full.
-func (c *committer) end() { c.endOnce.Do(func() { close(c.ending) }) }
-
-// shutdown commits what is left, and what time it is, and ends run.
-func (c *committer) shutdown() error {
-	c.end()
-	err := c.flush()
-	close(c.stop)
-	<-c.stopped
-	if err == nil {
-		now := session.NewBatch()
-		now.Time, now.System = c.clock.both()
-		if err := c.store.Apply(now); err != nil { // no promise depends on it
-			c.log.Warn("the time of the end was not stored", "error", err)
-		}
-	}
-	return err
 }
 
 // recoverPanic keeps a panic of a background task from ending the process. Then

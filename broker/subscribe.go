@@ -106,8 +106,8 @@ func (c *conn) subscribeSome(step []asked, reasons []codec.ReasonCode) error {
 	b, cl := c.b, c.client
 	group := uint64(0)
 	err := func() error {
-		b.commits.gate.RLock()
-		defer b.commits.gate.RUnlock()
+		b.commits.Enter()
+		defer b.commits.Leave()
 		b.router.mu.Lock()
 		defer b.router.mu.Unlock()
 		cl.mu.Lock()
@@ -134,7 +134,7 @@ func (c *conn) awaitSoFar(group uint64) error {
 		return nil
 	}
 	c.touched.flush(c.b.m)
-	if c.b.commits.wait(group) != nil {
+	if c.b.commits.Wait(group) != nil {
 		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
 	}
 	c.waited()
@@ -144,8 +144,8 @@ func (c *conn) awaitSoFar(group uint64) error {
 // subscribeLast makes the last subscriptions of a packet and queues its SUBACK.
 func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID uint16) error {
 	b, cl := c.b, c.client
-	b.commits.gate.RLock()
-	defer b.commits.gate.RUnlock()
+	b.commits.Enter()
+	defer b.commits.Leave()
 	b.router.mu.Lock()
 	unlockRouter := sync.OnceFunc(b.router.mu.Unlock)
 	defer unlockRouter()
@@ -226,7 +226,7 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	if !known && len(cl.sess.Subscriptions) >= b.o.MaxSubscriptions {
 		return nil, false
 	}
-	if !known && cl.sess.Durable() && !b.commits.admit(subscriptionCost(sub), codec.TypeSubscribe) {
+	if !known && cl.sess.Durable() && !b.commits.Admit(subscriptionCost(sub), codec.TypeSubscribe.String()) {
 		return nil, false
 	}
 	cl.sess.SetSubscription(sub)
@@ -303,8 +303,8 @@ func (c *conn) handleUnsubscribe(f codec.Frame) error {
 // UNSUBACK.
 func (c *conn) unsubscribeStep(step []codec.View, codes []byte, packetID uint16) ([]byte, error) {
 	b, cl := c.b, c.client
-	b.commits.gate.RLock()
-	unlockGate := sync.OnceFunc(b.commits.gate.RUnlock)
+	b.commits.Enter()
+	unlockGate := sync.OnceFunc(b.commits.Leave)
 	defer unlockGate()
 	codes, orphans, group, err := c.unsubscribeSome(step, codes, packetID)
 	if err != nil {

@@ -107,7 +107,7 @@ func (b *Broker) claim(id string) (*Client, error) {
 	select {
 	case <-turn:
 		return cl, nil
-	case <-b.commits.ending:
+	case <-b.commits.Ending():
 		b.withdraw(cl, turn)
 		return nil, refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
@@ -246,7 +246,7 @@ func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 	case <-bound:
 		old.cutOff()
 		return true, nil
-	case <-c.b.commits.ending:
+	case <-c.b.commits.Ending():
 		return false, refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
 }
@@ -255,17 +255,15 @@ func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 // that none of its handlers is in the middle of something that is stored: these hold
 // the gate.
 func (c *conn) cutOff() {
-	c.b.commits.gate.Lock()
-	defer c.b.commits.gate.Unlock()
-	c.mark(takenOver)
+	c.b.commits.Alone(func() { c.mark(takenOver) })
 }
 
 // tryTake takes the Session if nothing is in the way, and else returns what to
 // wait for: ended will be closed, and old, if it is not nil, has to be told to end.
 // If that is late, and was cut off, the Session is taken from it.
 func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
-	c.b.commits.gate.RLock()
-	defer c.b.commits.gate.RUnlock()
+	c.b.commits.Enter()
+	defer c.b.commits.Leave()
 	var after, over aftermath
 	func() {
 		cl.mu.Lock()
@@ -341,7 +339,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 		return refuse(codec.QuotaExceeded, "too many connections", "limit", c.b.o.MaxConnections, "key", "mqtt.max-connections")
 	}
 	fresh := cl.sess == nil || p.CleanStart || (takeover && cl.sess.ExpirySeconds == 0)
-	if fresh && c.params.sessionExpirySeconds > 0 && !b.commits.admit(sessionCost(p), codec.TypeConnect) {
+	if fresh && c.params.sessionExpirySeconds > 0 && !b.commits.Admit(sessionCost(p), codec.TypeConnect.String()) {
 		if !takeover {
 			b.connectedClients.Add(-1)
 		}

@@ -75,7 +75,7 @@ func TestUnstoredIsBounded(t *testing.T) {
 			if kind.before != nil {
 				kind.before(c)
 			}
-			if err := p.b.commits.flush(); err != nil {
+			if err := p.b.commits.Flush(); err != nil {
 				t.Fatal(err)
 			}
 			store.gate.Lock()

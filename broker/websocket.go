@@ -65,7 +65,7 @@ func (b *Broker) listenWebSocket(ln *acceptor) {
 // noRequest counts a socket that ended without a request that could be read. Who
 // sent nothing, such as a load balancer that tries the port, is counted only.
 func (b *Broker) noRequest(s *socket) {
-	late := !b.clock.now().Before(s.accepted.time().Add(b.o.ConnectTimeout))
+	late := !b.clock.Now().Before(s.accepted.time().Add(b.o.ConnectTimeout))
 	switch {
 	case s.counted.Load(): // it made room for another
 		return

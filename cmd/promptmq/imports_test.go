@@ -37,8 +37,9 @@ var rules = map[string]rule{
 	"metrics":        {libraries: []string{"github.com/VictoriaMetrics/metrics"}},
 	"store":          {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
 	"broker/control": {own: []string{"codec"}},
+	"broker/commit":  {own: []string{"broker/control", "session", "metrics"}},
 	"broker/notice":  {own: []string{"metrics"}},
-	"broker":         {own: []string{"broker/control", "broker/notice", "codec", "topics", "session", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
+	"broker":         {own: []string{"broker/commit", "broker/control", "broker/notice", "codec", "topics", "session", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
 	"config":         {own: []string{"broker", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
 	"cmd/promptmq":   {own: []string{"config", "broker", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
 	"conformance":    {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
@@ -132,7 +133,7 @@ func TestForbidden(t *testing.T) {
 	}{
 		{"codec", "unicode/utf8", true}, {"codec", "net", false}, {"codec", "net/netip", false}, {"session", "sync", false},
 		{"session", "sync/atomic", true}, {"session", module + "/codec", true}, {"session", module + "/topics", false},
-		{"store", module + "/broker", false}, {"broker", module + "/store", false}, {"store", "github.com/ncruces/go-sqlite3/vfs", true},
+		{"store", module + "/broker", false}, {"broker/commit", module + "/broker", false}, {"broker/commit", module + "/codec", false}, {"broker", module + "/store", false}, {"store", "github.com/ncruces/go-sqlite3/vfs", true},
 		{"broker", "github.com/eclipse/paho.golang/paho", false}, {"conformance", "github.com/eclipse/paho.golang/paho", false},
 		{"metrics", "net/http", true}, {"codec", "github.com/VictoriaMetrics/metrics", false},
 	} {

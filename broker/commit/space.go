@@ -1,11 +1,8 @@
-package broker
+package commit
 
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/x0a1b/promptmq/codec"
-	"github.com/x0a1b/promptmq/session"
 )
 
 const (
@@ -17,12 +14,6 @@ const (
 	fullAfter = time.Second
 	// spaceLogEvery bounds how often a store at its limit is logged.
 	spaceLogEvery = 10 * time.Second
-
-	// About what a row takes on disk beside its contents; and how many bytes of
-	// contents leave the last of its pages partly empty, and how much of it.
-	rowCost      = 128
-	pageCost     = 8192
-	pageCostFrom = 2048
 )
 
 // A space is what the store has room for. Its room is what the store reported
@@ -39,19 +30,20 @@ type space struct {
 	loggedAt atomic.Int64 // Unix nanoseconds
 }
 
-// admit reports whether about n bytes may join the open group, and reserves
-// them. The caller holds the gate, and changes nothing if it may not. What
-// removes or replaces asks for nothing and is always admitted.
-func (c *committer) admit(n int64, packet codec.PacketType) bool {
+// Admit reports whether about n bytes may join the open group, and reserves
+// them; what is refused is counted and logged as what. The caller holds the gate, and
+// changes nothing if it may not. What removes or replaces asks for nothing (n is 0 or
+// less) and is always admitted.
+func (c *Committer) Admit(n int64, what string) bool {
 	if n <= 0 || c.takeRoom(n) {
 		return true
 	}
-	c.noteRefused(n, packet.String())
+	c.noteRefused(n, what)
 	return false
 }
 
 // takeRoom reserves about n bytes if there is room for them.
-func (c *committer) takeRoom(n int64) bool {
+func (c *Committer) takeRoom(n int64) bool {
 	if c.space.diskFull.Load() {
 		return false
 	}
@@ -64,15 +56,15 @@ func (c *committer) takeRoom(n int64) bool {
 }
 
 // noteRefused counts and logs that there was no room for about n bytes of what.
-func (c *committer) noteRefused(n int64, what string) {
+func (c *Committer) noteRefused(n int64, what string) {
 	c.space.wanted.Store(n)
 	c.m.StoreRefused(what).Inc()
 	c.logFull("the store is at its limit: what would be stored is refused, what removes goes on", "room", c.space.room.Load())
 }
 
-// reserve takes the room for what must be stored, be there room or not. The
+// Reserve takes the room for what must be stored, be there room or not. The
 // caller holds the gate.
-func (c *committer) reserve(n int64) {
+func (c *Committer) Reserve(n int64) {
 	if n <= 0 { // what it replaces is larger: where nothing limits the store, more room than that is none
 		return
 	}
@@ -81,7 +73,7 @@ func (c *committer) reserve(n int64) {
 }
 
 // settle notes the room that the commit of g left.
-func (c *committer) settle(g *group) {
+func (c *Committer) settle(g *group) {
 	s := &c.space
 	now := c.store.Room()
 	room := s.room.Add(now - s.reported + g.reserved.Load())
@@ -92,79 +84,32 @@ func (c *committer) settle(g *group) {
 	}
 }
 
-// full reports whether the store refuses.
-func (c *committer) full() bool { return c.space.diskFull.Load() || c.space.wanted.Load() > 0 }
+// Full reports whether the store refuses.
+func (c *Committer) Full() bool { return c.space.diskFull.Load() || c.space.wanted.Load() > 0 }
+
+// DiskFull reports whether the disk took nothing of the commit under way, for long enough
+// to refuse what would be stored.
+func (c *Committer) DiskFull() bool { return c.space.diskFull.Load() }
 
 // waitForSpace waits before the next try on a disk that is full since began. It
 // reports false if the committer has no time for that: it is being shut down.
-func (c *committer) waitForSpace(began time.Time, err error) bool {
+func (c *Committer) waitForSpace(began time.Time, err error) bool {
 	if time.Since(began) >= fullAfter {
 		c.space.diskFull.Store(true)
 	}
 	c.logFull("the disk is full: acknowledgements wait, and soon what would be stored is refused", "error", err)
 	select {
 	case <-time.After(noSpaceRetry):
-		c.busy.Store(c.clock.now().UnixNano())
+		c.busy.Store(c.clock.Now().UnixNano())
 		return true
 	case <-c.ending:
 		return false
 	}
 }
 
-func (c *committer) logFull(msg string, attrs ...any) {
-	last, now := c.space.loggedAt.Load(), c.clock.now().UnixNano()
+func (c *Committer) logFull(msg string, attrs ...any) {
+	last, now := c.space.loggedAt.Load(), c.clock.Now().UnixNano()
 	if now-last >= int64(spaceLogEvery) && c.space.loggedAt.CompareAndSwap(last, now) {
 		go c.log.Warn(msg, attrs...) // the caller may hold locks
 	}
 }
-
-// messageCost is about what a stored message takes.
-func messageCost(m *codec.Publish) int64 {
-	n := int64(rowCost + len(m.Topic) + len(m.Payload) + m.Forward.Len())
-	if n >= pageCostFrom {
-		n += pageCost
-	}
-	return n
-}
-
-// storeCost is about what a message takes in the queues it will enter: once,
-// and an entry for each.
-func storeCost(pub *publication, s *routing) int64 {
-	if pub.p.QoS == 0 {
-		return 0
-	}
-	entries := int64(0)
-	for i := range s.targets {
-		if t := &s.targets[i]; !t.dropped && t.qos > 0 && t.client.durable.Load() {
-			entries++
-		}
-	}
-	if entries == 0 {
-		return 0
-	}
-	return messageCost(pub.p) + entries*rowCost
-}
-
-// retainCostLocked is about how much more the retained messages take with this
-// one. The caller holds router.mu.
-func (b *Broker) retainCostLocked(p *codec.Publish) int64 {
-	if len(p.Payload) == 0 {
-		return 0
-	}
-	n := messageCost(p)
-	if old, ok := b.router.retained.Get(p.Topic); ok && !b.commits.space.diskFull.Load() {
-		n -= int64(old.message.Bytes() + rowCost)
-	}
-	return n
-}
-
-// sessionCost is about what a new Session takes, with its Will.
-func sessionCost(p *codec.Connect) int64 {
-	n := int64(2*rowCost + len(p.ClientID) + len(p.UserName))
-	if p.HasWill {
-		n += rowCost + int64(len(p.Will.Topic)+len(p.Will.Payload)+p.Will.Forward.Len())
-	}
-	return n
-}
-
-func subscriptionCost(sub *session.Subscription) int64 { return int64(rowCost + len(sub.Filter)) }

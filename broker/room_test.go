@@ -18,7 +18,7 @@ func TestOpenGroupIsBounded(t *testing.T) {
 	prompt := p.connect("prompt", new(sink), lasting)
 	p.subscribe(prompt, 1, "t")
 	pub := p.connect("pub", new(sink), lasting)
-	if err := p.b.commits.flush(); err != nil {
+	if err := p.b.commits.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	publish := func(c *conn, topic string, retain bool) {
@@ -33,8 +33,8 @@ func TestOpenGroupIsBounded(t *testing.T) {
 	answer := sync.OnceFunc(store.gate.Unlock)
 	defer answer()
 	publish(p.connect("other", new(sink)), "kept", true) // the commit that stalls
-	for p.b.commits.waiting() == 0 {
-		p.b.commits.urge()
+	for p.b.commits.Waiting() == 0 {
+		p.b.commits.Wake()
 		time.Sleep(time.Millisecond)
 	}
 	const n = 10_000
@@ -46,16 +46,16 @@ func TestOpenGroupIsBounded(t *testing.T) {
 		}
 		p.put(prompt, b)
 	}
-	if held := p.b.commits.held.Load(); held > n/2 {
+	if held := p.b.commits.OpenEntries(); held > n/2 {
 		t.Errorf("%d entries are in memory of %d that were acknowledged", held, n)
 	}
 
-	p.b.commits.heldMax = p.b.commits.held.Load()
+	p.b.commits.LimitOpenEntries(p.b.commits.OpenEntries())
 	publish(pub, "t", false)                 // one more
 	pub.workspace = &workspace{stored: true} // as when it was read
 	blocked := make(chan bool)
 	go func() { blocked <- pub.awaitRoom() }()
-	for len(p.b.commits.crowdNow()) == 0 {
+	for !waits(pub) {
 		time.Sleep(time.Millisecond)
 	}
 	select {
@@ -71,24 +71,17 @@ func TestOpenGroupIsBounded(t *testing.T) {
 	if !<-blocked {
 		t.Error("it did not wait")
 	}
-	if len(p.b.commits.crowdNow()) != 0 {
-		t.Error("it waits and does not")
-	}
-	if err := p.b.commits.flush(); err != nil {
+	if err := p.b.commits.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if held := p.b.commits.held.Load(); held != 0 {
+	if held := p.b.commits.OpenEntries(); held != 0 {
 		t.Errorf("%d entries are in the open group, which is empty", held)
 	}
 }
 
-// crowdNow is who waits for another open group.
-func (c *committer) crowdNow() []*outbox {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var crowd []*outbox
-	for o := range c.crowd {
-		crowd = append(crowd, o)
-	}
-	return crowd
+// waits reports whether c has asked to be woken.
+func waits(c *conn) bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.room != nil
 }

@@ -1,23 +1,23 @@
-package broker
+package commit
 
 import (
-	"github.com/x0a1b/promptmq/broker/control"
-
 	"log/slog"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/control"
 )
 
 // clockJump is from which difference on the system clock is said to have jumped.
 const clockJump = time.Minute
 
-// A clock tells the time by which everything in the broker begins and ends. It
+// A Clock tells the time by which everything in the broker begins and ends. It
 // starts where the system clock stands or, after another process, where that was,
 // and as much later as the system clock says that has passed since. It goes on at
 // the pace of the monotonic clock: what is done to the system clock meanwhile moves
 // no deadline, then and at the next start, and what was dead once is never alive again.
 // Its times carry no monotonic reading, so those that were stored compare with
 // those that were not.
-type clock struct {
+type Clock struct {
 	system func() time.Time
 	log    *slog.Logger
 
@@ -26,19 +26,21 @@ type clock struct {
 	apart   time.Duration // how far the system clock was ahead when that was last logged
 }
 
-func newClock(system func() time.Time, log *slog.Logger) *clock {
+// NewClock returns a Clock that starts where the system clock stands; nil: time.Now. Its
+// jumps go to log.
+func NewClock(system func() time.Time, log *slog.Logger) *Clock {
 	if system == nil {
 		system = time.Now
 	}
-	c := &clock{system: control.SystemClock(system), log: log, started: time.Now()}
+	c := &Clock{system: control.SystemClock(system), log: log, started: time.Now()}
 	c.base = c.system().Round(0)
 	return c
 }
 
-// goOnFrom makes the clock go on where the last process was when the system clock
+// GoOnFrom makes the clock go on where the last process was when the system clock
 // stood at system; zero: that is not known. Nothing may use the clock yet.
-func (c *clock) goOnFrom(last, system time.Time) {
-	now := c.now()
+func (c *Clock) GoOnFrom(last, system time.Time) {
+	now := c.Now()
 	if control.Broken(control.ClockForgotten) || last.IsZero() {
 		return
 	}
@@ -54,40 +56,33 @@ func (c *clock) goOnFrom(last, system time.Time) {
 		start = now
 	}
 	c.base = c.base.Add(start.Sub(now))
-	c.noteJump()
+	c.NoteJump()
 }
 
-// both returns the time, and what the system clock says.
-func (c *clock) both() (now, system time.Time) { return c.now(), c.system().Round(0) }
+// Both returns the time, and what the system clock says.
+func (c *Clock) Both() (now, system time.Time) { return c.Now(), c.system().Round(0) }
 
-// A moment is a time of the clock in 8 bytes, where a time.Time has 24; 0: none.
-type moment int64
-
-func momentOf(t time.Time) moment { return moment(t.UnixNano()) }
-
-func (m moment) time() time.Time { return time.Unix(0, int64(m)) }
-
-// now is safe for any goroutine.
-func (c *clock) now() time.Time {
+// Now returns the time. It is safe for any goroutine.
+func (c *Clock) Now() time.Time {
 	if control.Broken(control.WallClock) {
 		return c.system().Round(0)
 	}
 	return c.base.Add(time.Since(c.started))
 }
 
-// deadline returns when t is by the system, for the timers of the runtime: they
+// Deadline returns when t is by the system, for the timers of the runtime: they
 // follow its monotonic reading.
-func (c *clock) deadline(t time.Time) time.Time {
+func (c *Clock) Deadline(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return time.Now().Add(t.Sub(c.now()))
+	return time.Now().Add(t.Sub(c.Now()))
 }
 
-// noteJump logs that the system clock has moved away from this one, or back, and
+// NoteJump logs that the system clock has moved away from this one, or back, and
 // reports whether it has.
-func (c *clock) noteJump() bool {
-	apart := c.system().Sub(c.now())
+func (c *Clock) NoteJump() bool {
+	apart := c.system().Sub(c.Now())
 	if (apart - c.apart).Abs() < clockJump {
 		return false
 	}

@@ -1,0 +1,105 @@
+package commit
+
+import "time"
+
+const (
+	// A sealed group waits for acknowledgements as long as so many commits take,
+	// and one more for each ackWaitGrowth entries, as large groups cost more to
+	// write; within these bounds.
+	ackWaitCommitsMin = 2
+	ackWaitCommitsMax = 4
+	ackWaitGrowth     = 64
+	ackWaitMin        = time.Millisecond
+	ackWaitMax        = 25 * time.Millisecond
+	// ackWaitSkipMax is how many groups go by before it is tried again to wait for
+	// Clients that did not acknowledge in time.
+	ackWaitSkipMax = 64
+)
+
+// An ackWait decides how long a sealed group waits before it is committed. What
+// its receivers acknowledge meanwhile is not written, and if that is all of it
+// the disk is not touched, so that a publisher has its own acknowledgement
+// sooner than with a commit. It belongs to the Committer's goroutine.
+type ackWait struct {
+	commit  time.Duration // how long a commit takes, smoothed
+	skip    int           // groups still to go by without waiting
+	backoff int           // skip after the next vain wait
+}
+
+// committed notes how long a commit took.
+func (a *ackWait) committed(took time.Duration) {
+	if a.commit == 0 {
+		a.commit = took
+	}
+	a.commit += (took - a.commit) / 8
+}
+
+// wait is how long to wait for the acknowledgement of so many entries.
+func (a *ackWait) wait(entries int64) time.Duration {
+	if a.skip > 0 {
+		a.skip--
+		return 0
+	}
+	commits := min(ackWaitCommitsMin+entries/ackWaitGrowth, ackWaitCommitsMax)
+	return min(max(a.commit*time.Duration(commits), ackWaitMin), ackWaitMax)
+}
+
+// waited notes how many of the entries waited for were not acknowledged in time.
+func (a *ackWait) waited(entries, unacknowledged int64) {
+	if unacknowledged <= entries/2 {
+		a.backoff = 0
+		return
+	}
+	a.backoff = min(2*a.backoff+1, ackWaitSkipMax)
+	a.skip = a.backoff
+}
+
+// seal replaces the open group by an empty one and returns it, with the time for
+// which acknowledgements may still strike out entries of it; 0: it is shut, and
+// nothing of it changes any more.
+func (c *Committer) seal() (*group, time.Duration) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	g := c.open
+	c.mu.Lock()
+	c.running = g
+	c.open = newGroup(g.number + 1)
+	c.held.Store(0)
+	c.mu.Unlock()
+	awaited := g.awaited.Load()
+	if awaited == 0 || g.firm.Load() {
+		return g, 0
+	}
+	wait := c.ackWait.wait(awaited)
+	if wait > 0 {
+		c.strikable = g
+	}
+	return g, wait
+}
+
+// awaitAcks waits until every entry of g is acknowledged, or somebody needs a
+// commit, or the time is over; then it shuts g.
+func (c *Committer) awaitAcks(g *group, wait time.Duration) {
+	awaited := g.awaited.Load()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-g.acknowledged:
+	case <-c.hurry:
+	case <-c.ending:
+	case <-timer.C:
+		c.ackWait.waited(awaited, g.awaited.Load())
+	}
+	c.gate.Lock()
+	c.strikable = nil
+	c.gate.Unlock()
+}
+
+// hurryUp ends the wait for acknowledgements: there is something to commit that
+// no acknowledgement can make needless.
+func (c *Committer) hurryUp() {
+	select {
+	case c.hurry <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,336 @@
+package commit
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// A Store is what a Committer needs of one; see broker.Store.
+type Store interface {
+	Apply(*session.Batch) error
+	Room() int64
+	Tidy() (more bool, err error)
+	Removing() bool
+	Remove() (more bool, err error)
+	Gone() error
+}
+
+const (
+	// lazyCommitAfter bounds how long a write that nobody waits for stays in memory.
+	lazyCommitAfter = 50 * time.Millisecond
+	commitTries     = 6
+	commitRetryWait = 100 * time.Millisecond // doubles with each try
+	// tidyAfter is how long nothing is to be committed before the store tidies up,
+	// tidyPause the pause between two steps of it.
+	tidyAfter = 50 * time.Millisecond
+	tidyPause = 5 * time.Millisecond
+	// removePause is the shortest pause between two steps of a removal, and
+	// removeShare how many times as long as a step the pause is, so that commits
+	// go between; removeRetry is the pause after a step that failed.
+	removePause = 5 * time.Millisecond
+	removeShare = 2
+	removeRetry = 10 * time.Second
+)
+
+// A Committer gathers writes into groups and commits one group at a time.
+//
+// Whoever changes what is stored is in its gate (Enter, Leave) while it changes memory
+// and joins the open group, so that a group holds a change wholly or not at all
+// and order on disk equals order in memory. The gate is the outermost lock.
+type Committer struct {
+	// Static after New.
+	store    Store
+	clock    *Clock
+	log      *slog.Logger
+	m        *metrics.Broker
+	wake     chan struct{}
+	hurry    chan struct{} // ends the wait for acknowledgements
+	ending   chan struct{} // closed when shutdown begins: a full disk is no longer waited for
+	stop     chan struct{}
+	stopped  chan struct{}
+	failed   chan error
+	watchdog *time.Timer // see watch
+
+	gate sync.RWMutex
+	open *group // replaced only with gate held for writing
+	// strikable is the sealed group that still waits for acknowledgements, or nil;
+	// set with gate held for writing.
+	strikable *group
+
+	committed atomic.Uint64            // number of the last committed group
+	applying  atomic.Int64             // when the store was last asked to write, in Unix ns by clock; 0: it has answered
+	busy      atomic.Int64             // when commitOpen last began, or went on after a wait, in the same way; 0: it has ended
+	asked     atomic.Int64             // see storeGone
+	writing   atomic.Pointer[Unstored] // what the commit under way writes; nil: there is none
+	timeDue   atomic.Bool              // the time is to be stored even if there is nothing else
+	endOnce   sync.Once
+	space     space
+	ackWait   ackWait      // owned by Run
+	held      atomic.Int64 // entries in the open group, without those whose memory was freed
+	heldMax   atomic.Int64
+
+	mu      sync.Mutex // guards the following
+	running *group     // sealed, its commit not finished
+}
+
+// New returns a Committer that writes to s. Run makes it go.
+func New(s Store, clock *Clock, log *slog.Logger, m *metrics.Broker) *Committer {
+	c := &Committer{
+		store: s, clock: clock, log: log, m: m,
+		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
+		failed: make(chan error, 1), hurry: make(chan struct{}, 1),
+	}
+	c.watchdog = time.AfterFunc(stalledAfter, c.bark)
+	c.watchdog.Stop()
+	c.open = newGroup(1)
+	c.heldMax.Store(openEntriesMax)
+	c.space.reported = s.Room()
+	c.space.room.Store(c.space.reported)
+	return c
+}
+
+// Enter is for who changes what is stored: until it calls Leave no group is sealed. It
+// may wait for a moment, never for the disk; nobody enters twice.
+func (c *Committer) Enter() { c.gate.RLock() }
+
+// Leave ends what Enter began.
+func (c *Committer) Leave() { c.gate.RUnlock() }
+
+// Alone calls f while nobody else is in the gate.
+func (c *Committer) Alone(f func()) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	f()
+}
+
+// Wake makes the committer commit the open group now.
+func (c *Committer) Wake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// NoteTime makes the committer store what time it is.
+func (c *Committer) NoteTime() {
+	c.timeDue.Store(true)
+	c.Wake()
+}
+
+// Later makes sure that the open group is committed soon. The caller holds gate.
+func (c *Committer) Later() {
+	g := c.open
+	g.mu.Lock()
+	first := !g.lazy
+	g.lazy = true
+	g.mu.Unlock()
+	if first {
+		time.AfterFunc(lazyCommitAfter, c.Wake)
+	}
+}
+
+// Run commits groups until stop is closed or a commit stays failed.
+func (c *Committer) Run() {
+	defer close(c.stopped)
+	// Not before the first group: the store is still being loaded, on the
+	// connection that tidying uses, by who holds the gate.
+	idle := time.NewTimer(tidyAfter)
+	idle.Stop()
+	defer idle.Stop()
+	removal := time.NewTimer(removePause)
+	removal.Stop()
+	defer removal.Stop()
+	removing := false
+	for {
+		select {
+		case <-c.wake:
+		case <-idle.C:
+			if c.tidy() {
+				idle.Reset(tidyPause)
+			}
+			continue
+		case <-removal.C:
+			pause := c.remove()
+			if removing = pause > 0; removing {
+				removal.Reset(pause)
+			}
+			idle.Reset(tidyAfter)
+			continue
+		case <-c.stop:
+			return
+		}
+		if err := c.commitOpen(); err != nil {
+			c.fail(err)
+			return
+		}
+		idle.Reset(tidyAfter)
+		if !removing && c.store.Removing() {
+			removing = true
+			removal.Reset(removePause)
+		}
+	}
+}
+
+// commitOpen commits what is open. An error is final.
+func (c *Committer) commitOpen() (err error) {
+	c.watch()
+	defer c.unwatch()
+	defer func() {
+		if p := recover(); p != nil {
+			c.m.Panics.Inc()
+			err = fmt.Errorf("panic while committing: %v\n%s", p, debug.Stack())
+		}
+	}()
+	select {
+	case <-c.hurry: // was meant for an earlier group
+	default:
+	}
+	g, wait := c.seal()
+	g.wakeCrowd()
+	if control.Broken(control.PanicInCommit) && len(g.batch.Retained) > 0 {
+		panic("broken on purpose")
+	}
+	if wait > 0 {
+		c.awaitAcks(g, wait)
+	}
+	if control.Broken(control.CommitLate) {
+		time.Sleep(time.Second) // the broker is killed before, on a slow machine too
+	}
+	if err := c.commit(g); err != nil {
+		return err
+	}
+	c.settle(g)
+	c.release(g)
+	return nil
+}
+
+// fail says that the broker cannot go on; the first error counts.
+func (c *Committer) fail(err error) {
+	select {
+	case c.failed <- err:
+	default:
+	}
+}
+
+// tidy lets the store do one step and reports whether to go on.
+func (c *Committer) tidy() bool {
+	c.applying.Store(c.clock.Now().UnixNano())
+	more, err := c.store.Tidy()
+	c.applying.Store(0)
+	if err != nil {
+		c.log.Warn("tidying the store failed", "error", err)
+		return false
+	}
+	return more
+}
+
+// remove lets the store do one step of a removal, and returns after what pause the
+// next is to follow; 0: there is none.
+func (c *Committer) remove() time.Duration {
+	began := time.Now()
+	c.applying.Store(c.clock.Now().UnixNano())
+	more, err := c.store.Remove()
+	c.applying.Store(0)
+	switch {
+	case err != nil:
+		c.log.Warn("removing what has ended from the store failed and is tried again", "after", removeRetry.String(), "error", err)
+		return removeRetry
+	case !more:
+		return 0
+	}
+	return max(removePause, removeShare*time.Since(began))
+}
+
+// commit writes g in one transaction. What was delivered and acknowledged while
+// it waited is not written; if nothing is left, the disk is not touched.
+func (c *Committer) commit(g *group) error {
+	entries, elided := 0, 0
+	for id, w := range g.batch.Sessions {
+		live := 0
+		for i := range w.Entries {
+			if w.Entries[i].Message != nil {
+				live++
+			}
+		}
+		entries += live
+		elided += len(w.Entries) - live + w.Elided
+		if live == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && len(w.Owed) == 0 && w.State == nil && len(w.Discarded) == 0 {
+			delete(g.batch.Sessions, id)
+			recycle(w)
+		}
+	}
+	c.m.CommitElided.Add(elided)
+	if len(g.batch.Sessions) == 0 && len(g.batch.Retained) == 0 && !c.timeDue.Swap(false) {
+		return nil
+	}
+	start := time.Now()
+	wait := commitRetryWait
+	g.batch.Time, g.batch.System = c.clock.Both()
+	c.writing.Store(countUnstored(g.batch))
+	for try := 1; ; try++ {
+		c.applying.Store(c.clock.Now().UnixNano())
+		err := c.store.Apply(g.batch)
+		c.applying.Store(0)
+		if err == nil {
+			break
+		}
+		c.m.CommitFailures.Inc()
+		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(start, err) {
+			try--
+			continue
+		}
+		if errors.Is(err, session.ErrStoreGone) {
+			return err
+		}
+		c.log.Error("commit failed", "try", try, "of", commitTries, "error", err)
+		if try == commitTries {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-c.stop:
+		}
+		wait *= 2
+	}
+	c.writing.Store(nil)
+	for _, w := range g.batch.Sessions {
+		recycle(w)
+	}
+	c.m.Commits.Inc()
+	c.m.StorageOperations.Add(entries + len(g.batch.Sessions) + len(g.batch.Retained))
+	c.m.CommitMessages.Update(float64(entries))
+	took := time.Since(start)
+	c.ackWait.committed(took)
+	c.m.CommitSeconds.Update(took.Seconds())
+	return nil
+}
+
+// Waiting is how long the store has not answered to a commit; 0: it has.
+func (c *Committer) Waiting() time.Duration { return c.since(&c.applying) }
+
+// release lets go what waited for g.
+func (c *Committer) release(g *group) {
+	c.mu.Lock()
+	c.committed.Store(g.number)
+	c.running = nil
+	c.mu.Unlock()
+	g.mu.Lock()
+	waiters, done := g.waiters, g.done
+	g.waiters = nil
+	g.mu.Unlock()
+	if done != nil {
+		close(done)
+	}
+	for _, w := range waiters {
+		w.Committed()
+	}
+}

@@ -1,0 +1,68 @@
+package commit
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/session"
+)
+
+// Unstored counts what is to be written: messages in queues, changes of Sessions, and
+// retained messages.
+type Unstored struct{ Messages, Sessions, Retained int }
+
+func countUnstored(batch *session.Batch) *Unstored {
+	n := &Unstored{Sessions: len(batch.Sessions), Retained: len(batch.Retained)}
+	for _, w := range batch.Sessions {
+		for i := range w.Entries {
+			if w.Entries[i].Message != nil {
+				n.Messages++
+			}
+		}
+	}
+	return n
+}
+
+// Unstored counts what no commit has finished; all is false if something keeps
+// the open group from being looked at.
+func (c *Committer) Unstored() (n Unstored, all bool) {
+	if w := c.writing.Load(); w != nil {
+		n = *w
+	}
+	for range 20 {
+		if c.gate.TryLock() {
+			defer c.gate.Unlock()
+			open := countUnstored(c.open.batch)
+			n.Messages += open.Messages
+			n.Sessions += open.Sessions
+			n.Retained += open.Retained
+			return n, true
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return n, false
+}
+
+// End makes the committer give up soon if the disk is full.
+func (c *Committer) End() { c.endOnce.Do(func() { close(c.ending) }) }
+
+// Ending is closed when shutdown begins.
+func (c *Committer) Ending() <-chan struct{} { return c.ending }
+
+// Failed yields an error when a commit stays failed: nothing is committed any more.
+func (c *Committer) Failed() <-chan error { return c.failed }
+
+// Shutdown commits what is left, and what time it is, and ends Run.
+func (c *Committer) Shutdown() error {
+	c.End()
+	err := c.Flush()
+	close(c.stop)
+	<-c.stopped
+	if err == nil {
+		now := session.NewBatch()
+		now.Time, now.System = c.clock.Both()
+		if err := c.store.Apply(now); err != nil { // no promise depends on it
+			c.log.Warn("the time of the end was not stored", "error", err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// About what a row takes on disk beside its contents; and how many bytes of
+// contents leave the last of its pages partly empty, and how much of it.
+const (
+	rowCost      = 128
+	pageCost     = 8192
+	pageCostFrom = 2048
+)
+
+// messageCost is about what a stored message takes.
+func messageCost(m *codec.Publish) int64 {
+	n := int64(rowCost + len(m.Topic) + len(m.Payload) + m.Forward.Len())
+	if n >= pageCostFrom {
+		n += pageCost
+	}
+	return n
+}
+
+// storeCost is about what a message takes in the queues it will enter: once,
+// and an entry for each.
+func storeCost(pub *publication, s *routing) int64 {
+	if pub.p.QoS == 0 {
+		return 0
+	}
+	entries := int64(0)
+	for i := range s.targets {
+		if t := &s.targets[i]; !t.dropped && t.qos > 0 && t.client.durable.Load() {
+			entries++
+		}
+	}
+	if entries == 0 {
+		return 0
+	}
+	return messageCost(pub.p) + entries*rowCost
+}
+
+// retainCostLocked is about how much more the retained messages take with this
+// one. The caller holds router.mu.
+func (b *Broker) retainCostLocked(p *codec.Publish) int64 {
+	if len(p.Payload) == 0 {
+		return 0
+	}
+	n := messageCost(p)
+	if old, ok := b.router.retained.Get(p.Topic); ok && !b.commits.DiskFull() {
+		n -= int64(old.message.Bytes() + rowCost)
+	}
+	return n
+}
+
+// sessionCost is about what a new Session takes, with its Will.
+func sessionCost(p *codec.Connect) int64 {
+	n := int64(2*rowCost + len(p.ClientID) + len(p.UserName))
+	if p.HasWill {
+		n += rowCost + int64(len(p.Will.Topic)+len(p.Will.Payload)+p.Will.Forward.Len())
+	}
+	return n
+}
+
+func subscriptionCost(sub *session.Subscription) int64 { return int64(rowCost + len(sub.Filter)) }
