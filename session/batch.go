@@ -66,7 +66,9 @@ type Writes struct {
 	// not written; Elided counts those that were dropped from here for that.
 	Entries []Entry
 	Elided  int
-	struck  int // of Entries
+
+	struck    int                 // of Entries
+	owedFirst map[string]struct{} // the keys of Owed that are not stored
 }
 
 // struckMin is from how many struck entries on their memory is freed, if they are
@@ -110,11 +112,54 @@ func (w *Writes) Strike(seq uint64) (receipt any, found bool) {
 	return receipt, true
 }
 
+// Merge adds what an event changes to what earlier ones of the same commit group did.
+func (w *Writes) Merge(r *Rows) {
+	w.Ended = w.Ended || r.Ended
+	if r.Record != nil {
+		w.Record = r.Record
+	}
+	if r.HasWill {
+		w.HasWill, w.Will = true, r.Will
+	}
+	if len(r.Subscriptions) > 0 && w.Subscriptions == nil {
+		w.Subscriptions = make(map[string]*Subscription, len(r.Subscriptions))
+	}
+	for _, sub := range r.Subscriptions {
+		w.Subscriptions[sub.Filter] = sub.Subscription
+	}
+	for _, o := range r.Owed {
+		w.owe(o)
+	}
+	if r.State != nil {
+		w.State, w.Floor = r.State, r.Floor
+	}
+}
+
+// owe is Merge for one row. What comes and goes within the group is never written.
+func (w *Writes) owe(r OwedRow) {
+	_, unstored := w.owedFirst[r.Filter]
+	if r.Owed == (Owed{}) && unstored {
+		delete(w.Owed, r.Filter)
+		delete(w.owedFirst, r.Filter)
+		return
+	}
+	if w.Owed == nil {
+		w.Owed = make(map[string]Owed)
+	}
+	if _, removed := w.Owed[r.Filter]; r.First && !removed { // else an earlier one is stored
+		if w.owedFirst == nil {
+			w.owedFirst = make(map[string]struct{})
+		}
+		w.owedFirst[r.Filter] = struct{}{}
+	}
+	w.Owed[r.Filter] = r.Owed
+}
+
 // A Record is a Session's row: what is known of it apart from its contents.
 type Record struct {
 	ID       ID
 	ClientID string
-	// UserName is the owner: another user may not resume the Session.
+	// UserName is that of the CONNECT with which the Session began.
 	UserName string
 	Version  codec.Version
 	// ExpirySeconds is the Session Expiry Interval; NeverExpires: no limit.

@@ -22,14 +22,18 @@ type Effects struct {
 	// Discarded are the Seqs of entries to remove from disk, wherever they
 	// stand in the queue.
 	Discarded []uint64
-	// State says that the State changed in a way that must be written.
+	// State says that the State changed in a way that must be committed.
 	State bool
+	// Rows is what changes beside the queue and the State; nil, as nearly always: nothing.
+	Rows *Rows
 
 	Sends []Send
 	// Page asks for the next stored entries: see Session.Paged.
 	Page bool
 
 	Dropped
+
+	spare *Rows // memory for Rows; nil: none
 }
 
 // Dropped counts messages that an event made a Session drop.
@@ -45,9 +49,86 @@ type Dropped struct {
 func (fx *Effects) Reset() {
 	clear(fx.Entries)
 	clear(fx.Sends)
-	entries, removed, discarded, sends := fx.Entries[:0], fx.Removed[:0], fx.Discarded[:0], fx.Sends[:0]
+	if fx.Rows != nil {
+		fx.releaseRows()
+	}
+	entries, removed, discarded, sends, spare := fx.Entries[:0], fx.Removed[:0], fx.Discarded[:0], fx.Sends[:0], fx.spare
 	*fx = Effects{} // in place, not by a copy on the stack
-	fx.Entries, fx.Removed, fx.Discarded, fx.Sends = entries, removed, discarded, sends
+	fx.Entries, fx.Removed, fx.Discarded, fx.Sends, fx.spare = entries, removed, discarded, sends, spare
+}
+
+// releaseRows keeps the memory of Rows for events that come many in a row: those of
+// retained messages that are owed. The others are too few for every connection to
+// keep memory for them.
+func (fx *Effects) releaseRows() {
+	r := fx.Rows
+	if len(r.Owed) == 0 {
+		return
+	}
+	clear(r.Owed)
+	*r = Rows{Owed: r.Owed[:0]}
+	fx.spare = r
+}
+
+// rows returns fx.Rows, made if it is nil, with at least this Urgency.
+func (fx *Effects) rows(u Urgency) *Rows {
+	if fx.Rows == nil {
+		if fx.Rows, fx.spare = fx.spare, nil; fx.Rows == nil {
+			fx.Rows = new(Rows)
+		}
+	}
+	fx.Rows.Urgency = max(fx.Rows.Urgency, u)
+	return fx.Rows
+}
+
+// Urgency says who waits for Rows to be committed.
+type Urgency byte
+
+const (
+	// Lazily: nobody waits, and what is added and removed within one group is
+	// never written. The broker sees to it that the group is committed some time.
+	Lazily Urgency = iota
+	// Soon: nobody waits, but no acknowledgement makes the commit needless.
+	Soon
+	// MustCommit: somebody waits, or will.
+	MustCommit
+)
+
+// Rows are the rows of a Session beside its queue and its State that an event
+// changes. See Writes, which has the same of all events of one commit group.
+type Rows struct {
+	Urgency Urgency
+	// Record replaces the Session's own row.
+	Record *Record
+	// HasWill says that Will replaces the stored Will; a nil Will removes it.
+	HasWill bool
+	Will    *Will
+	// Subscriptions are in the order in which they changed.
+	Subscriptions []SubscriptionRow
+	// Owed is what subscriptions are owed of the retained messages.
+	Owed []OwedRow
+	// Ended removes every trace of the Session: see Session.End.
+	Ended bool
+	// State, if it is not nil, is the encoded State of a Session that has ended, of
+	// whose queue there is nothing below Floor any more.
+	State []byte
+	Floor uint64
+}
+
+// A SubscriptionRow replaces (or, with a nil Subscription, removes) what is stored of a
+// subscription. Filter is as the Client sent it.
+type SubscriptionRow struct {
+	Filter       string
+	Subscription *Subscription
+}
+
+// An OwedRow replaces (or, with a zero Owed, removes) what is stored of what a
+// subscription is owed.
+type OwedRow struct {
+	Filter string
+	Owed
+	// First: nothing was stored for this Filter, nor is to be.
+	First bool
 }
 
 // A Send is one packet for the attached Client: a PUBLISH, or, if Message is

@@ -40,7 +40,8 @@ type Session struct {
 	packetBytesMax uint32 // 0: none
 
 	// Version is that of the connection attached now or last.
-	Version codec.Version
+	Version  codec.Version
+	willKept bool // Will is stored although the Session is not Durable
 	// ExpirySeconds is the Session Expiry Interval. Section 3.1.2.11.2.
 	ExpirySeconds uint32
 	// Will is the Will Message of the connection attached now or last, until
@@ -48,6 +49,7 @@ type Session struct {
 	Will *Will
 	// Subscriptions is keyed by Topic Filter, with $share/ if shared.
 	Subscriptions map[string]*Subscription
+	owed          map[string]struct{} // the subscriptions that Owe has noted something for
 
 	// deliverState is nil until the first message is queued, unless the Session
 	// is Durable: most Clients only publish, or say nothing at all.
@@ -67,7 +69,7 @@ func New(id ID, clientID, userName string, durable bool, limits *Limits) *Sessio
 }
 
 // Restore returns a Session as a store holds it. Its queue stays on disk until
-// a connection asks for it.
+// a connection asks for it. Resume or End follows.
 func Restore(l *Loaded, limits *Limits) (*Session, error) {
 	var st State
 	if err := st.Decode(l.State); err != nil {
@@ -76,8 +78,9 @@ func Restore(l *Loaded, limits *Limits) (*Session, error) {
 	s := New(l.Record.ID, l.Record.ClientID, l.Record.UserName, true, limits)
 	s.Version, s.ExpirySeconds, s.Will = l.Record.Version, l.Record.ExpirySeconds, l.Will
 	for i := range l.Subscriptions {
-		s.SetSubscription(&l.Subscriptions[i])
+		s.restoreSubscription(&l.Subscriptions[i])
 	}
+	s.restoreOwed(l.Owed)
 	s.received = st.Received
 	s.restoreQueue(&st, l)
 	return s, nil
@@ -87,29 +90,12 @@ func Restore(l *Loaded, limits *Limits) (*Session, error) {
 func (s *Session) Durable() bool { return s.durable }
 
 // Record returns the Session's row for the store.
-func (s *Session) Record(connected bool, now time.Time) *Record {
-	return &Record{
-		ID: s.ID, ClientID: s.ClientID, UserName: s.UserName, Version: s.Version,
-		ExpirySeconds: s.ExpirySeconds, Connected: connected, ExpiresAt: s.expiresAt(connected, now),
-	}
-}
-
-func (s *Session) expiresAt(connected bool, now time.Time) time.Time {
-	if connected || s.ExpirySeconds == NeverExpires {
-		return time.Time{}
-	}
-	return now.Add(time.Duration(s.ExpirySeconds) * time.Second)
-}
+func (s *Session) Record(connected bool, now time.Time) *Record { return s.record(connected, now) }
 
 // SetSubscription adds sub or replaces the one with its filter, and reports
 // whether there was one. [MQTT-3.8.4-3]
 func (s *Session) SetSubscription(sub *Subscription) (replaced bool) {
-	if s.Subscriptions == nil {
-		s.Subscriptions = make(map[string]*Subscription)
-	}
-	_, replaced = s.Subscriptions[sub.Filter]
-	s.Subscriptions[sub.Filter] = sub
-	return replaced
+	return s.restoreSubscription(sub)
 }
 
 // AppendState appends the encoded State of a Durable Session to dst, which is
