@@ -2,30 +2,11 @@ package broker_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
-
-// crash returns a broker that starts on what the disk of f holds now. The gate
-// of f is shut.
-func (f *fixture) crash() *fixture {
-	f.t.Helper()
-	dir := f.t.TempDir()
-	for _, name := range []string{"promptmq.db", "promptmq.db-wal"} {
-		b, err := os.ReadFile(filepath.Join(f.dir, name))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
-		}
-		if err != nil {
-			f.t.Fatal(err)
-		}
-	}
-	return newFixtureIn(f.t, dir)
-}
 
 // endsSession reports whether b says that a Session of the Client is over: by
 // removing one, or by the time of its end.

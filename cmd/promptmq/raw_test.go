@@ -40,7 +40,19 @@ func connectRaw(t *testing.T, addr string, v codec.Version, id string, change fu
 	return p, ack
 }
 
+func v5Of(t *testing.T, s *server, id string, change func(*codec.Connect)) *raw {
+	t.Helper()
+	p, ack := connectRaw(t, s.mqtt, codec.Version5, id, change)
+	if ack.Reason != codec.Success {
+		t.Fatalf("CONNACK %v", ack.Reason)
+	}
+	return p
+}
+
 func lasting(c *codec.Connect) { c.HasSessionExpiry, c.SessionExpirySeconds = true, 3600 }
+
+// resumed is a CONNECT without Clean Start of a session that lasts.
+func resumed(c *codec.Connect) { lasting(c); c.CleanStart = false }
 
 func (p *raw) send(b []byte, err error) {
 	p.t.Helper()
@@ -179,4 +191,11 @@ func (p *raw) receive() codec.Publish {
 	var pub codec.Publish
 	p.expect(codec.TypePublish, func(f codec.Frame) error { return pub.Decode(f, p.v) })
 	return pub
+}
+
+// publish2 publishes at QoS 2 up to PUBREC and returns its Reason Code.
+func (p *raw) publish2(id uint16, topic, payload string, dup bool) codec.ReasonCode {
+	p.t.Helper()
+	p.publish(codec.Publish{QoS: 2, Dup: dup, PacketID: id, Topic: codec.View(topic), Payload: codec.View(payload)})
+	return p.ack(codec.TypePubrec).Reason
 }
