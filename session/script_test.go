@@ -25,8 +25,7 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata ex
 //	  queue 1
 //
 // TestScript runs the steps and compares; -update rewrites the indented lines.
-// The steps are in script_steps_test.go, and what they print is in
-// script_world_test.go.
+// All steps are listed in script_steps_test.go.
 const indent = "  "
 
 func TestScript(t *testing.T) {

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -31,17 +32,24 @@ type world struct {
 
 // A client is one Client Identifier: its Session and what its Client has seen.
 type client struct {
-	id             string
-	s              *session.Session // nil: none
-	held           []session.Send   // await the commit
-	ids            map[string]uint16
-	wire           map[uint16]bool // Packet Identifiers in flight on this connection
-	maximum        int             // the Client's Receive Maximum
-	packetBytesMax int             // its Maximum Packet Size; 0: none
-	present        bool            // CONNACK says Session Present
-	read           *page
-	queue          string // the queue, as it was last told
-	messages       map[uint64]string
+	id        string
+	s         *session.Session // nil: none
+	expiresAt time.Time        // of s without a connection; zero: never
+	kept      *session.Session // has the Will that the last process left; nil: none
+	ended     *session.Session // has messages on disk for others; nil: none
+	endedFrom uint64           // from this Seq on
+
+	version        codec.Version
+	maximum        int  // Receive Maximum
+	packetBytesMax int  // Maximum Packet Size; 0: none
+	present        bool // CONNACK says Session Present
+
+	held     []session.Send // await the commit
+	ids      map[string]uint16
+	wire     map[uint16]bool // Packet Identifiers in flight on this connection
+	read     *page
+	queue    string            // the queue, as it was last told
+	messages map[uint64]string // the name of each Seq
 }
 
 // stored is what is on disk of one Session.
@@ -49,6 +57,7 @@ type stored struct {
 	record  *session.Record
 	will    *session.Will
 	subs    map[string]*session.Subscription
+	owed    map[string]session.Owed
 	state   []byte
 	entries map[uint64]session.Entry
 }
@@ -77,11 +86,13 @@ func newWorld() *world {
 }
 
 // choose makes the following steps about this Client.
-func (w *world) choose(id string) {
+func (w *world) choose(id string) { w.client = w.clientOf(id) }
+
+func (w *world) clientOf(id string) *client {
 	if w.clients[id] == nil {
 		w.clients[id] = &client{id: id, ids: make(map[string]uint16), messages: make(map[uint64]string)}
 	}
-	w.client = w.clients[id]
+	return w.clients[id]
 }
 
 // run carries out one step and returns what it did.
@@ -118,11 +129,12 @@ func (w *world) writes(id session.ID) *session.Writes {
 	return w.group[id]
 }
 
-// apply notes the Effects of an event as text, merges their writes into the open
+// apply notes the Effects of an event of s as text, merges their writes into the open
 // group, and sends what need not wait for it.
-func (w *world) apply(c *client) error {
-	w.store(c)
+func (w *world) apply(c *client, s *session.Session) error {
 	fx := &w.fx
+	w.storeRows(s)
+	w.store(c, s)
 	for _, drop := range []struct {
 		reason string
 		n      int
@@ -134,15 +146,15 @@ func (w *world) apply(c *client) error {
 			w.say("drop %d: %s", drop.n, drop.reason)
 		}
 	}
-	for _, s := range fx.Sends {
+	for _, send := range fx.Sends {
 		after := ""
-		if s.AfterCommit {
+		if send.AfterCommit {
 			after = ", after commit"
 		}
-		w.say("send %s%s", w.packet(&s), after)
-		if s.AfterCommit && w.group[c.s.ID] != nil {
-			c.held = append(c.held, s)
-		} else if err := c.send(s); err != nil {
+		w.say("send %s%s", w.packet(&send), after)
+		if send.AfterCommit && w.group[s.ID] != nil {
+			c.held = append(c.held, send)
+		} else if err := c.send(send); err != nil {
 			return err
 		}
 	}
@@ -154,8 +166,25 @@ func (w *world) apply(c *client) error {
 	return nil
 }
 
-// store merges the writes of the Effects into the open group.
-func (w *world) store(c *client) {
+// storeRows merges what changes beside the queue and the State into the open group.
+func (w *world) storeRows(s *session.Session) {
+	r := w.fx.Rows
+	if r == nil {
+		return
+	}
+	for _, row := range rowsText(r, w.now) {
+		w.say("%s, %s", row, [...]string{"lazily", "soon", "must commit"}[r.Urgency])
+	}
+	if r.Ended && !s.Durable() && w.group[s.ID] != nil { // all that it wrote is in this group
+		w.say("never written")
+		delete(w.group, s.ID)
+		return
+	}
+	w.writes(s.ID).Merge(r)
+}
+
+// store merges what changes of the queue and the State into the open group.
+func (w *world) store(c *client, s *session.Session) {
 	fx := &w.fx
 	for _, e := range fx.Entries {
 		c.messages[e.Seq] = nameOf(e.Message)
@@ -166,7 +195,7 @@ func (w *world) store(c *client) {
 		w.say("store %s%s", entryText(&e), awaited)
 	}
 	if len(fx.Entries) > 0 {
-		g := w.writes(c.s.ID)
+		g := w.writes(s.ID)
 		g.Entries = append(g.Entries, fx.Entries...)
 	}
 	state := fx.State || fx.DroppedNewest+fx.DroppedOldest > 0 // it has the number of them
@@ -175,7 +204,7 @@ func (w *world) store(c *client) {
 		if fx.Acknowledged {
 			how = ", for good"
 		}
-		if _, struck := w.group[c.s.ID].Strike(seq); struck {
+		if _, struck := w.group[s.ID].Strike(seq); struck {
 			how += ", never written"
 		} else {
 			state = true
@@ -186,21 +215,16 @@ func (w *world) store(c *client) {
 		w.say("discard %d: %s", seq, c.messages[seq])
 	}
 	if len(fx.Discarded) > 0 {
-		g := w.writes(c.s.ID)
+		g := w.writes(s.ID)
 		g.Discarded = append(g.Discarded, fx.Discarded...)
 	}
 	if fx.State {
 		w.say("write state")
 	}
-	if state && c.s.Durable() {
-		w.putState(c.s)
+	if state && s.Durable() {
+		g := w.writes(s.ID)
+		g.State, g.Floor = s.AppendState(g.State[:0]), s.Floor()
 	}
-}
-
-// putState puts the State into the open group, and from where on the queue is not done.
-func (w *world) putState(s *session.Session) {
-	g := w.writes(s.ID)
-	g.State, g.Floor = s.AppendState(g.State[:0]), s.Floor()
 }
 
 // commit brings the open group to disk, and sends what waited for it.
@@ -230,7 +254,9 @@ func (w *world) write(id session.ID, g *session.Writes) {
 	}
 	d := w.disk[id]
 	if d == nil {
-		d = &stored{subs: make(map[string]*session.Subscription), entries: make(map[uint64]session.Entry)}
+		d = &stored{
+			subs: make(map[string]*session.Subscription), owed: make(map[string]session.Owed), entries: make(map[uint64]session.Entry),
+		}
 		w.disk[id] = d
 	}
 	if g.Record != nil {
@@ -242,6 +268,11 @@ func (w *world) write(id session.ID, g *session.Writes) {
 	for filter, sub := range g.Subscriptions {
 		if d.subs[filter] = sub; sub == nil {
 			delete(d.subs, filter)
+		}
+	}
+	for filter, owed := range g.Owed {
+		if d.owed[filter] = owed; owed == (session.Owed{}) {
+			delete(d.owed, filter)
 		}
 	}
 	if g.State != nil {
@@ -280,7 +311,7 @@ func (w *world) readFrom(id session.ID, from uint64, messages, bytes int) (entri
 
 // load returns what a store tells a start of a Session.
 func (d *stored) load() *session.Loaded {
-	l := &session.Loaded{Record: *d.record, Will: d.will, State: d.state}
+	l := &session.Loaded{Record: *d.record, Will: d.will, State: d.state, Owed: d.owed}
 	for _, filter := range slices.Sorted(maps.Keys(d.subs)) {
 		l.Subscriptions = append(l.Subscriptions, *d.subs[filter])
 	}
@@ -295,32 +326,129 @@ func (d *stored) load() *session.Loaded {
 	return l
 }
 
-// start brings the Sessions back from the disk. What a connection that the end of
-// the process ended leaves to be noted is committed before anybody connects.
+// start brings the Sessions back from the disk. What ended with the process is
+// noted and committed before anybody connects.
 func (w *world) start() error {
-	w.group = make(map[session.ID]*session.Writes)
-	for _, c := range w.clients {
-		c.s, c.held, c.read, c.wire = nil, nil, nil, nil
+	clear(w.group)
+	for _, c := range w.clients { // they know what they were sent
+		*c = client{id: c.id, ids: c.ids, messages: c.messages}
 	}
 	for _, id := range w.diskIDs() {
 		d := w.disk[id]
-		s, err := session.Restore(d.load(), &w.limits)
+		l, c := d.load(), w.clientOf(d.record.ClientID)
+		for seq, e := range d.entries {
+			c.messages[seq] = nameOf(e.Message)
+		}
+		w.lastID = max(w.lastID, id)
+		if l.HoldsKeptWill() {
+			c.kept, c.expiresAt = session.RestoreKeptWill(l, &w.limits), w.now.Add(willGrace)
+			w.say("restored the %s of %s", willText(l.Will, w.now), c.id)
+			continue
+		}
+		s, err := session.Restore(l, &w.limits)
 		if err != nil {
 			return err
 		}
-		w.lastID = max(w.lastID, id)
-		before := w.client
-		w.choose(d.record.ClientID)
-		w.client.s = s
-		w.say("restored %s: %s", s.ClientID, sessionText(s))
-		w.client.queue = queueText(s)
-		w.client = before
-		if d.record.Connected {
-			w.writes(id).Record = s.Record(false, w.now)
-			w.putState(s)
+		w.say("restored %s: %s", c.id, sessionText(s))
+		if c.s != nil { // of two the older one has ended
+			c.end(c.s)
+		}
+		c.s, c.queue = s, queueText(s)
+		w.fx.Reset()
+		c.expiresAt = s.Resume(&l.Record, session.NeverExpires, w.now, &w.fx)
+		if err := w.apply(c, s); err != nil {
+			return err
 		}
 	}
-	return w.commit()
+	return cmp.Or(w.expire(), w.commit())
+}
+
+// willGrace is mqtt.will-grace.
+const willGrace = 5 * time.Second
+
+// expire does what is due: of Sessions without a connection, and of Wills that the
+// last process left.
+func (w *world) expire() error {
+	for _, id := range w.clientIDs() {
+		c := w.clients[id]
+		over := !c.expiresAt.IsZero() && !w.now.Before(c.expiresAt)
+		w.fx.Reset()
+		switch {
+		case c.kept != nil && over:
+			if err := w.dropKept(c, true); err != nil {
+				return err
+			}
+		case c.s == nil || c.s.Attached():
+		case over:
+			if err := w.endSession(c); err != nil {
+				return err
+			}
+		default:
+			will := c.s.TakeDueWill(w.now, &w.fx)
+			if err := w.apply(c, c.s); err != nil {
+				return err
+			}
+			w.publish(will)
+		}
+	}
+	return nil
+}
+
+// dropKept removes a Will that the last process left: it is published, or void.
+func (w *world) dropKept(c *client, published bool) error {
+	s := c.kept
+	c.kept, c.expiresAt = nil, time.Time{}
+	w.fx.Reset()
+	closed := s.End(w.now, &w.fx)
+	if published {
+		w.publish(closed.Will)
+	}
+	return w.apply(c, s)
+}
+
+// publish notes that a Will Message is routed.
+func (w *world) publish(will *session.Will) {
+	if will != nil {
+		w.say("publish will %s qos=%d", nameOf(will.Message), will.Message.QoS)
+	}
+}
+
+// endSession ends the Session of a Client that has no connection.
+func (w *world) endSession(c *client) error {
+	w.fx.Reset()
+	closed := c.s.End(w.now, &w.fx)
+	return w.closed(c, closed)
+}
+
+// closed does what is left to be done when a connection or a Session has ended.
+func (w *world) closed(c *client, closed session.Closed) error {
+	s := c.s
+	c.expiresAt = closed.ExpiresAt
+	if err := w.apply(c, s); err != nil {
+		return err
+	}
+	w.publish(closed.Will)
+	if !closed.Ended {
+		return nil
+	}
+	c.s, c.queue = nil, ""
+	w.say("session %d ends", s.ID)
+	if s.HasShared() {
+		w.say("for others: %s", namesOf(s.TakeShared(nil, true, new(session.Effects))))
+	}
+	if closed.Spilled {
+		w.say("for others, on disk: %d at most", s.Unsent())
+		c.end(s)
+	} else if n := s.Unsent(); n > 0 {
+		w.say("drop %d: session ended", n)
+	}
+	return nil
+}
+
+// end notes that a Session has ended with messages on disk for others.
+func (c *client) end(s *session.Session) {
+	c.ended = s
+	c.endedFrom, _ = s.PageFrom()
 }
 
 func (w *world) clientIDs() []string   { return slices.Sorted(maps.Keys(w.clients)) }
@@ -339,188 +467,4 @@ func (c *client) send(s session.Send) error {
 		return fmt.Errorf("%d in flight with a Receive Maximum of %d", len(c.wire), c.maximum)
 	}
 	return nil
-}
-
-// nameOf is the message's name in the script, with which its payload begins.
-func nameOf(m *session.Message) string {
-	name, _, _ := strings.Cut(string(m.Payload), " ")
-	return name
-}
-
-func entryText(e *session.Entry) string {
-	text := fmt.Sprintf("%d: %s qos=%d", e.Seq, nameOf(e.Message), e.QoS)
-	if e.Share != "" {
-		text += " share=" + strings.TrimPrefix(e.Share, "$share/")
-	}
-	return text
-}
-
-// packet is what is sent, as text.
-func (w *world) packet(s *session.Send) string {
-	if s.Message == nil {
-		return fmt.Sprintf("PUBREL id=%d", s.PacketID)
-	}
-	text := fmt.Sprintf("PUBLISH %s qos=%d id=%d", nameOf(s.Message), s.QoS, s.PacketID)
-	if s.Dup {
-		text += " dup"
-	}
-	if s.Retain {
-		text += " retain"
-	}
-	if s.SubscriptionIDs != nil {
-		text += fmt.Sprintf(" subscription-ids=%d", s.SubscriptionIDs)
-	}
-	if seconds, ok := s.Message.RemainingExpirySeconds(w.now); ok {
-		text += fmt.Sprintf(" expiry=%ds", seconds)
-	}
-	return text
-}
-
-// queueText is how long the Session's queue is, and what makes it full.
-func queueText(s *session.Session) string {
-	switch n := s.QueueLen(); s.FullBy() {
-	case session.ByMessages:
-		return fmt.Sprintf("queue %d, full by messages", n)
-	case session.ByBytes:
-		return fmt.Sprintf("queue %d, full by bytes", n)
-	default:
-		return fmt.Sprintf("queue %d", n)
-	}
-}
-
-// tellQueue tells of the queue if it has changed.
-func (w *world) tellQueue(c *client) {
-	if c.s == nil {
-		return
-	}
-	if q := queueText(c.s); q != c.queue {
-		w.say("%s", q)
-		c.queue = q
-	}
-}
-
-// sessionText is what a Session says of itself: no more than the broker can ask.
-func sessionText(s *session.Session) string {
-	text := queueText(s)
-	if n := s.ReceivingCount(); n > 0 {
-		var ids []string
-		for id := range 1 << 16 {
-			if s.Receiving(uint16(id)) {
-				ids = append(ids, fmt.Sprint(id))
-			}
-		}
-		text += ", awaits PUBREL for " + strings.Join(ids, " ")
-	}
-	return text
-}
-
-// resume is what a Client would be sent that connects with all of the queue read,
-// and how many messages it would be told are lost.
-func (w *world) resume(s *session.Session, id session.ID) (text []string) {
-	lost := s.TakeLost()
-	var fx session.Effects
-	s.Attach(65535, 0, w.now, &fx)
-	for fx.Page {
-		fx.Page = false
-		from, upTo := s.PageFrom()
-		messages, bytes := s.PageSize()
-		s.Paged(w.readFrom(id, from, messages, bytes), upTo, w.now, &fx)
-	}
-	for _, send := range fx.Sends {
-		text = append(text, w.packet(&send))
-	}
-	if fx.Expired > 0 {
-		text = append(text, fmt.Sprintf("%d expired", fx.Expired))
-	}
-	if lost > 0 {
-		text = append(text, fmt.Sprintf("%d dropped", lost))
-	}
-	return text
-}
-
-// diskText is what is on disk of a Session, and what a start would make of it.
-func (w *world) diskText(d *stored) (text []string, err error) {
-	r := d.record
-	state := "connected"
-	if !r.Connected {
-		state = "disconnected"
-	}
-	if !r.ExpiresAt.IsZero() {
-		state += fmt.Sprintf(", expires in %v", r.ExpiresAt.Sub(w.now))
-	}
-	text = append(text, fmt.Sprintf("session %d of %s: %s", r.ID, r.ClientID, state))
-	if d.will != nil {
-		text = append(text, willText(d.will, w.now))
-	}
-	for _, filter := range slices.Sorted(maps.Keys(d.subs)) {
-		text = append(text, subscriptionText(d.subs[filter]))
-	}
-	for _, seq := range slices.Sorted(maps.Keys(d.entries)) {
-		e := d.entries[seq]
-		text = append(text, entryText(&e))
-	}
-	s, err := session.Restore(d.load(), &w.limits)
-	if err != nil {
-		return nil, err
-	}
-	text = append(text, "a start finds "+sessionText(s))
-	for _, resumed := range w.resume(s, r.ID) {
-		text = append(text, "then "+resumed)
-	}
-	return text, nil
-}
-
-func willText(will *session.Will, now time.Time) string {
-	text := "will " + nameOf(will.Message)
-	if will.DelaySeconds > 0 {
-		text += fmt.Sprintf(", delayed by %ds", will.DelaySeconds)
-	}
-	if !will.DueAt.IsZero() {
-		text += fmt.Sprintf(", due in %v", will.DueAt.Sub(now))
-	}
-	return text
-}
-
-func subscriptionText(sub *session.Subscription) string {
-	text := fmt.Sprintf("subscription %s qos=%d", sub.Filter, sub.QoS)
-	if sub.ID != 0 {
-		text += fmt.Sprintf(" id=%d", sub.ID)
-	}
-	return text
-}
-
-// versionOf is the protocol version of a word.
-func versionOf(a *args) codec.Version {
-	switch v := a.text("version", "5"); v {
-	case "5":
-		return codec.Version5
-	case "3.1.1":
-		return codec.Version311
-	default:
-		a.fail("unknown version %q", v)
-		return 0
-	}
-}
-
-// ofBytes is the payload of a message that accounts for so many bytes as an entry.
-func ofBytes(name string, bytes int) ([]byte, error) {
-	e := session.Entry{Message: &session.Message{Topic: "t", Payload: []byte(name)}}
-	pad := bytes - e.Bytes()
-	if bytes > 0 && pad < 0 {
-		return nil, fmt.Errorf("an entry has %d bytes at least", e.Bytes())
-	}
-	return []byte(name + strings.Repeat(" ", max(pad, 0))), nil
-}
-
-// secondsOf is a duration in whole seconds, or NeverExpires.
-func secondsOf(a *args, name string, otherwise uint32) uint32 {
-	if a.values[name] == "never" {
-		delete(a.values, name)
-		return session.NeverExpires
-	}
-	d, ok := a.duration(name)
-	if !ok {
-		return otherwise
-	}
-	return uint32(d / time.Second)
 }
