@@ -10,7 +10,7 @@ import (
 // admit decides whether a Client may connect. There are no credentials to check
 // yet: whoever comes from this machine may, others only if anonymous access was
 // allowed in so many words. What a proxy on this machine hands on is not local,
-// where it can be told: see viaProxy and foreign.
+// where it can be told: see link.Accepted and link.Listener.CheckFirst.
 func (b *Broker) admit(local bool) codec.ReasonCode {
 	if b.o.AllowAnonymous || local {
 		return codec.Success

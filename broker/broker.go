@@ -5,10 +5,9 @@
 //
 // In this order, outermost first: the gate of commit.Committer, registry.mu, router.mu,
 // Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, outbox.mu, and the locks
-// of package commit. Below outbox.mu are waitingSockets.mu and the locks of a
-// webSocketTransport. Two Clients are never locked at once. No I/O and no wait for
-// a channel happens with a lock held, but for webSocketTransport.writing and
-// reading, which keep the frames on one socket apart.
+// of package commit. Below outbox.mu are the locks of package link. Two Clients are never
+// locked at once. No I/O and no wait for a channel happens with a lock held, but for two
+// of link, which keep the frames on one WebSocket apart.
 //
 // # Acknowledgements
 //
@@ -26,6 +25,7 @@ import (
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/commit"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -53,26 +53,21 @@ type Broker struct {
 	expirer     *expirer
 	clock       *commit.Clock
 	notices     *notice.Log
-	hangups     *hangups // of the TCP listener's connections; nil: there is none
+	network     *link.Network
 	limits      session.Limits
-	limit       socketLimit
 	ctx         context.Context // of log lines; never done
 
 	shortages        sync.Map // *Client → *shortage
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64
-	sockets          atomic.Int64 // from accept to close
-	waiting          waitingSockets
-	lingering        atomic.Int64 // connections that linger
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool
 	background       sync.WaitGroup // goroutines that Shutdown waits for
 
-	mu        sync.Mutex // guards the following
-	listeners []*listener
-	conns     map[*conn]struct{}
+	mu    sync.Mutex // guards the following
+	conns map[*conn]struct{}
 }
 
 // New returns a Broker that keeps its state in s. Start makes it serve.
@@ -100,7 +95,10 @@ func New(o Options, s Store) (*Broker, error) {
 			Policy: session.QueuePolicy(o.QueuePolicy), Inflight: int(o.MaxInflight),
 		},
 	}
-	b.limitSockets(openFilesMax())
+	b.network = link.NewNetwork(link.Config{
+		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
+		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout, Origins: o.WSOrigins,
+	})
 	b.expirer = newExpirer(b)
 	b.router = newRouter(b.expirer)
 	b.registerGauges()
@@ -116,7 +114,7 @@ func (b *Broker) registerGauges() {
 		}
 	}
 	b.m.Gauge("promptmq_sessions", func() float64 { return float64(b.sessions.Load()) })
-	b.m.Gauge("promptmq_connections_lingering", func() float64 { return float64(b.lingering.Load()) })
+	b.m.Gauge("promptmq_connections_lingering", func() float64 { return float64(b.network.Lingering()) })
 	b.m.Gauge("promptmq_sessions_connected", func() float64 { return float64(b.connectedClients.Load()) })
 	b.m.Gauge("promptmq_subscriptions", locked(func(r *router) int64 { return int64(r.subs) }))
 	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.Len()) }))
@@ -164,12 +162,9 @@ func (b *Broker) Start() error {
 	}
 	b.expirer.fireDue() // whose time is over must not be resumed
 	go b.expirer.run()
-	if b.o.Bind != "" {
-		b.hangups = newHangups()
-	}
 	if err := b.listen(); err != nil {
-		b.closeListeners()
-		b.hangups.close()
+		b.network.Stop()
+		b.network.Close()
 		b.expirer.shutdown()
 		return errors.Join(err, b.commits.Shutdown())
 	}
@@ -184,11 +179,11 @@ func (b *Broker) Start() error {
 func (b *Broker) Failed() <-chan error { return b.commits.Failed() }
 
 // addConn registers a connection and reports whether there is room for it, which
-// an acceptor has made sure of for its own.
+// a listener has made sure of for its own.
 func (b *Broker) addConn(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stopping.Load() || (c.listener == noListener && int64(len(b.conns)) >= b.limit.sockets) {
+	if b.stopping.Load() || (!c.net.Listener().Accepts() && int64(len(b.conns)) >= b.network.SocketsMax()) {
 		return false
 	}
 	b.conns[c] = struct{}{}
@@ -208,13 +203,15 @@ func (b *Broker) removeConn(c *conn) {
 
 // ServeConn serves one Network Connection until it ends, over any ordered and
 // lossless stream.
-func (b *Broker) ServeConn(nc net.Conn) { b.serve(newTransport(nc), noListener, false) }
+func (b *Broker) ServeConn(nc net.Conn) {
+	b.begin(b.newConn(link.Accepted{Transport: b.network.Transport(nc), At: b.clock.Now()}))
+}
 
-// serve serves t. With handOver it may return before the connection has ended,
-// when another goroutine goes on.
-func (b *Broker) serve(t transport, listener listenerKind, handOver bool) {
-	c := b.newConn(t, listener)
-	c.handOver = handOver
+// accepted serves a Network Connection of a listener, until it has ended or another
+// goroutine goes on.
+func (b *Broker) accepted(a link.Accepted) {
+	c := b.newConn(a)
+	c.handOver = true
 	b.begin(c)
 }
 
@@ -224,7 +221,7 @@ func (b *Broker) begin(c *conn) {
 		reason := "too many connections"
 		if b.stopping.Load() {
 			reason = codec.ServerShuttingDown.String()
-			c.endWith(codec.ServerShuttingDown)
+			c.net.EndWith(codec.ServerShuttingDown)
 		}
 		b.m.Refused(reason).Inc()
 		_ = c.net.Close()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -26,15 +27,14 @@ const partialBytesMax = 4096
 type conn struct {
 	// Static after accept.
 	b   *Broker
-	net transport
+	net link.Transport
 
-	// Static after CONNECT; listener after accept.
-	client   *Client
-	listener listenerKind
-	local    bool // the peer is on this machine
-	version  codec.Version
-	armed    deadlineKind // what the deadline of reads is for now; owned by the reader
-	params   connectParams
+	// Static after CONNECT; local after accept.
+	client  *Client
+	local   bool // the peer is on this machine
+	version codec.Version
+	armed   deadlineKind // what the deadline of reads is for now; owned by the reader
+	params  connectParams
 
 	// Owned by the reader; marks are for others to set and ask.
 	left       bool          // DISCONNECT came
@@ -73,12 +73,10 @@ func (c *conn) marked(what uint32) bool { return c.marks.Load()&what != 0 }
 type workspace struct {
 	now     time.Time
 	reader  codec.Reader
-	ended   error // why nothing more is to be read
-	came    int   // what a read brought that receiveFirst is to handle
-	gated   bool  // the committer's gate is held for reading
-	inGate  int   // packets handled since it is
-	stored  bool  // something of what was read is in the open group
-	asked   bool  // the last read had a whole packet that is no acknowledgement
+	in      link.ReadState
+	gated   bool // the committer's gate is held for reading
+	inGate  int  // packets handled since it is
+	stored  bool // something of what was read is in the open group
 	packets packets
 	touched flushList // to be flushed after the read buffer is handled
 	route   routing
@@ -115,7 +113,7 @@ func (c *conn) rest() {
 	c.routes, c.workspace = w.route.cache, nil
 	w.packets = packets{} // by itself: what stands on this goroutine's stack meanwhile would make it grow
 	w.reader = codec.Reader{}
-	w.ended = nil
+	w.in.Ended = nil
 	w.route.forget()
 	w.touched.fx.Reset()
 	workspaces.Put(w)
@@ -143,10 +141,10 @@ type connectParams struct {
 	packetBytesMax       uint32 // 0: no limit
 }
 
-func (b *Broker) newConn(t transport, listener listenerKind) *conn {
-	c := &conn{b: b, net: t, listener: listener, local: isLoopback(t.RemoteAddr())}
+func (b *Broker) newConn(a link.Accepted) *conn {
+	c := &conn{b: b, net: a.Transport, local: isLoopback(a.Transport.RemoteAddr()) && !a.Proxied}
 	c.out.c = c
-	c.lastPacket = momentOf(b.clock.Now())
+	c.lastPacket = momentOf(a.At)
 	c.partial = c.lastPacket
 	return c
 }
@@ -163,22 +161,8 @@ func (c *conn) serve() {
 		go c.serve()
 		return
 	}
-	growStack(0)
+	link.GrowStack(0)
 	c.fail(err)
-}
-
-// stackGrowth is what CONNECT, and the end of a connection, need beyond the stack
-// that a goroutine begins with.
-const stackGrowth = 2048
-
-// growStack makes the stack of the goroutine grow now, to where it would soon, while
-// there are few frames on it: to move each of them takes as long as a small
-// allocation.
-//
-//go:noinline
-func growStack(at int) byte {
-	var room [stackGrowth]byte
-	return room[at] // else there would be no room
 }
 
 // end frees what the connection held, if it has ended or panicked.
@@ -203,9 +187,9 @@ func (c *conn) read() error {
 		if err := c.armDeadline(); err != nil {
 			return err
 		}
-		err := c.net.receive(c)
+		err := c.net.Receive(c)
 		if err == nil {
-			err = c.ended
+			err = c.in.Ended
 		} else {
 			err = c.explain(err)
 		}
@@ -215,21 +199,25 @@ func (c *conn) read() error {
 	}
 }
 
-// received handles n bytes that were read into readRoom. It reports whether to go
-// on in the same way. c.ended says, if it is not nil, why nothing more is to be
-// read.
-func (c *conn) received(n int) bool {
+// State, Connected, Received, Room and Idle are for the Transport: see link.Reader.
+func (c *conn) State() *link.ReadState { return &c.in }
+
+func (c *conn) Connected() bool { return c.client != nil }
+
+// Received handles n bytes that were read into Room.
+func (c *conn) Received(n int) bool {
 	c.b.m.SocketReads.Inc()
 	c.b.m.BytesReceived.Add(n)
 	c.now = c.b.clock.Now()
-	c.asked = false
+	c.in.Now, c.in.Before, c.in.Asked = int64(momentOf(c.now)), int64(max(c.lastPacket, c.partial)), false
 	c.reader.Wrote(n)
 	if c.partial != 0 && c.client != nil {
 		c.progress(n)
 	}
-	c.ended = c.handleBuffered()
+	c.in.Ended = c.handleBuffered()
+	c.in.Unfinished = c.reader.Buffered() > 0
 	c.touched.flush(c.b.m)
-	if c.ended != nil {
+	if c.in.Ended != nil {
 		return false
 	}
 	if c.awaitRoom() {
@@ -240,9 +228,9 @@ func (c *conn) received(n int) bool {
 	}
 	if c.handOver && c.client != nil {
 		c.handOver = false
-		c.ended = errAnotherGoroutine
+		c.in.Ended = errAnotherGoroutine
 	}
-	return c.ended == nil && !c.marked(superseded)
+	return c.in.Ended == nil && !c.marked(superseded)
 }
 
 // supersede makes the connection end, as soon as it has handled what has reached
@@ -250,7 +238,7 @@ func (c *conn) received(n int) bool {
 func (c *conn) supersede() {
 	c.mark(superseded)
 	c.out.wake()
-	c.net.wake()
+	c.net.Wake()
 }
 
 // readRest handles what has reached the Server, and reports how the connection
@@ -259,15 +247,15 @@ func (c *conn) readRest() error {
 	late := time.NewTimer(successionWait)
 	defer late.Stop()
 	for left := restBytesMax; ; {
-		n, err := c.net.readNow(c)
+		n, err := c.net.ReadNow(c)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break // there is no more
 		}
 		if err != nil {
 			return err
 		}
-		if c.received(n); c.ended != nil {
-			return c.ended
+		if c.Received(n); c.in.Ended != nil {
+			return c.in.Ended
 		}
 		if left -= n; left <= 0 || !c.out.roomBefore(late.C) {
 			c.mark(cutShort)
@@ -351,10 +339,8 @@ func (c *conn) sized(err error) error {
 
 // checkFirst refuses what cannot become a CONNECT as soon as it begins.
 func (c *conn) checkFirst() error {
-	if c.listener != webSocketListener {
-		if what := foreign(c.reader.Peek(), mqttListener); what != "" {
-			return foreignError(what)
-		}
+	if err := c.net.Listener().CheckFirst(c.reader.Peek()); err != nil {
+		return err
 	}
 	if t, ok := c.reader.PeekType(); ok && t != codec.TypeConnect {
 		return refuse(codec.ProtocolError, "the first packet is not CONNECT") // [MQTT-3.1.0-1]
@@ -372,13 +358,13 @@ func (c *conn) handle(f codec.Frame) error {
 	}
 	switch f.Type() {
 	case codec.TypePublish:
-		c.asked = true
+		c.in.Asked = true
 		return c.handlePublish(f)
 	case codec.TypePuback, codec.TypePubrec, codec.TypePubrel, codec.TypePubcomp:
 		return c.handleAck(f)
 	}
 	c.leaveGate()
-	c.asked = true
+	c.in.Asked = true
 	switch f.Type() {
 	case codec.TypeSubscribe:
 		return c.handleSubscribe(f)
@@ -416,29 +402,32 @@ func (c *conn) handlePingreq(f codec.Frame) error {
 	return nil
 }
 
-// readRoom lends the reader a buffer when it has none.
-func (c *conn) readRoom() []byte {
+// Room lends the reader a buffer when it has none.
+func (c *conn) Room() []byte {
 	c.work()
 	if c.reader.Buffered() == 0 {
 		if b := c.reader.Reclaim(); b != nil {
 			c.reader.Lend(b)
 		} else {
-			c.reader.Lend(readBuffers.get(c.b.o.ReadBuffer))
+			c.reader.Lend(link.ReadBuffers.Get(c.b.o.ReadBuffer))
 		}
 	}
 	room := c.reader.Room()
 	return room[:min(len(room), c.b.o.ReadBuffer)]
 }
 
-// readIdle takes the buffer back before the connection waits. What is left of a
+// Idle takes the buffer back before the connection waits. What is left of a
 // packet that is not whole waits in a small one.
-func (c *conn) readIdle() {
+func (c *conn) Idle() {
+	if c.workspace == nil {
+		return
+	}
 	b := c.reader.Reclaim()
 	if n := c.reader.Buffered(); n > 0 && 2*n <= partialBytesMax && c.reader.Lent() > partialBytesMax {
 		b = c.reader.Move(make([]byte, partialBytesMax))
 	}
 	if b != nil {
-		readBuffers.put(b)
+		link.ReadBuffers.Put(b)
 	}
 	c.rest()
 }
@@ -458,18 +447,18 @@ func (c *conn) fail(err error) {
 			}
 			return
 		}
-		if what, ok := err.(foreignError); ok {
-			c.b.refuseForeign(c.listener, c.net.RemoteAddr(), string(what))
+		if what, ok := err.(link.ForeignError); ok {
+			c.net.Listener().RefuseForeign(c.net.RemoteAddr(), what)
 			return
 		}
 		c.noteEnd(err)
 		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
 	case !c.marked(greeted):
-		c.endWith(reason)
+		c.net.EndWith(reason)
 		c.b.m.Refused(reason.String()).Inc()
 		c.closeWith(c.appendRefusedConnack(nil, reason, detail))
 	default:
-		c.endWith(reason)
+		c.net.EndWith(reason)
 		c.b.m.ProtocolErrors(reason.String()).Inc()
 		c.closeWith(c.appendDisconnect(nil, reason, detail))
 	}
@@ -494,14 +483,7 @@ func (c *conn) noteEnd(err error) {
 }
 
 // host is the address of the machine at the other end.
-func (c *conn) host() string { return hostOf(c.net.RemoteAddr()) }
-
-// endWith says with what code a WebSocket is closed.
-func (c *conn) endWith(reason codec.ReasonCode) {
-	if t, ok := c.net.(*webSocketTransport); ok {
-		t.endWith(reason)
-	}
-}
+func (c *conn) host() string { return link.HostOf(c.net.RemoteAddr()) }
 
 // appendRefusedConnack encodes a CONNACK with a Reason Code of 0x80 or greater.
 // A peer whose protocol version is not known gets none, but for one that asked
@@ -573,7 +555,7 @@ func (c *conn) lastWord() []byte {
 	if !c.marked(takenOver) || !c.marked(greeted) { // [MQTT-3.14.0-1]
 		return nil
 	}
-	c.endWith(codec.SessionTakenOver)
+	c.net.EndWith(codec.SessionTakenOver)
 	if control.Broken(control.TakeoverReason) {
 		return c.appendDisconnect(nil, codec.UnspecifiedError, "")
 	}
@@ -590,5 +572,5 @@ func (c *conn) finish() {
 		c.b.disconnected(c)
 	}
 	c.touched.flush(c.b.m)
-	c.readIdle()
+	c.Idle()
 }

@@ -16,7 +16,7 @@ func (c *conn) armDeadline() error {
 	c.armed = c.deadlineKind()
 	err := c.net.SetReadDeadline(c.b.clock.Deadline(c.deadline()))
 	if c.marked(superseded) {
-		c.net.wake() // the deadline has taken the place of the one that was to
+		c.net.Wake() // the deadline has taken the place of the one that was to
 	}
 	return err
 }
@@ -42,8 +42,8 @@ func (c *conn) deadlineKind() deadlineKind {
 	return noDeadline
 }
 
-// rearmDeadline sets the deadline if it could be too late otherwise.
-func (c *conn) rearmDeadline() error {
+// Rearm sets the deadline if it could be too late otherwise.
+func (c *conn) Rearm() error {
 	if c.armed >= c.deadlineKind() {
 		return nil
 	}
@@ -88,11 +88,11 @@ func (c *conn) explain(err error) error {
 	}
 	// What has come counts, though it was not read in time: this machine may have
 	// stood still, or had too much to do.
-	n, err := c.net.readNow(c)
+	n, err := c.net.ReadNow(c)
 	switch {
 	case err == nil:
-		c.received(n)
-		return c.ended
+		c.Received(n)
+		return c.in.Ended
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	}

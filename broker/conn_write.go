@@ -6,6 +6,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -24,16 +25,12 @@ const (
 	answeredBytesMax = 4 << 20
 	// outBytesMin is the first size of a write buffer.
 	outBytesMin = 4096
-	// keptBufferMax is the largest buffer that is used again.
-	keptBufferMax = 64 << 10
 	// keptSegmentsMax is the same for the list of held packets.
 	keptSegmentsMax = 1024
 	// writeBytesMax is the largest piece that is written at once, and how much a
 	// Client must take within the write timeout. A Client can take the beginning
 	// of a piece before its write returns.
 	writeBytesMax = 64 << 10
-	// closeWait bounds how long a last packet may take to leave.
-	closeWait = 5 * time.Second
 )
 
 // An outbox holds the encoded packets for one Network Connection and writes
@@ -70,7 +67,7 @@ var heldPackets = sync.Pool{New: func() any { return new(held) }}
 // dropHeldLocked forgets what awaits commits.
 func (o *outbox) dropHeldLocked() {
 	h := o.held
-	if o.held = nil; h == nil || cap(h.bytes) > keptBufferMax || cap(h.segs) > keptSegmentsMax {
+	if o.held = nil; h == nil || cap(h.bytes) > link.KeptBufferMax || cap(h.segs) > keptSegmentsMax {
 		return
 	}
 	clear(h.segs)
@@ -244,7 +241,7 @@ func (o *outbox) ends() bool {
 
 func (o *outbox) growLocked() {
 	if o.out == nil {
-		o.out = outBuffers.get(outBytesMin)
+		o.out = link.OutBuffers.Get(outBytesMin)
 	}
 }
 
@@ -402,13 +399,13 @@ func (o *outbox) flush() {
 	}
 	for len(o.out) > 0 {
 		buf := o.takeLocked()
-		if _, blocks := o.c.net.(streamTransport); blocks {
+		if link.Blocks(o.c.net) {
 			go o.drain(buf, 0)
 			return
 		}
 		for n := 0; n < len(buf); {
 			piece := buf[n:min(n+writeBytesMax, len(buf))]
-			written, err := o.writeLocked(piece, o.c.net.tryWrite)
+			written, err := o.writeLocked(piece, o.c.net.TryWrite)
 			n += written
 			if err != nil {
 				return
@@ -461,13 +458,13 @@ func (o *outbox) takeLocked() []byte {
 // writtenLocked takes the buffer back.
 func (o *outbox) writtenLocked(buf []byte) {
 	o.writing, o.unsent = false, 0
-	outBuffers.put(buf)
+	link.OutBuffers.Put(buf)
 }
 
 // idleLocked is called when everything that may be written is written.
 func (o *outbox) idleLocked() {
 	o.wakeLocked()
-	if !o.closing || (o.c.marked(lingers) && !o.closed && o.c.net.closeWrite()) {
+	if !o.closing || (o.c.marked(lingers) && !o.closed && o.c.net.CloseWrite()) {
 		o.closed = o.closing // for writing: the reader closes the rest
 		return
 	}
@@ -489,11 +486,11 @@ func (o *outbox) drain(buf []byte, n int) {
 	for {
 		timeout, closing := o.c.b.o.WriteTimeout, o.closing
 		if closing {
-			timeout = min(timeout, closeWait)
+			timeout = min(timeout, link.CloseWait)
 		}
 		within := func(b []byte) (int, error) {
 			control.Panic(control.PanicInWrite)
-			n, err := o.c.net.writeWithin(b, timeout)
+			n, err := o.c.net.WriteWithin(b, timeout)
 			if err != nil && !closing {
 				o.c.noteWriteTimeout(err, timeout)
 			}
@@ -552,13 +549,13 @@ func (o *outbox) close(last []byte) {
 }
 
 // settle waits until the Client has taken all that waits for it, what awaits a
-// commit too, unless that takes longer than closeWait.
+// commit too, unless that takes longer than link.CloseWait.
 func (o *outbox) settle() {
 	changed := o.unsettled()
 	if changed == nil { // as nearly always
 		return
 	}
-	late := time.NewTimer(closeWait)
+	late := time.NewTimer(link.CloseWait)
 	defer late.Stop()
 	for ; changed != nil; changed = o.unsettled() {
 		select {

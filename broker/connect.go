@@ -22,9 +22,7 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	if f.Type() != codec.TypeConnect { // [MQTT-3.1.0-1]
 		return refuse(codec.ProtocolError, "the first packet is not CONNECT")
 	}
-	if s := socketOf(c.net); s != nil {
-		c.b.waiting.remove(s)
-	}
+	c.b.network.Connected(c.net)
 	err = p.Decode(f)
 	c.version = p.Version
 	c.reader.SetVersion(p.Version)
@@ -154,7 +152,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	cl.startFeedLocked()
 	c.waited()
 	if b.log.Enabled(b.ctx, slog.LevelDebug) {
-		c.touched.say(b.notices.Unlimited(slog.LevelDebug, "client connected", "client", notice.Shown(id), "listener", c.listener.String(),
+		c.touched.say(b.notices.Unlimited(slog.LevelDebug, "client connected", "client", notice.Shown(id), "listener", c.net.Listener().String(),
 			"remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent))
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -56,7 +57,7 @@ func BenchmarkFullQueue(b *testing.B) {
 
 // connectLasting is connect for a Session that outlives its connection.
 func (p *path) connectLasting(id string) *conn {
-	c := p.b.newConn(new(sink), noListener)
+	c := p.b.newConn(link.Accepted{Transport: new(sink), At: p.b.clock.Now()})
 	p.b.addConn(c)
 	b, err := codec.AppendConnect(nil, &codec.Connect{
 		ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535, HasSessionExpiry: true, SessionExpirySeconds: 3600,

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/store"
@@ -22,7 +23,6 @@ func TestConnectionSize(t *testing.T) {
 	}{
 		{"conn, with its outbox", unsafe.Sizeof(conn{}), 192},
 		{"outbox", unsafe.Sizeof(outbox{}), 72},
-		{"rawTransport", unsafe.Sizeof(rawTransport{}), 48},
 		{"Client", unsafe.Sizeof(Client{}), 112},
 		{"Session", unsafe.Sizeof(session.Session{}), 112},
 	} {
@@ -144,7 +144,7 @@ func TestIdleConnection(t *testing.T) {
 		// stackMax: stacks have 2 kB, then 4 kB, and come in larger pieces.
 		stackMax = 2600
 	)
-	if !nonblocking {
+	if !link.Nonblocking {
 		t.Skip("here sockets can only block, with a buffer")
 	}
 	b := listening(t)

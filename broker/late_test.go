@@ -3,6 +3,7 @@ package broker
 import (
 	"testing"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -180,7 +181,7 @@ func TestLateForAMember(t *testing.T) {
 
 // connectBriefly is connect for a connection that the test itself may end.
 func (p *path) connectBriefly(id string) *conn {
-	c := p.b.newConn(new(sink), noListener)
+	c := p.b.newConn(link.Accepted{Transport: new(sink), At: p.b.clock.Now()})
 	p.b.addConn(c)
 	b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}, codec.Version5)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/store"
 )
@@ -15,17 +16,19 @@ import (
 // A sink is a transport whose client takes everything at once.
 type sink struct{ written int }
 
-func (s *sink) tryWrite(b []byte) (int, error) {
+func (s *sink) TryWrite(b []byte) (int, error) {
 	s.written += len(b)
 	return len(b), nil
 }
-func (s *sink) writeWithin(b []byte, _ time.Duration) (int, error) { return s.tryWrite(b) }
-func (s *sink) receive(*conn) error                                { return io.EOF }
-func (s *sink) readNow(*conn) (int, error)                         { return 0, io.EOF }
-func (s *sink) closeWrite() bool                                   { return false }
-func (s *sink) wake()                                              {}
+func (s *sink) WriteWithin(b []byte, _ time.Duration) (int, error) { return s.TryWrite(b) }
+func (s *sink) Receive(link.Reader) error                          { return io.EOF }
+func (s *sink) ReadNow(link.Reader) (int, error)                   { return 0, io.EOF }
+func (s *sink) CloseWrite() bool                                   { return false }
+func (s *sink) Wake()                                              {}
 func (s *sink) SetReadDeadline(time.Time) error                    { return nil }
 func (s *sink) RemoteAddr() net.Addr                               { return &net.TCPAddr{IP: net.IPv6loopback} }
+func (s *sink) Listener() *link.Listener                           { return nil }
+func (s *sink) EndWith(codec.ReasonCode)                           {}
 func (s *sink) Close() error                                       { return nil }
 
 // A path is a Broker into which packets are put as a reader would, past the
@@ -103,7 +106,7 @@ func newPathOn(tb testing.TB, wrap func(Store) Store, change func(*Options)) *pa
 // put handles packets that c has sent, and writes what they caused.
 func (p *path) put(c *conn, packets []byte) {
 	for len(packets) > 0 {
-		n := copy(c.readRoom(), packets)
+		n := copy(c.Room(), packets)
 		packets = packets[n:]
 		c.reader.Wrote(n)
 		c.now = c.b.clock.Now()
@@ -111,12 +114,12 @@ func (p *path) put(c *conn, packets []byte) {
 			p.tb.Fatal(err)
 		}
 		c.touched.flush(c.b.m)
-		c.readIdle()
+		c.Idle()
 	}
 }
 
-func (p *path) connect(id string, t transport, changes ...func(*codec.Connect)) *conn {
-	c := p.b.newConn(t, noListener)
+func (p *path) connect(id string, t link.Transport, changes ...func(*codec.Connect)) *conn {
+	c := p.b.newConn(link.Accepted{Transport: t, At: p.b.clock.Now()})
 	p.b.addConn(c)
 	packet := codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}
 	for _, change := range changes {

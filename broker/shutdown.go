@@ -23,7 +23,7 @@ const (
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
 	b.commits.End()
-	b.closeListeners()
+	b.network.Stop()
 	conns := b.connections()
 	held := 0
 	for _, c := range conns {
@@ -69,7 +69,7 @@ func (b *Broker) shutdown(conns []*conn) error {
 			b.log.Info("clients did not take what was left for them", "connections", len(late))
 		}
 	}
-	b.hangups.close()
+	b.network.Close()
 	b.notices.Close()
 	return b.commits.Shutdown()
 }
@@ -99,13 +99,13 @@ func (b *Broker) connections() []*conn {
 // stopConn tells a Client that the Server shuts down, if it is to be told, and closes.
 func (b *Broker) stopConn(c *conn) {
 	var last []byte
-	c.endWith(codec.ServerShuttingDown)
+	c.net.EndWith(codec.ServerShuttingDown)
 	if c.marked(greeted) {
 		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
 	}
 	c.out.close(last)
 	if c.marked(lingers) {
-		c.net.wake()
+		c.net.Wake()
 	}
 }
 

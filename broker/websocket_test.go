@@ -2,16 +2,14 @@ package broker
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -52,7 +50,7 @@ func dialWebSocket(t *testing.T, b *Broker) net.Conn {
 
 // clientFrame is a frame as clients send it.
 func clientFrame(first byte, payload []byte) []byte {
-	b := appendFrame(nil, first, payload)
+	b := link.AppendFrame(nil, first, payload)
 	header := len(b) - len(payload)
 	key := [4]byte{0xA1, 0xB2, 0xC3, byte(len(payload))}
 	masked := append([]byte(nil), b[:header]...)
@@ -68,7 +66,7 @@ func clientFrame(first byte, payload []byte) []byte {
 func awaitFrame(t *testing.T, nc net.Conn, want []byte) {
 	t.Helper()
 	got := make([]byte, 2+len(want))
-	if _, err := io.ReadFull(nc, got); err != nil || !bytes.Equal(got, appendFrame(nil, opBinary, want)) {
+	if _, err := io.ReadFull(nc, got); err != nil || !bytes.Equal(got, link.AppendFrame(nil, link.OpBinary, want)) {
 		t.Fatalf("% x, %v; not the frame with % x", got, err, want)
 	}
 }
@@ -118,7 +116,7 @@ func TestWebSocketStream(t *testing.T) {
 		_ = nc.Close()
 	}
 	eventually(t, func() string {
-		if n := b.sockets.Load(); n != 0 {
+		if n := b.network.Sockets(); n != 0 {
 			return fmt.Sprintf("%d sockets are left", n)
 		}
 		return ""
@@ -143,7 +141,7 @@ func checkAnswers(t *testing.T, nc net.Conn, seed uint64, pings int) {
 			t.Fatal(err)
 		}
 		switch h[0] {
-		case opBinary:
+		case link.OpBinary:
 			got = append(got, payload...)
 		case 0x8A:
 			pongs++
@@ -167,7 +165,7 @@ func TestIdleWebSocket(t *testing.T) {
 		heapMax     = 6000 // measured 3,320 with the client's end, which is in this process
 		stackMax    = 4700
 	)
-	if !nonblocking {
+	if !link.Nonblocking {
 		t.Skip("here sockets can only block, with a buffer")
 	}
 	b := listeningWebSocket(t)
@@ -180,7 +178,7 @@ func TestIdleWebSocket(t *testing.T) {
 	open := func() {
 		nc := dialWebSocket(t, b)
 		clients = append(clients, nc)
-		if _, err := nc.Write(clientFrame(opBinary, connectPacket(t, fmt.Sprint("idle-", len(clients))))); err != nil {
+		if _, err := nc.Write(clientFrame(link.OpBinary, connectPacket(t, fmt.Sprint("idle-", len(clients))))); err != nil {
 			t.Fatal(err)
 		}
 		var h [2]byte
@@ -190,7 +188,7 @@ func TestIdleWebSocket(t *testing.T) {
 		if _, err := io.CopyN(io.Discard, nc, int64(h[1])); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := nc.Write(clientFrame(opBinary, codec.AppendPingreq(nil))); err != nil {
+		if _, err := nc.Write(clientFrame(link.OpBinary, codec.AppendPingreq(nil))); err != nil {
 			t.Fatal(err)
 		}
 		awaitFrame(t, nc, []byte{0xD0, 0})
@@ -215,47 +213,4 @@ func TestIdleWebSocket(t *testing.T) {
 		return ""
 	})
 	t.Logf("for each connection %d bytes of heap, with the client's end, and %d of stack", heap, stack)
-}
-
-func TestCloseStatus(t *testing.T) {
-	for reason := range 256 {
-		status := closeStatus(codec.ReasonCode(reason))
-		frame := binary.BigEndian.AppendUint16(nil, uint16(status))
-		if status < 1000 || status > 1011 || len(frame) != 2 {
-			t.Errorf("%#x: %d", reason, status)
-		}
-	}
-}
-
-func TestViaProxy(t *testing.T) {
-	for host, local := range map[string]bool{
-		"localhost": true, "localhost:8080": true, "LocalHost.": true, "a.localhost": true, "127.0.0.1:1": true, "[::1]": true, "[::1]:8080": true,
-		"::1": true, "[::ffff:127.0.0.1]:1": true, "": false, "example.com": false, "localhost.example.com": false, "10.0.0.1": false,
-		"127.0.0.1.example.com": false, "0.0.0.0": false, "[::]": false, "xlocalhost": false,
-	} {
-		if got := !viaProxy(&http.Request{Host: host, Header: http.Header{}}); got != local {
-			t.Errorf("%q: local %v", host, got)
-		}
-	}
-}
-
-func TestForeign(t *testing.T) {
-	for _, c := range []struct {
-		b    string
-		at   listenerKind
-		want string
-	}{
-		{"PROXY UNKNOWN\r\n", mqttListener, "a header of the PROXY"},
-		{"\r\n\r\n\x00\r\nQUIT\n", webSocketListener, "a header of the PROXY"},
-		{"GET / HTTP/1.1", mqttListener, "an HTTP request"},
-		{"GET / HTTP/1.1", webSocketListener, ""},
-		{"\x16\x03\x01", mqttListener, "a TLS"},
-		{"\x10\x10\x00\x04MQTT", mqttListener, ""},
-		{"\x10\x10\x00\x04MQTT", webSocketListener, "MQTT without"},
-		{"", mqttListener, ""}, {"", webSocketListener, ""}, {"PROX", mqttListener, ""}, {"\x16", mqttListener, ""},
-	} {
-		if got := foreign([]byte(c.b), c.at); !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") {
-			t.Errorf("%q at %v: %q", c.b, c.at, got)
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/store"
@@ -90,11 +91,11 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *
 	counters.BuildInfo(version())
 	var ready readiness
 	if cfg.Metrics.Enabled {
-		ln, err := broker.Listen("metrics.bind", cfg.Metrics.Bind)
+		ln, err := link.Listen("metrics.bind", cfg.Metrics.Bind)
 		if err != nil {
 			return err
 		}
-		server := metrics.Serve(ln, cfg.Metrics.Path, broker.ScrapesMax(), counters, ready.check, newHTTPErrorLog(log))
+		server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), counters, ready.check, newHTTPErrorLog(log))
 		defer func() { _ = server.Close(closed()) }() // a scrape under way is cut off
 		logListening(log, "metrics", server.Addr())
 	}

@@ -1,6 +1,6 @@
 //go:build unix && (!linux || race || 386 || s390x)
 
-package broker
+package link
 
 import "syscall"
 

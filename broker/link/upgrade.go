@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"bufio"
@@ -11,6 +11,7 @@ import (
 	globs "path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -22,7 +23,7 @@ import (
 // [MQTT-6.0.0-3] [MQTT-6.0.0-4]
 var subprotocols = []string{"mqtt", "mqttv3.1"}
 
-// The words of Options.WSOrigins that are no pattern.
+// The words of Config.Origins that are no pattern.
 const (
 	SameOrigin = "same"
 	AnyOrigin  = "any"
@@ -31,86 +32,86 @@ const (
 // socketKey is the key of a request's context for its socket.
 type socketKey struct{}
 
-// listenWebSocket serves MQTT over WebSocket at any path. Section 6.
+// WebSocket is MQTT over WebSocket at any path. Section 6.
+var WebSocket = &Kind{Name: "websocket", Key: "server.ws-bind", serve: serveHTTP, foreign: foreignToHTTP, layered: true}
+
+// serveHTTP has an HTTP server accept sockets and read the requests for WebSockets.
 //
-// A socket has Options.ConnectTimeout from accept to CONNECT: the HTTP server
+// A socket has Config.ConnectTimeout from accept to CONNECT: the HTTP server
 // counts it until the request is there, and answers what is no WebSocket and
 // closes; then the connection does.
-func (b *Broker) listenWebSocket(ln *acceptor) {
+func serveHTTP(l *Listener, ln *acceptor) {
+	c := &l.network.c
 	srv := &http.Server{
-		Handler:                      http.HandlerFunc(b.serveWebSocket),
+		Handler:                      http.HandlerFunc(l.serveRequest),
 		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like all else
-		ReadHeaderTimeout:            b.o.ConnectTimeout,
-		ReadTimeout:                  b.o.ConnectTimeout,
-		WriteTimeout:                 b.o.ConnectTimeout,
+		ReadHeaderTimeout:            c.ConnectTimeout,
+		ReadTimeout:                  c.ConnectTimeout,
+		WriteTimeout:                 c.ConnectTimeout,
 		MaxHeaderBytes:               16 << 10,
-		ErrorLog:                     b.httpErrorLog(),
+		ErrorLog:                     l.network.httpErrorLog(),
 		Protocols:                    new(http.Protocols),
 		ConnContext:                  func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, socketKey{}, nc) },
 		ConnState: func(nc net.Conn, state http.ConnState) {
 			if s := nc.(*socket); state == http.StateClosed && !s.answered {
-				b.noRequest(s)
+				l.noRequest(s)
 			}
 		},
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.SetKeepAlivesEnabled(false) // what is no WebSocket is answered and closed
-	b.addListener(&listener{kind: webSocketListener, addr: ln.Addr(), close: func() {
-		_ = ln.Close()
-		_ = srv.Close() // the connections taken over by WebSocket are not the server's any more
-	}})
-	go func() { _ = srv.Serve(ln) }() // ends when ln is closed
+	_ = srv.Serve(ln)               // ends when ln is closed
+	_ = srv.Close()                 // the connections taken over by WebSocket are not the server's any more
 }
 
 // noRequest counts a socket that ended without a request that could be read. Who
 // sent nothing, such as a load balancer that tries the port, is counted only.
-func (b *Broker) noRequest(s *socket) {
-	late := !b.clock.Now().Before(s.accepted.time().Add(b.o.ConnectTimeout))
+func (l *Listener) noRequest(s *socket) {
+	c := &l.network.c
+	late := c.Now().UnixNano()-s.accepted >= int64(c.ConnectTimeout)
 	switch {
 	case s.counted.Load(): // it made room for another
 		return
 	case len(s.first) == 0:
-		b.m.Refused("no CONNECT").Inc()
+		c.Metrics.Refused("no CONNECT").Inc()
 		return
 	}
-	if what := foreign(s.first, webSocketListener); what != "" {
-		b.refuseForeign(webSocketListener, s.RemoteAddr(), what)
+	if what := l.kind.foreign(s.first); what != "" {
+		l.RefuseForeign(s.RemoteAddr(), ForeignError(what))
 		return
 	}
 	reason, detail := "no WebSocket request", "what came is no HTTP request"
 	if late {
 		detail = "no whole request within server.connect-timeout"
 	}
-	b.m.Refused(reason).Inc()
-	b.notices.Info(reason, detail, "connection closed", "listener", webSocketListener.String(), "remote", s.RemoteAddr().String(), "detail", detail)
+	c.Metrics.Refused(reason).Inc()
+	c.Notices.Info(reason, detail, "connection closed", "listener", l.String(), "remote", s.RemoteAddr().String(), "detail", detail)
 }
 
-// serveWebSocket answers a request: with an error before the switch of protocols,
+// serveRequest answers a request: with an error before the switch of protocols,
 // or with a Network Connection.
-func (b *Broker) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
 	s := r.Context().Value(socketKey{}).(*socket)
 	s.answered, s.first = true, nil
-	if refusal := b.checkUpgrade(r); refusal != nil {
-		b.refuseUpgrade(w, r, refusal)
+	if refusal := l.checkUpgrade(r); refusal != nil {
+		l.refuseUpgrade(w, r, refusal)
 		return
 	}
-	u := &upgrade{ResponseWriter: w, transport: newWebSocketTransport(s)}
+	u := &upgrade{ResponseWriter: w, transport: newWebSocket(s)}
 	ws, err := websocket.Accept(u, r, &websocket.AcceptOptions{
 		Subprotocols:       subprotocols,
 		CompressionMode:    websocket.CompressionDisabled,
 		InsecureSkipVerify: true, // checkUpgrade has looked at the Origin
 	})
+	c := &l.network.c
 	if err != nil { // Accept has answered
-		b.m.Refused("bad WebSocket request").Inc()
-		b.notices.Info("bad WebSocket request", hostOf(s.RemoteAddr()), "WebSocket request refused", "remote", s.RemoteAddr().String(), "error", err)
+		c.Metrics.Refused("bad WebSocket request").Inc()
+		c.Notices.Info("bad WebSocket request", HostOf(s.RemoteAddr()), "WebSocket request refused", "remote", s.RemoteAddr().String(), "error", err)
 		return
 	}
 	u.transport.start(ws)
-	c := b.newConn(u.transport, webSocketListener)
-	c.lastPacket, c.partial = s.accepted, s.accepted
-	c.local = c.local && !viaProxy(r)
-	c.handOver = true
-	go b.begin(c) // not on the stack of the HTTP server
+	// Not on the stack of the HTTP server.
+	go c.Serve(Accepted{Transport: u.transport, At: time.Unix(0, s.accepted), Proxied: viaProxy(r)})
 }
 
 // An upgradeRefusal is an answer to a request in place of 101.
@@ -124,12 +125,12 @@ type upgradeRefusal struct {
 // checkUpgrade returns how to refuse r, nil if it may become a WebSocket as far
 // as its origin and its sub-protocols go. It leaves in r the one to be selected:
 // names are compared exactly, and the answer is one that the client offered.
-func (b *Broker) checkUpgrade(r *http.Request) *upgradeRefusal {
+func (l *Listener) checkUpgrade(r *http.Request) *upgradeRefusal {
 	if !slices.ContainsFunc(tokens(r.Header, "Upgrade"), func(t string) bool { return strings.EqualFold(t, "websocket") }) {
 		return &upgradeRefusal{http.StatusUpgradeRequired, "no WebSocket request",
 			"This port speaks MQTT over WebSocket: connect with an MQTT client, sub-protocol mqtt.", ""}
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && !originAllowed(origin, r.Host, b.o.WSOrigins) {
+	if origin := r.Header.Get("Origin"); origin != "" && !originAllowed(origin, r.Host, l.network.c.Origins) {
 		return &upgradeRefusal{http.StatusForbidden, "origin",
 			fmt.Sprintf("The Origin %q is not allowed for the host %q: server.ws-origins of the broker says which are.", notice.Shown(origin), notice.Shown(r.Host)), origin}
 	}
@@ -145,17 +146,17 @@ func (b *Broker) checkUpgrade(r *http.Request) *upgradeRefusal {
 }
 
 // refuseUpgrade answers and closes, counts and logs.
-func (b *Broker) refuseUpgrade(w http.ResponseWriter, r *http.Request, why *upgradeRefusal) {
+func (l *Listener) refuseUpgrade(w http.ResponseWriter, r *http.Request, why *upgradeRefusal) {
 	if why.status == http.StatusUpgradeRequired {
 		w.Header().Set("Upgrade", "websocket")
 	}
 	http.Error(w, why.body, why.status)
-	b.m.Refused(why.reason).Inc()
-	key, attrs := hostOf(remoteOf(r)), []any{"remote", r.RemoteAddr, "status", why.status, "detail", why.body}
+	l.network.c.Metrics.Refused(why.reason).Inc()
+	key, attrs := HostOf(remoteOf(r)), []any{"remote", r.RemoteAddr, "status", why.status, "detail", why.body}
 	if why.origin != "" {
 		key, attrs = notice.Shown(why.origin), append(attrs, "origin", notice.Shown(why.origin), "key", "server.ws-origins")
 	}
-	b.notices.Info("WebSocket request: "+why.reason, key, "WebSocket request refused", attrs...)
+	l.network.c.Notices.Info("WebSocket request: "+why.reason, key, "WebSocket request refused", attrs...)
 }
 
 // originAllowed reports whether a page of origin may connect to host.
@@ -181,7 +182,7 @@ func originAllowed(origin, host, allowed string) bool {
 	return false
 }
 
-// matches reports whether name is of a pattern of Options.WSOrigins.
+// matches reports whether name is of a pattern of Config.Origins.
 func matches(pattern, name string) bool {
 	ok, err := globs.Match(pattern, strings.ToLower(name))
 	return ok && err == nil
@@ -234,8 +235,8 @@ func remoteOf(r *http.Request) net.Addr {
 	return r.Context().Value(socketKey{}).(*socket).RemoteAddr()
 }
 
-// hostOf is an address without its port.
-func hostOf(a net.Addr) string {
+// HostOf is an address without its port.
+func HostOf(a net.Addr) string {
 	host, _, err := net.SplitHostPort(a.String())
 	if err != nil {
 		return "" // it is no address of a network
@@ -247,7 +248,7 @@ func hostOf(a net.Addr) string {
 // place of the socket.
 type upgrade struct {
 	http.ResponseWriter
-	transport *webSocketTransport
+	transport *webSocket
 }
 
 // Hijack takes the socket from the HTTP server, with what it has read too much.

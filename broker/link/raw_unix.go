@@ -1,11 +1,11 @@
 //go:build unix
 
-package broker
+package link
 
 import "syscall"
 
-// nonblocking says that sockets can be read and written without blocking.
-const nonblocking = true
+// Nonblocking says that sockets can be read and written without blocking.
+const Nonblocking = true
 
 // writeSocket writes what fd, which is in non-blocking mode, takes now.
 func writeSocket(fd uintptr, b []byte) (int, error) {

@@ -1,11 +1,11 @@
 //go:build !unix
 
-package broker
+package link
 
 import "errors"
 
-// nonblocking says that sockets can be read and written without blocking.
-const nonblocking = false
+// Nonblocking says that sockets can be read and written without blocking.
+const Nonblocking = false
 
 var errBlockingOnly = errors.New("broker: sockets can only block here")
 

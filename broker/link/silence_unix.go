@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package broker
+package link
 
 // quickAck does nothing: only Linux can be told.
 func quickAck(uintptr) {}

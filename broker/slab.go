@@ -1,48 +1,11 @@
 package broker
 
 import (
-	"sync"
 	"unsafe"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
-
-// A bufferPool keeps buffers for reuse without an allocation for each return.
-type bufferPool struct {
-	full    sync.Pool // of *[]byte
-	headers sync.Pool // of *[]byte without a buffer
-}
-
-// get returns an empty buffer with room for size bytes or more.
-func (p *bufferPool) get(size int) []byte {
-	h, ok := p.full.Get().(*[]byte)
-	if !ok {
-		return make([]byte, 0, size)
-	}
-	b := *h
-	*h = nil
-	p.headers.Put(h)
-	if cap(b) < size {
-		return make([]byte, 0, size)
-	}
-	return b[:0]
-}
-
-// put takes b back, unless it has become so large that it is better forgotten.
-func (p *bufferPool) put(b []byte) {
-	if cap(b) > keptBufferMax {
-		return
-	}
-	h, ok := p.headers.Get().(*[]byte)
-	if !ok {
-		h = new([]byte)
-	}
-	*h = b
-	p.full.Put(h)
-}
-
-var readBuffers, outBuffers bufferPool
 
 const (
 	slabMessages = 8

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"os"
@@ -45,8 +45,8 @@ func (h *hangups) close() {
 }
 
 // watch has s told when its peer ends, or has ended; it is marked as watched if
-// that will be so. fd is its descriptor, which somebody keeps open.
-func (h *hangups) watch(s *socket, fd int32) {
+// that will be so. The caller keeps its descriptor open.
+func (h *hangups) watch(s *socket) {
 	if h == nil {
 		return
 	}
@@ -55,12 +55,11 @@ func (h *hangups) watch(s *socket, fd int32) {
 	if h.fd < 0 {
 		return
 	}
-	event := syscall.EpollEvent{Fd: fd, Events: syscall.EPOLLRDHUP | epollEdge} // EPOLLHUP and EPOLLERR always
-	if err := syscall.EpollCtl(h.fd, syscall.EPOLL_CTL_ADD, int(fd), &event); err != nil {
+	event := syscall.EpollEvent{Fd: s.fd, Events: syscall.EPOLLRDHUP | epollEdge} // EPOLLHUP and EPOLLERR always
+	if err := syscall.EpollCtl(h.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event); err != nil {
 		return // for example, there is a limit on how many a user may watch
 	}
-	h.socket[fd] = s
-	s.watched = func() { h.forget(s, fd) }
+	h.socket[s.fd] = s
 	s.state.Or(socketWatched)
 }
 
@@ -68,11 +67,11 @@ func (h *hangups) watch(s *socket, fd int32) {
 const epollEdge = 1 << 31
 
 // forget is called before s closes its descriptor, which ends the watch.
-func (h *hangups) forget(s *socket, fd int32) {
+func (h *hangups) forget(s *socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.socket[fd] == s {
-		delete(h.socket, fd)
+	if h.socket[s.fd] == s {
+		delete(h.socket, s.fd)
 	}
 }
 
@@ -105,4 +104,14 @@ func (h *hangups) watching(fd int32) *socket {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.socket[fd]
+}
+
+// watched is how many sockets are watched.
+func (h *hangups) watched() int {
+	if h == nil {
+		return 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.socket)
 }

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import "time"
 
@@ -6,8 +6,8 @@ const (
 	// silenceMin and silenceMax are how long a peer is silent that waits for our
 	// acknowledgement, which the system delays for 40 to 200 ms, and the way there
 	// and back.
-	silenceMin = moment(35 * time.Millisecond)
-	silenceMax = moment(300 * time.Millisecond)
+	silenceMin = int64(35 * time.Millisecond)
+	silenceMax = int64(300 * time.Millisecond)
 	// silencesMin in a row are no accident. From then on what comes from the peer is
 	// acknowledged at once, for hurrySeconds.
 	silencesMin  = 3
@@ -23,23 +23,21 @@ const (
 // is a call each time, for it forgets, and so is only done for peers that were
 // silent for about so long several times in a row.
 type silences struct {
-	count   uint8
-	mute    bool   // what came last was a piece that gets no answer
 	hurried uint32 // until which second
+	count   uint8
+	mute    bool // what came last was a piece that gets no answer
 }
 
-// heard reports whether to acknowledge at once what was read now. last is when
-// something had come before; asked says that there was a whole packet now that is
-// no acknowledgement, unfinished that there is the beginning of another.
-func (s *silences) heard(now, last moment, asked, unfinished bool) bool {
-	second := uint32(now / moment(time.Second))
-	if s.mute && asked {
-		if gap := now - last; gap < silenceMin || gap > silenceMax {
+// heard reports whether to acknowledge at once what was read now.
+func (s *silences) heard(r *ReadState) bool {
+	second := uint32(r.Now / int64(time.Second))
+	if s.mute && r.Asked {
+		if gap := r.Now - r.Before; gap < silenceMin || gap > silenceMax {
 			s.count = 0
 		} else if s.count++; s.count >= silencesMin {
 			s.count, s.hurried = 0, second+hurrySeconds
 		}
 	}
-	s.mute = !asked || unfinished
+	s.mute = !r.Asked || r.Unfinished
 	return s.mute && second <= s.hurried
 }

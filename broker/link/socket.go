@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"errors"
@@ -11,19 +11,24 @@ import (
 // leaves it to the last of them.
 type socket struct {
 	*net.TCPConn
-	b        *Broker // of the acceptor that accepted it; nil: none did
-	accepted moment
-	state    atomic.Int32
-	counted  atomic.Bool // as refused, or that there is nothing to count
-	watched  func()      // ends the watch of hangups; see socketWatched
 
-	// Its neighbours among the waiting ones, if it is; guarded by waitingSockets.mu.
-	before, after *socket
-	among         bool
+	// Static after accept.
+	listener *Listener
+	accepted int64 // in nanoseconds of the Unix time; 0: no listener did
+
+	state   atomic.Int32
+	counted atomic.Bool // as refused, or that there is nothing to count
 
 	// Owned by the reader.
-	emptied  uint8 // reads that emptied the socket, up to watchAfter
-	silences       // of its peer
+	emptied   uint8 // reads that emptied the socket, up to WatchAfter
+	connected bool  // CONNECT was handled when Receive was called
+	silences        // of its peer
+
+	// Its neighbours among the waiting ones, if it is; guarded by waitingSockets.mu.
+	among         bool
+	before, after *socket
+
+	fd int32 // the descriptor, for who has entered; static after newTransport
 
 	// Owned by the HTTP server of the WebSocket listener.
 	answered bool   // there was a request
@@ -82,12 +87,11 @@ func (s *socket) Close() error {
 // closeDescriptor is called when nobody uses it, nor will.
 func (s *socket) closeDescriptor() error {
 	if s.state.Load()&socketWatched != 0 {
-		s.watched()
+		s.listener.network.hangups.forget(s)
 	}
 	err := s.TCPConn.Close()
-	if s.b != nil && !errors.Is(err, net.ErrClosed) {
-		s.b.waiting.remove(s)
-		s.b.sockets.Add(-1)
+	if s.accepted != 0 && !errors.Is(err, net.ErrClosed) {
+		s.listener.network.closed(s)
 	}
 	return err
 }

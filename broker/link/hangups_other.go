@@ -1,6 +1,6 @@
 //go:build !linux
 
-package broker
+package link
 
 // hangups can watch nothing here.
 type hangups struct{}
@@ -9,4 +9,8 @@ func newHangups() *hangups { return nil }
 
 func (*hangups) close() {}
 
-func (*hangups) watch(*socket, int32) {}
+func (*hangups) watch(*socket) {}
+
+func (*hangups) forget(*socket) {}
+
+func (*hangups) watched() int { return 0 }

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"testing"
@@ -7,9 +7,9 @@ import (
 
 // TestSilences: who is acknowledged at once.
 func TestSilences(t *testing.T) {
-	const ms = moment(time.Millisecond)
+	const ms = int64(time.Millisecond)
 	type read struct {
-		after             moment // the one before
+		after             int64 // the one before
 		asked, unfinished bool
 	}
 	puback, publish, half := read{ms, false, false}, read{after: 40 * ms, asked: true}, read{ms, false, true}
@@ -28,12 +28,12 @@ func TestSilences(t *testing.T) {
 		"PINGREQ after PUBACK, each time at once but for now and then": {[]read{puback, publish, puback, {ms, true, false}}, false},
 	} {
 		var s silences
-		now, got := 1000*moment(time.Second), false
+		now, got := 1000*int64(time.Second), false
 		for range 10 {
 			for _, r := range c.round {
 				last := now
 				now += r.after
-				got = s.heard(now, last, r.asked, r.unfinished) || got
+				got = s.heard(&ReadState{Now: now, Before: last, Asked: r.asked, Unfinished: r.unfinished}) || got
 			}
 		}
 		if got != c.want {
@@ -42,11 +42,11 @@ func TestSilences(t *testing.T) {
 	}
 	// It ends when it is no longer seen to be needed.
 	var s silences
-	now := 1000 * moment(time.Second)
-	step := func(d moment, asked bool) bool {
+	now := 1000 * int64(time.Second)
+	step := func(d int64, asked bool) bool {
 		last := now
 		now += d
-		return s.heard(now, last, asked, false)
+		return s.heard(&ReadState{Now: now, Before: last, Asked: asked})
 	}
 	for range silencesMin {
 		step(ms, false)
@@ -58,7 +58,7 @@ func TestSilences(t *testing.T) {
 		}
 		step(ms, true)
 	}
-	now += (hurrySeconds + 2) * moment(time.Second)
+	now += (hurrySeconds + 2) * int64(time.Second)
 	if step(ms, false) {
 		t.Error("still acknowledged at once")
 	}

@@ -1,6 +1,9 @@
-package broker
+package link
 
-import "math"
+import (
+	"log/slog"
+	"math"
+)
 
 // Of the files that the process may have open filesOwn are for the store, the listeners
 // and the runtime, and those of scrapesMax connections for that for metrics; where the
@@ -32,20 +35,21 @@ type socketLimit struct {
 	key         string
 }
 
-// limitSockets finds the limit, which a low limit of open files lowers: so that
-// sockets leave files for the store and for who asks whether the broker is ready.
-func (b *Broker) limitSockets(files uint64) {
-	most := int64(b.o.MaxConnections)
-	b.limit = socketLimit{most + min(max(most, handshakesMin), handshakesMax), most, "mqtt.max-connections"}
+// limitSockets finds the limit for so many connections, which a low limit of open
+// files lowers: so that sockets leave files for the store and for who asks whether the
+// broker is ready.
+func limitSockets(connections int64, files uint64, log *slog.Logger) socketLimit {
+	limit := socketLimit{connections + min(max(connections, handshakesMin), handshakesMax), connections, "mqtt.max-connections"}
 	allowed, scrapes := shareFiles(files)
-	if allowed >= b.limit.sockets {
-		return
+	if allowed >= limit.sockets {
+		return limit
 	}
-	b.limit.sockets = allowed
-	if allowed >= most {
-		return
+	limit.sockets = allowed
+	if allowed >= connections {
+		return limit
 	}
-	b.limit.connections, b.limit.key = allowed, "limit of open files"
-	b.log.Warn("the limit of open files allows fewer connections than mqtt.max-connections: raise it (ulimit -n, LimitNOFILE= in a unit of systemd), "+
-		"or lower mqtt.max-connections", "max_connections", most, "open_files", files, "kept", filesOwn+scrapes, "connections", allowed)
+	limit.connections, limit.key = allowed, "limit of open files"
+	log.Warn("the limit of open files allows fewer connections than mqtt.max-connections: raise it (ulimit -n, LimitNOFILE= in a unit of systemd), "+
+		"or lower mqtt.max-connections", "max_connections", connections, "open_files", files, "kept", filesOwn+scrapes, "connections", allowed)
+	return limit
 }

@@ -1,4 +1,4 @@
-package broker
+package link
 
 import (
 	"context"
@@ -30,7 +30,7 @@ const (
 	// farewellBytesMax is how much is still read from a peer that is told to close.
 	farewellBytesMax = 1 << 20
 
-	opBinary  = 0x82 // a whole message in one frame
+	OpBinary  = 0x82 // a whole message in one frame
 	opClose   = 0x88
 	opControl = 0x08 // the bit of all control frames
 )
@@ -39,20 +39,20 @@ const (
 // nothing then.
 var errNothingYet = errors.New("no whole frame has come")
 
-// A webSocketTransport is a Network Connection over a WebSocket. The library
+// A webSocket is a Network Connection over a WebSocket. The library
 // checks and unmasks frames, and answers control frames; it is only called for
 // what has come already, so that nothing of it waits, holds a buffer or has a
 // deadline of its own. What is sent are whole binary frames. [MQTT-6.0.0-1]
-type webSocketTransport struct {
+type webSocket struct {
 	// Static after start.
 	s     *socket
 	raw   syscall.RawConn // nil: the socket can only block
-	out   transport       // writes to the socket
+	out   Transport       // writes to the socket
 	ws    *websocket.Conn
 	ready func(uintptr) bool
 
 	// Owned by the reader.
-	c       *conn      // for which read was called
+	reader  Reader     // for which read was called
 	reading sync.Mutex // held while it is in read
 	in      []byte     // borrowed while something is in it
 	r, w    int        // what of it was read and not yet taken
@@ -74,9 +74,9 @@ type webSocketTransport struct {
 	closed  bool       // a close frame was begun: nothing follows
 }
 
-func newWebSocketTransport(s *socket) *webSocketTransport {
-	t := &webSocketTransport{s: s, out: newTransport(s)}
-	if nonblocking {
+func newWebSocket(s *socket) *webSocket {
+	t := &webSocket{s: s, out: newTransport(s)}
+	if Nonblocking {
 		t.raw, _ = s.SyscallConn() // fails for a closed socket only; then reading does
 	}
 	t.ready = t.readReady
@@ -85,15 +85,17 @@ func newWebSocketTransport(s *socket) *webSocketTransport {
 }
 
 // start begins with the WebSocket that was made of the socket.
-func (t *webSocketTransport) start(ws *websocket.Conn) {
+func (t *webSocket) start(ws *websocket.Conn) {
 	ws.SetReadLimit(-1) // a frame is read in pieces; the limit is that of a packet
 	t.ws = ws
 }
 
-func (t *webSocketTransport) RemoteAddr() net.Addr { return t.s.RemoteAddr() }
+func (t *webSocket) RemoteAddr() net.Addr { return t.s.RemoteAddr() }
+
+func (t *webSocket) Listener() *Listener { return t.s.listener }
 
 // SetReadDeadline fails after Close, when the deadline is that of linger.
-func (t *webSocketTransport) SetReadDeadline(d time.Time) error {
+func (t *webSocket) SetReadDeadline(d time.Time) error {
 	t.deadline.Lock()
 	defer t.deadline.Unlock()
 	if t.closing {
@@ -102,20 +104,20 @@ func (t *webSocketTransport) SetReadDeadline(d time.Time) error {
 	return t.s.SetReadDeadline(d)
 }
 
-// wake makes the reader stop waiting.
-func (t *webSocketTransport) wake() { wake(t) }
+// Wake makes the reader stop waiting.
+func (t *webSocket) Wake() { wake(t) }
 
-// closeWrite cannot: Close writes a close frame, and then reads on for a moment.
-func (t *webSocketTransport) closeWrite() bool { return false }
+// CloseWrite cannot: Close writes a close frame, and then reads on for a moment.
+func (t *webSocket) CloseWrite() bool { return false }
 
-func (t *webSocketTransport) isClosing() bool {
+func (t *webSocket) isClosing() bool {
 	t.deadline.Lock()
 	defer t.deadline.Unlock()
 	return t.closing
 }
 
 // beginClosing wakes the reader, and reports whether that had not been done.
-func (t *webSocketTransport) beginClosing() bool {
+func (t *webSocket) beginClosing() bool {
 	t.deadline.Lock()
 	defer t.deadline.Unlock()
 	if t.closing {
@@ -126,8 +128,8 @@ func (t *webSocketTransport) beginClosing() bool {
 	return true
 }
 
-// endWith chooses the code of the close frame for a Reason Code.
-func (t *webSocketTransport) endWith(reason codec.ReasonCode) {
+// EndWith chooses the code of the close frame for a Reason Code.
+func (t *webSocket) EndWith(reason codec.ReasonCode) {
 	t.status.Store(int32(closeStatus(reason)))
 }
 
@@ -147,16 +149,16 @@ func closeStatus(reason codec.ReasonCode) websocket.StatusCode {
 	return websocket.StatusPolicyViolation
 }
 
-func (t *webSocketTransport) receive(c *conn) error { return receiveBy(c, t.read) }
+func (t *webSocket) Receive(r Reader) error { return receiveBy(r, t.read) }
 
 // read returns what has come of the payload of messages: packets need not be
 // aligned with frames. [MQTT-6.0.0-2]
-func (t *webSocketTransport) read(c *conn) (int, error) {
+func (t *webSocket) read(r Reader) (int, error) {
 	if !t.reading.TryLock() { // linger has it
 		return 0, net.ErrClosed
 	}
 	defer t.reading.Unlock()
-	t.c = c
+	t.reader = r
 	for {
 		if t.isClosing() {
 			return 0, net.ErrClosed
@@ -170,7 +172,7 @@ func (t *webSocketTransport) read(c *conn) (int, error) {
 		if err := t.need(1); err != nil {
 			return 0, t.failed(err)
 		}
-		room := c.readRoom()
+		room := r.Room()
 		t.allowed = int(min(int64(len(room)), int64(t.w-t.r), t.left))
 		n, err := t.message.Read(room[:t.allowed])
 		t.left -= int64(n)
@@ -182,16 +184,16 @@ func (t *webSocketTransport) read(c *conn) (int, error) {
 	}
 }
 
-// readNow is read, and os.ErrDeadlineExceeded if nothing has come.
-func (t *webSocketTransport) readNow(c *conn) (int, error) {
+// ReadNow is read, and os.ErrDeadlineExceeded if nothing has come.
+func (t *webSocket) ReadNow(r Reader) (int, error) {
 	t.hasty = true
 	defer func() { t.hasty = false }()
-	return t.read(c)
+	return t.read(r)
 }
 
 // nextFrame lets the library take the header of the next frame of a message, or
 // a whole control frame.
-func (t *webSocketTransport) nextFrame() error {
+func (t *webSocket) nextFrame() error {
 	if err := t.need(2); err != nil {
 		return err
 	}
@@ -229,7 +231,7 @@ func (t *webSocketTransport) nextFrame() error {
 }
 
 // begin lets the library read a header.
-func (t *webSocketTransport) begin() error {
+func (t *webSocket) begin() error {
 	if t.message != nil && !t.fin {
 		_, err := t.message.Read(nil)
 		if errors.Is(err, io.EOF) {
@@ -266,7 +268,7 @@ func headerSize(b byte) int {
 
 // failed returns what ended the reading, in words of the socket where it was the
 // socket, and prepares the close frame for what the library found wrong.
-func (t *webSocketTransport) failed(err error) error {
+func (t *webSocket) failed(err error) error {
 	switch {
 	case t.isClosing():
 		return net.ErrClosed
@@ -281,7 +283,7 @@ func (t *webSocketTransport) failed(err error) error {
 }
 
 // need waits until n bytes are there.
-func (t *webSocketTransport) need(n int) error {
+func (t *webSocket) need(n int) error {
 	for t.w-t.r < n {
 		if err := t.fill(); err != nil {
 			t.readErr = err
@@ -292,7 +294,7 @@ func (t *webSocketTransport) need(n int) error {
 }
 
 // fill waits for bytes, with no more of a buffer than what has come needs.
-func (t *webSocketTransport) fill() error {
+func (t *webSocket) fill() error {
 	if t.raw == nil {
 		return t.fillBlocking()
 	}
@@ -313,7 +315,7 @@ func (t *webSocketTransport) fill() error {
 }
 
 // fillBlocking is fill where a socket can only block.
-func (t *webSocketTransport) fillBlocking() error {
+func (t *webSocket) fillBlocking() error {
 	if t.hasty {
 		if err := t.SetReadDeadline(time.Now().Add(soon)); err != nil {
 			return err
@@ -326,7 +328,7 @@ func (t *webSocketTransport) fillBlocking() error {
 }
 
 // readReady reads from a socket that may have something.
-func (t *webSocketTransport) readReady(fd uintptr) bool {
+func (t *webSocket) readReady(fd uintptr) bool {
 	t.makeRoom()
 	n, again, err := readSocket(fd, t.in[t.w:])
 	if again {
@@ -341,10 +343,10 @@ func (t *webSocketTransport) readReady(fd uintptr) bool {
 }
 
 // makeRoom makes sure that there is room to read into.
-func (t *webSocketTransport) makeRoom() {
+func (t *webSocket) makeRoom() {
 	switch {
 	case t.in == nil:
-		b := readBuffers.get(t.c.b.o.ReadBuffer)
+		b := ReadBuffers.Get(t.s.listener.network.c.ReadBuffer)
 		t.in, t.r, t.w = b[:cap(b)], 0, 0
 	case t.w == len(t.in) || t.r == t.w:
 		t.w = copy(t.in, t.in[t.r:t.w])
@@ -353,43 +355,41 @@ func (t *webSocketTransport) makeRoom() {
 }
 
 // idle gives back what is not needed while nothing comes.
-func (t *webSocketTransport) idle() {
+func (t *webSocket) idle() {
 	if t.returnEmpty(); len(t.in) > beginningMax {
 		beginning := make([]byte, beginningMax)
 		t.swap(beginning, copy(beginning, t.in[t.r:t.w]))
 	}
-	if t.c.workspace != nil {
-		t.c.readIdle()
-	}
+	t.reader.Idle()
 }
 
 // returnEmpty gives the buffer back when nothing is in it.
-func (t *webSocketTransport) returnEmpty() {
+func (t *webSocket) returnEmpty() {
 	if t.r == t.w && t.in != nil {
 		t.swap(nil, 0)
 	}
 }
 
 // swap replaces the buffer.
-func (t *webSocketTransport) swap(in []byte, n int) {
+func (t *webSocket) swap(in []byte, n int) {
 	if len(t.in) > beginningMax {
-		readBuffers.put(t.in)
+		ReadBuffers.Put(t.in)
 	}
 	t.in, t.r, t.w = in, 0, n
 }
 
 // unread puts back what was read from the socket before the transport was made.
-func (t *webSocketTransport) unread(early []byte) {
+func (t *webSocket) unread(early []byte) {
 	if len(early) > 0 {
-		b := readBuffers.get(max(len(early), t.s.b.o.ReadBuffer))
+		b := ReadBuffers.Get(max(len(early), t.s.listener.network.c.ReadBuffer))
 		t.in = b[:cap(b)]
 		t.w = copy(t.in, early)
 	}
 }
 
-// tryWrite writes what can be written without blocking. If the socket takes a
-// part of a frame, the rest is written by the next writeWithin.
-func (t *webSocketTransport) tryWrite(b []byte) (int, error) {
+// TryWrite writes what can be written without blocking. If the socket takes a
+// part of a frame, the rest is written by the next WriteWithin.
+func (t *webSocket) TryWrite(b []byte) (int, error) {
 	if !t.writing.TryLock() {
 		return 0, nil
 	}
@@ -400,12 +400,12 @@ func (t *webSocketTransport) tryWrite(b []byte) (int, error) {
 	case len(t.rest) > 0 || t.owed > 0:
 		return 0, nil
 	}
-	frame := appendFrame(outBuffers.get(headerMax+len(b)), opBinary, b)
-	n, err := t.out.tryWrite(frame)
+	frame := AppendFrame(OutBuffers.Get(headerMax+len(b)), OpBinary, b)
+	n, err := t.out.TryWrite(frame)
 	header := len(frame) - len(b)
 	switch {
 	case err != nil, n == 0, n == len(frame):
-		outBuffers.put(frame)
+		OutBuffers.Put(frame)
 		return max(0, n-header), err
 	}
 	t.rest = frame[n:]
@@ -414,9 +414,9 @@ func (t *webSocketTransport) tryWrite(b []byte) (int, error) {
 	return sent, nil
 }
 
-// writeWithin writes b, which goes on where the last write ended, and fails if
+// WriteWithin writes b, which goes on where the last write ended, and fails if
 // that takes longer than timeout. Of b it may write the beginning only.
-func (t *webSocketTransport) writeWithin(b []byte, timeout time.Duration) (int, error) {
+func (t *webSocket) WriteWithin(b []byte, timeout time.Duration) (int, error) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	if t.closed {
@@ -429,19 +429,19 @@ func (t *webSocketTransport) writeWithin(b []byte, timeout time.Duration) (int, 
 		t.owed = 0
 		return n, nil
 	}
-	frame := appendFrame(outBuffers.get(headerMax+len(b)), opBinary, b)
-	n, err := t.out.writeWithin(frame, timeout)
+	frame := AppendFrame(OutBuffers.Get(headerMax+len(b)), OpBinary, b)
+	n, err := t.out.WriteWithin(frame, timeout)
 	n -= len(frame) - len(b)
-	outBuffers.put(frame)
+	OutBuffers.Put(frame)
 	return max(0, n), err
 }
 
 // writeRestLocked writes what is left of a frame.
-func (t *webSocketTransport) writeRestLocked(timeout time.Duration) error {
+func (t *webSocket) writeRestLocked(timeout time.Duration) error {
 	if len(t.rest) == 0 {
 		return nil
 	}
-	n, err := t.out.writeWithin(t.rest, timeout)
+	n, err := t.out.WriteWithin(t.rest, timeout)
 	if t.rest = t.rest[n:]; err == nil {
 		t.rest = nil
 	}
@@ -449,22 +449,22 @@ func (t *webSocketTransport) writeRestLocked(timeout time.Duration) error {
 }
 
 // writeControl writes a control frame of the library.
-func (t *webSocketTransport) writeControl(frame []byte) error {
+func (t *webSocket) writeControl(frame []byte) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	if t.closed {
 		return net.ErrClosed
 	}
-	if err := t.writeRestLocked(closeWait); err != nil {
+	if err := t.writeRestLocked(CloseWait); err != nil {
 		return err
 	}
 	t.closed = frame[0] == opClose
-	_, err := t.out.writeWithin(frame, closeWait)
+	_, err := t.out.WriteWithin(frame, CloseWait)
 	return err
 }
 
-// appendFrame appends a frame as servers send them. RFC 6455, section 5.2.
-func appendFrame(dst []byte, first byte, payload []byte) []byte {
+// AppendFrame appends a frame as servers send them. RFC 6455, section 5.2.
+func AppendFrame(dst []byte, first byte, payload []byte) []byte {
 	switch n := len(payload); {
 	case n < 126:
 		dst = append(dst, first, byte(n))
@@ -478,34 +478,34 @@ func appendFrame(dst []byte, first byte, payload []byte) []byte {
 
 // Close sends a close frame, if the socket takes it at once, and lets a goroutine
 // wait for what the peer says to that. It does not block.
-func (t *webSocketTransport) Close() error {
+func (t *webSocket) Close() error {
 	if !t.beginClosing() {
 		return net.ErrClosed
 	}
 	if t.writing.TryLock() {
 		if !t.closed && len(t.rest) == 0 {
-			n, err := t.out.tryWrite(t.closeFrame())
+			n, err := t.out.TryWrite(t.closeFrame())
 			t.closed = n > 0 || err != nil
 		}
 		t.writing.Unlock()
 	}
-	t.s.b.waiting.addEnded(t.s)
+	t.s.listener.network.waiting.addEnded(t.s)
 	go t.linger()
 	return nil
 }
 
-func (t *webSocketTransport) closeFrame() []byte {
-	return appendFrame(nil, opClose, binary.BigEndian.AppendUint16(nil, uint16(t.status.Load())))
+func (t *webSocket) closeFrame() []byte {
+	return AppendFrame(nil, opClose, binary.BigEndian.AppendUint16(nil, uint16(t.status.Load())))
 }
 
 // linger closes the socket when the peer has closed its side, so that what was
 // sent last is read and not reset, or after a while.
-func (t *webSocketTransport) linger() {
+func (t *webSocket) linger() {
 	t.reading.Lock() // the reader has left
 	defer t.reading.Unlock()
 	_ = t.writeControl(t.closeFrame()) // unless one was sent
 	_ = t.s.CloseWrite()
-	_ = t.s.SetReadDeadline(time.Now().Add(closeWait))
+	_ = t.s.SetReadDeadline(time.Now().Add(CloseWait))
 	_, _ = io.CopyN(io.Discard, t.s.TCPConn, farewellBytesMax) // whatever ends it, the socket is closed
 	_ = t.s.Close()
 	_ = t.ws.CloseNow() // frees what it has
@@ -513,7 +513,7 @@ func (t *webSocketTransport) linger() {
 }
 
 // libraryConn is the socket as the library sees it.
-type libraryConn struct{ t *webSocketTransport }
+type libraryConn struct{ t *webSocket }
 
 // Read returns bytes that the library may have.
 func (l libraryConn) Read(b []byte) (int, error) {

@@ -1,0 +1,71 @@
+package link
+
+import (
+	"bytes"
+	"net"
+)
+
+// proxyV2 is how the header of version 2 of the PROXY protocol begins.
+var proxyV2 = []byte("\r\n\r\n\x00\r\nQUIT\n")
+
+var httpMethods = [][]byte{
+	[]byte("GET "), []byte("HEAD "), []byte("POST "), []byte("PUT "), []byte("DELETE "), []byte("OPTIONS "), []byte("CONNECT "), []byte("PATCH "), []byte("TRACE "),
+}
+
+// foreign says what it is that a connection begins with, if that is known and for no
+// listener; else it returns "". What a proxy says about where a connection comes from
+// is not believed, so the connection is refused: with its own address it could pass
+// for one of this machine.
+func foreign(b []byte) string {
+	switch {
+	case bytes.HasPrefix(b, []byte("PROXY ")), bytes.HasPrefix(b, proxyV2):
+		return "a header of the PROXY protocol, which this version does not take: let the proxy send none"
+	case len(b) >= 3 && b[0] == 0x16 && b[1] == 3 && b[2] <= 4:
+		return "a TLS handshake, which this version does not take: let the client use none, or put what ends TLS in front of the broker"
+	}
+	return ""
+}
+
+// foreignToMQTT is foreign where MQTT is expected without anything below it.
+func foreignToMQTT(b []byte) string {
+	for _, method := range httpMethods {
+		if bytes.HasPrefix(b, method) {
+			return "an HTTP request: MQTT over WebSocket is for the port of server.ws-bind"
+		}
+	}
+	return foreign(b)
+}
+
+// foreignToHTTP is foreign where a request for a WebSocket is expected.
+func foreignToHTTP(b []byte) string {
+	if len(b) > 0 && b[0] == 0x10 {
+		return "MQTT without WebSocket: that is for the port of server.bind"
+	}
+	return foreign(b)
+}
+
+// CheckFirst returns a ForeignError if a connection begins with what is not for its
+// listener: of the bytes that come before MQTT, where there are such, that is looked
+// at elsewhere.
+func (l *Listener) CheckFirst(b []byte) error {
+	if l == nil || l.kind.layered {
+		return nil
+	}
+	if what := l.kind.foreign(b); what != "" {
+		return ForeignError(what)
+	}
+	return nil
+}
+
+// A ForeignError says what a connection begins with that is not for its listener.
+type ForeignError string
+
+func (e ForeignError) Error() string { return "the connection begins with " + string(e) }
+
+// RefuseForeign counts and logs a connection that begins with what is not for its
+// listener.
+func (l *Listener) RefuseForeign(remote net.Addr, what ForeignError) {
+	n := l.network
+	n.c.Metrics.Refused("foreign protocol").Inc()
+	n.c.Notices.Warn("foreign protocol", l.String()+string(what), "connection closed", "listener", l.String(), "remote", remote.String(), "detail", string(what))
+}

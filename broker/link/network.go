@@ -1,0 +1,125 @@
+package link
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+// A Config is what a Network needs of its broker.
+type Config struct {
+	// Serve takes over each new Network Connection, on a goroutine of its own, until it
+	// has ended or another goroutine goes on with it.
+	Serve          func(Accepted)
+	Now            func() time.Time
+	MaxConnections int64
+	ReadBuffer     int           // in bytes, of each connection that has something to handle
+	ConnectTimeout time.Duration // from accept to CONNECT
+	// Origins says which pages may connect over WebSocket: SameOrigin, AnyOrigin, or
+	// patterns of hosts or origins between commas.
+	Origins string
+	Log     *slog.Logger
+	Notices *notice.Log
+	Metrics *metrics.Broker
+}
+
+// An Accepted is a new Network Connection.
+type Accepted struct {
+	Transport Transport
+	At        time.Time // by Config.Now
+	// Proxied says that it was handed on by a proxy, as far as that can be told: its
+	// address is not where it comes from.
+	Proxied bool
+}
+
+// A Network is what a broker has of the network: its listeners, and the sockets
+// that they have accepted.
+type Network struct {
+	// Static after NewNetwork; hangups after the last Listen.
+	c       Config
+	limit   socketLimit
+	hangups *hangups  // of the connections of listeners that want it; nil: there is none
+	direct  *Listener // of connections that no listener accepted
+
+	open      atomic.Int64 // sockets, from accept to close
+	waiting   waitingSockets
+	lingering atomic.Int64 // connections that linger
+	stopping  atomic.Bool
+
+	mu        sync.Mutex // guards the following
+	listeners []*Listener
+}
+
+// NewNetwork returns a Network without listeners.
+func NewNetwork(c Config) *Network {
+	n := &Network{c: c}
+	n.direct = &Listener{network: n, kind: direct}
+	n.limit = limitSockets(c.MaxConnections, openFilesMax(), c.Log)
+	return n
+}
+
+// Transport returns the Transport over a stream that no listener accepted.
+func (n *Network) Transport(nc net.Conn) Transport {
+	switch c := nc.(type) {
+	case *net.TCPConn:
+		return newTransport(&socket{TCPConn: c, listener: n.direct})
+	default:
+		return &stream{nc, n.direct, nil}
+	}
+}
+
+// SocketsMax is how many connections may be open, those without CONNECT too.
+func (n *Network) SocketsMax() int64 { return n.limit.sockets }
+
+// Sockets is how many sockets of listeners are open.
+func (n *Network) Sockets() int64 { return n.open.Load() }
+
+// Watched is how many connections hangups watch.
+func (n *Network) Watched() int { return n.hangups.watched() }
+
+// Connected says that a Transport has got its CONNECT: it makes no room for others
+// any more.
+func (n *Network) Connected(t Transport) {
+	if s := socketOf(t); s != nil {
+		n.waiting.remove(s)
+	}
+}
+
+// closed is called when the descriptor of a socket is.
+func (n *Network) closed(s *socket) {
+	n.waiting.remove(s)
+	n.open.Add(-1)
+}
+
+// Stop closes the listeners, and ends all lingering that is woken.
+func (n *Network) Stop() {
+	n.stopping.Store(true)
+	n.mu.Lock()
+	listeners := n.listeners
+	n.listeners = nil
+	n.mu.Unlock()
+	for _, l := range listeners {
+		l.close()
+	}
+}
+
+// Close ends what is left after Stop, when no connection is.
+func (n *Network) Close() { n.hangups.close() }
+
+// socketOf returns the socket of a Transport; nil: it has none.
+func socketOf(t Transport) *socket {
+	switch t := t.(type) {
+	case *webSocket:
+		return t.s
+	case *raw:
+		return t.socket
+	case *stream:
+		return t.socket
+	}
+	return nil
+}

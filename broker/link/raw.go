@@ -1,0 +1,195 @@
+package link
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// A raw is a Transport over a socket that can be asked without blocking.
+//
+// Packets are handled inside the one call that also waits for what is read
+// (RawConn.Read), so that the poller is not asked anew for each: an edge that
+// comes while they are handled is there when the wait begins. What a read left
+// of its room says that the socket is empty, so no second read has to. But the
+// peer's end may have come with the last bytes, in one edge: it is looked for by
+// hangups, and by a second read until these watch.
+//
+// The descriptor is used directly, between enter and leave of its socket.
+type raw struct {
+	*socket
+	conn   syscall.RawConn
+	reader Reader // for which Receive was called
+	ready  func(uintptr) bool
+}
+
+// WatchAfter is how many reads of a connection have emptied its socket when it
+// is worth while to watch for its end instead of reading a second time.
+const WatchAfter = 16
+
+// newTransport returns the Transport over a socket.
+func newTransport(s *socket) Transport {
+	blocking := &stream{s, s.listener, s}
+	if !Nonblocking {
+		return blocking
+	}
+	conn, err := s.SyscallConn()
+	if err != nil {
+		return blocking
+	}
+	t := &raw{socket: s, conn: conn}
+	t.ready = t.readReady
+	if err := conn.Control(func(fd uintptr) { s.fd = int32(fd) }); err != nil {
+		return blocking
+	}
+	return t
+}
+
+func (t *raw) Wake() { wake(t.TCPConn) }
+
+func (t *raw) CloseWrite() bool { return closeWrite(t.TCPConn) }
+
+func (t *raw) Listener() *Listener { return t.listener }
+
+func (t *raw) EndWith(codec.ReasonCode) {}
+
+func (t *raw) ReadNow(r Reader) (int, error) {
+	if !t.enter() {
+		return 0, net.ErrClosed
+	}
+	defer t.leave()
+	n, again, err := readSocket(uintptr(t.fd), r.Room())
+	switch {
+	case again:
+		return 0, os.ErrDeadlineExceeded
+	case err == nil && n == 0:
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+func (t *raw) WriteWithin(b []byte, timeout time.Duration) (int, error) {
+	return writeWithin(t.TCPConn, b, timeout)
+}
+
+func (t *raw) TryWrite(b []byte) (int, error) {
+	if !t.enter() {
+		return 0, net.ErrClosed
+	}
+	n, err := writeSocket(uintptr(t.fd), b)
+	t.leave()
+	return n, err
+}
+
+func (t *raw) Receive(r Reader) error {
+	if !t.enter() {
+		return net.ErrClosed
+	}
+	defer t.leave() // also in a panic
+	t.reader = r
+	if t.connected = r.Connected(); !t.connected {
+		return t.receiveFirst(r)
+	}
+	return t.conn.Read(t.ready)
+}
+
+// receiveFirst reads and handles what comes before there is a Client: outside of
+// the call that waits, since CONNECT may have to wait for others and needs a large
+// stack anyway.
+func (t *raw) receiveFirst(r Reader) error {
+	for {
+		if err := t.conn.Read(t.ready); err != nil || r.State().Ended != nil {
+			return err
+		}
+		GrowStack(0)
+		if !r.Received(r.State().came) || r.Connected() {
+			return nil
+		}
+	}
+}
+
+// readReady reads and handles what there is. It reports false to wait for more.
+func (t *raw) readReady(fd uintptr) bool {
+	for {
+		room := t.reader.Room()
+		if t.state.Load()&socketClosed != 0 {
+			return t.end(net.ErrClosed)
+		}
+		n, again, err := readSocket(fd, room)
+		switch {
+		case err != nil:
+			return t.end(err)
+		case again:
+		case n == 0:
+			return t.end(io.EOF)
+		case !t.connected:
+			t.reader.State().came = n
+			return true
+		default:
+			if !t.reader.Received(n) {
+				return true
+			}
+			t.acknowledge()
+			if n == len(room) || !t.watched() {
+				continue
+			}
+		}
+		if err := t.reader.Rearm(); err != nil {
+			return t.end(err)
+		}
+		// In this order: hangups, and who closes, say so before they move the
+		// deadline. Where nothing was left to read, the end is an edge of its own.
+		bits := t.state.Load()
+		if bits&socketClosed == 0 && (again || bits&socketHungUp == 0) {
+			t.reader.Idle()
+			return false
+		}
+	}
+}
+
+// acknowledge has the system do so at once, if the peer waits for that. It is not
+// inlined, nor is end: the stack of an idle connection should not have to grow.
+//
+//go:noinline
+func (t *raw) acknowledge() {
+	if t.heard(t.reader.State()) {
+		quickAck(uintptr(t.fd))
+	}
+}
+
+// end says why there is nothing more to read.
+//
+//go:noinline
+func (t *raw) end(err error) bool {
+	t.reader.State().Ended = err
+	return true
+}
+
+// watched reports whether the end of the connection will be known without
+// reading.
+func (t *raw) watched() bool {
+	if t.emptied < WatchAfter {
+		if t.emptied++; t.emptied == WatchAfter {
+			t.listener.network.hangups.watch(t.socket)
+		}
+	}
+	return t.state.Load()&(socketWatched|socketHungUp) == socketWatched
+}
+
+// stackGrowth is what CONNECT, and the end of a connection, need beyond the stack
+// that a goroutine begins with.
+const stackGrowth = 2048
+
+// GrowStack makes the stack of the goroutine grow now, to where it would soon, while
+// there are few frames on it: to move each of them takes as long as a small
+// allocation.
+//
+//go:noinline
+func GrowStack(at int) byte {
+	var room [stackGrowth]byte
+	return room[at] // else there would be no room
+}

@@ -1,0 +1,53 @@
+package link
+
+import (
+	"encoding/binary"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+func TestCloseStatus(t *testing.T) {
+	for reason := range 256 {
+		status := closeStatus(codec.ReasonCode(reason))
+		frame := binary.BigEndian.AppendUint16(nil, uint16(status))
+		if status < 1000 || status > 1011 || len(frame) != 2 {
+			t.Errorf("%#x: %d", reason, status)
+		}
+	}
+}
+
+func TestViaProxy(t *testing.T) {
+	for host, local := range map[string]bool{
+		"localhost": true, "localhost:8080": true, "LocalHost.": true, "a.localhost": true, "127.0.0.1:1": true, "[::1]": true, "[::1]:8080": true,
+		"::1": true, "[::ffff:127.0.0.1]:1": true, "": false, "example.com": false, "localhost.example.com": false, "10.0.0.1": false,
+		"127.0.0.1.example.com": false, "0.0.0.0": false, "[::]": false, "xlocalhost": false,
+	} {
+		if got := !viaProxy(&http.Request{Host: host, Header: http.Header{}}); got != local {
+			t.Errorf("%q: local %v", host, got)
+		}
+	}
+}
+
+func TestForeign(t *testing.T) {
+	for _, c := range []struct {
+		b    string
+		at   *Kind
+		want string
+	}{
+		{"PROXY UNKNOWN\r\n", TCP, "a header of the PROXY"},
+		{"\r\n\r\n\x00\r\nQUIT\n", WebSocket, "a header of the PROXY"},
+		{"GET / HTTP/1.1", TCP, "an HTTP request"},
+		{"GET / HTTP/1.1", WebSocket, ""},
+		{"\x16\x03\x01", TCP, "a TLS"},
+		{"\x10\x10\x00\x04MQTT", TCP, ""},
+		{"\x10\x10\x00\x04MQTT", WebSocket, "MQTT without"},
+		{"", TCP, ""}, {"", WebSocket, ""}, {"PROX", TCP, ""}, {"\x16", TCP, ""},
+	} {
+		if got := c.at.foreign([]byte(c.b)); !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%q at %s: %q", c.b, c.at.Name, got)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package link
+
+import "sync"
+
+// waitingSockets are those that make room for others: without CONNECT, or of
+// connections that have ended. The longest there comes first.
+type waitingSockets struct {
+	mu          sync.Mutex // guards the following, and among, before and after of all sockets
+	first, last *socket    // nil: there is none
+}
+
+func (w *waitingSockets) add(s *socket) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.among || s.state.Load()&socketClosed != 0 {
+		return
+	}
+	s.among, s.before, s.after = true, w.last, nil
+	if w.last == nil {
+		w.first = s
+	} else {
+		w.last.after = s
+	}
+	w.last = s
+}
+
+// addEnded is add for one whose connection has ended.
+func (w *waitingSockets) addEnded(s *socket) {
+	s.counted.Store(true) // by what ended it
+	w.add(s)
+}
+
+func (w *waitingSockets) remove(s *socket) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.removeLocked(s)
+}
+
+func (w *waitingSockets) removeLocked(s *socket) {
+	if !s.among {
+		return
+	}
+	if s.before == nil {
+		w.first = s.after
+	} else {
+		s.before.after = s.after
+	}
+	if s.after == nil {
+		w.last = s.before
+	} else {
+		s.after.before = s.before
+	}
+	s.among, s.before, s.after = false, nil, nil
+}
+
+// oldest takes out the first; nil: there is none.
+func (w *waitingSockets) oldest() *socket {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.first
+	if s != nil {
+		w.removeLocked(s)
+	}
+	return s
+}
