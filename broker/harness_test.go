@@ -35,10 +35,12 @@ func timeless(t *testing.T, test func(t *testing.T)) {
 // eventually polls until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	deadline := time.Now().Add(patience)
+	for wait := time.Millisecond; !ok(); wait = min(2*wait, time.Second) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}
+		time.Sleep(wait)
 	}
 }
 

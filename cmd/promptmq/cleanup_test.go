@@ -13,67 +13,6 @@ const (
 	droppedTooOld  = `promptmq_messages_dropped_total{reason="too_old"}`
 )
 
-// TestCleanup: expired and old messages of sessions that never return are
-// removed from memory and from disk, among others that stay, and are counted;
-// nothing is removed because of its age if nobody asked for it.
-func TestCleanup(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		args    []string
-		n       int  // messages, every second of which expires
-		restart bool // before they expire: then they are on disk only
-	}{
-		"in memory":            {n: 20},
-		"on disk":              {n: 1500},
-		"after a restart":      {n: 1500, restart: true},
-		"in batches of one":    {n: 20, args: []string{"--cleanup-batch-size", "1"}, restart: true},
-		"in batches of eleven": {n: 600, args: []string{"--cleanup-batch-size", "11"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			args := c.args
-			if c.restart { // until then nothing is removed, however long it takes
-				args = append([]string{"--cleanup-check-interval", "24h"}, args...)
-			}
-			s := start(t, "storage: {cleanup: {check-interval: 100ms}}", args...)
-			eventually(t, "the first cleanup", func() bool { return s.metric("promptmq_cleanup_runs_total") > 0 })
-			absent(t, s, "sub", "t")
-			absent(t, s, "sub2", "t") // so that messages are shared on disk
-			publishExpiring(v5Of(t, s, "pub", nil), c.n, 2)
-			if c.restart {
-				s.stop()
-				s.args = c.args
-				s.restart()
-			}
-			eventually(t, "what has expired is removed", func() bool { return s.metric("promptmq_queued_messages") == float64(c.n) })
-			if n := s.metric(droppedExpired); n != float64(c.n) {
-				t.Errorf("%v counted", n)
-			}
-			if n := s.metric(droppedTooOld); n != 0 {
-				t.Errorf("%v were too old without a limit", n)
-			}
-			runs := s.metric("promptmq_cleanup_runs_total")
-			eventually(t, "another cleanup", func() bool { return s.metric("promptmq_cleanup_runs_total") > runs+1 })
-			s.kill() // what was removed is removed on disk: the next process has nothing to do
-			s.args = []string{"--cleanup-check-interval", "24h"}
-			s.restart()
-			eventually(t, "the first cleanup", func() bool { return s.metric("promptmq_cleanup_runs_total") == 1 })
-			if n, q := s.metric(droppedExpired), s.metric("promptmq_queued_messages"); n != 0 || q != float64(c.n) {
-				t.Errorf("after kill -9 %v were removed again, and %v are queued", n, q)
-			}
-			for _, id := range []string{"sub", "sub2"} {
-				sub := v5Of(t, s, id, resumed)
-				for i := 1; i < c.n; i += 2 {
-					if n, _ := sub.takeNumber(); n != i {
-						t.Fatalf("message %d in the place of %d", n, i)
-					}
-				}
-				sub.quiet()
-			}
-		})
-	}
-}
-
 // publishExpiring publishes numbers, of which the even ones expire.
 func publishExpiring(p *raw, n int, seconds uint32) {
 	p.t.Helper()

@@ -1,27 +1,29 @@
-package main
+package broker_test
 
 import (
 	"fmt"
 	"testing"
 
+	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/codec"
 )
 
 // TestManyUnderWay: a client that keeps no count of its messages is told no
 // Receive Maximum and served, and what it has under way survives a kill: each
 // message is known again, whichever identifiers the client takes.
-func TestManyUnderWay(t *testing.T) {
-	t.Parallel()
+func TestManyUnderWay(t *testing.T) { timeless(t, testManyUnderWay) }
+
+func testManyUnderWay(t *testing.T) {
 	const n = 3000
-	s := start(t, "")
-	watch := v5Of(t, s, "watch", func(c *codec.Connect) { lasting(c); c.ReceiveMaximum = 1 })
+	s := newFixtureWith(t)
+	watch := s.connectV5("watch", func(c *codec.Connect) { lasting(c); c.ReceiveMaximum = 1 })
 	watch.subscribeOne("under/way", 1)
 	_ = watch.Close()
 	for how, id := range map[string]func(int) uint16{
 		"counting":   func(i int) uint16 { return uint16(60_000+i)%65535 + 1 },
 		"every 21st": func(i int) uint16 { return uint16(21*i) + 1 },
 	} {
-		p, ack := connectRaw(t, s.mqtt, codec.Version5, how, lasting)
+		p, ack := s.connectAs(codec.Version5, how, lasting)
 		if ack.ReceiveMaximum != 0 {
 			t.Fatalf("CONNACK has the Receive Maximum %d", ack.ReceiveMaximum)
 		}
@@ -36,7 +38,7 @@ func TestManyUnderWay(t *testing.T) {
 			}
 			go func() { _, _ = p.Write(b) }() // what it answers is read meanwhile
 			for i := range n {
-				if ack := p.ack(codec.TypePubrec); ack.PacketID != id(i) || ack.Reason >= 0x80 {
+				if ack := p.acked(codec.TypePubrec); ack.PacketID != id(i) || ack.Reason >= 0x80 {
 					t.Fatalf("%s: PUBREC %d of %d is for %d, %v", how, i, n, ack.PacketID, ack.Reason)
 				}
 			}
@@ -44,13 +46,13 @@ func TestManyUnderWay(t *testing.T) {
 		burst(false)
 		s.kill()
 		s.restart()
-		p = v5Of(t, s, how, resumed)
+		p = s.connectV5(how, resumed)
 		burst(true) // the same messages
 		for i := range n {
-			p.sendAck(codec.TypePubrel, id(i))
+			p.ack(codec.TypePubrel, id(i))
 		}
 		for i := range n {
-			if ack := p.ack(codec.TypePubcomp); ack.PacketID != id(i) || ack.Reason != codec.Success {
+			if ack := p.acked(codec.TypePubcomp); ack.PacketID != id(i) || ack.Reason != codec.Success {
 				t.Fatalf("%s: PUBCOMP %d of %d is for %d, %v", how, i, n, ack.PacketID, ack.Reason)
 			}
 		}
@@ -62,19 +64,20 @@ func TestManyUnderWay(t *testing.T) {
 
 // TestReceiveMaximumIsNamed: where a limit is set, the log says which client does
 // not keep to it and what to change, once however often it comes back.
-func TestReceiveMaximumIsNamed(t *testing.T) {
-	t.Parallel()
-	s := start(t, "mqtt: {receive-maximum: 3}")
+func TestReceiveMaximumIsNamed(t *testing.T) { timeless(t, testReceiveMaximumIsNamed) }
+
+func testReceiveMaximumIsNamed(t *testing.T) {
+	s := newFixtureWith(t, func(o *broker.Options) { o.ReceiveMaximum = 3 })
 	for range 3 {
-		p := v5Of(t, s, "careless", nil)
+		p := s.connectV5("careless", nil)
 		for i := range uint16(4) {
-			p.publish(codec.Publish{QoS: 2, PacketID: 1 + i, Topic: codec.View("t")})
+			p.sendPublish(codec.Publish{QoS: 2, PacketID: 1 + i, Topic: codec.View("t")})
 		}
 		p.closed(codec.ReceiveMaximumExceeded)
 	}
 	s.stop()
 	var lines []string
-	for _, r := range s.log() {
+	for _, r := range s.journal.all() {
 		if r.text("key") == "mqtt.receive-maximum" && r["left_out"] == nil {
 			lines = append(lines, fmt.Sprint(r.text("level"), " ", r.text("client"), " ", r["receive_maximum"]))
 		}
@@ -86,9 +89,10 @@ func TestReceiveMaximumIsNamed(t *testing.T) {
 
 // TestInvalidAliasIsNamed: the log says which client uses which alias, for some
 // send what only an alias names again after each reconnect.
-func TestInvalidAliasIsNamed(t *testing.T) {
-	t.Parallel()
-	s := start(t, "mqtt: {topic-alias-maximum: 8}")
+func TestInvalidAliasIsNamed(t *testing.T) { timeless(t, testInvalidAliasIsNamed) }
+
+func testInvalidAliasIsNamed(t *testing.T) {
+	s := newFixtureWith(t, func(o *broker.Options) { o.TopicAliasMaximum = 8 })
 	for id, c := range map[string]struct {
 		alias  uint16
 		topic  string
@@ -97,13 +101,13 @@ func TestInvalidAliasIsNamed(t *testing.T) {
 		"paho": {7, "", codec.ProtocolError},
 		"high": {9, "t", codec.TopicAliasInvalid},
 	} {
-		p := v5Of(t, s, id, nil)
-		p.publish(codec.Publish{QoS: 1, PacketID: 1, Dup: true, Topic: codec.View(c.topic), TopicAlias: c.alias})
+		p := s.connectV5(id, nil)
+		p.sendPublish(codec.Publish{QoS: 1, PacketID: 1, Dup: true, Topic: codec.View(c.topic), TopicAlias: c.alias})
 		p.closed(c.reason)
 	}
 	s.stop()
 	said := map[string]string{}
-	for _, r := range s.log() {
+	for _, r := range s.journal.all() {
 		if r.text("msg") == "connection closed" {
 			said[r.text("client")] = r.text("detail")
 		}

@@ -1,4 +1,4 @@
-package main
+package broker_test
 
 import (
 	"fmt"
@@ -9,14 +9,15 @@ import (
 
 // TestExpiriesAreTakenBack: what ends at a set time is noted once for each thing
 // that does, however often it changes, and no longer than the thing is there.
-func TestExpiriesAreTakenBack(t *testing.T) {
-	t.Parallel()
-	s := start(t, "")
+func TestExpiriesAreTakenBack(t *testing.T) { timeless(t, testExpiriesAreTakenBack) }
+
+func testExpiriesAreTakenBack(t *testing.T) {
+	s := newFixtureWith(t)
 	pending := func(what string, want float64) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("%s: %v are pending", what, want), func() bool { return s.metric("promptmq_expiries_pending") == want })
 	}
-	retain := func(p *raw, topic, payload string, times int, expiry uint32) {
+	retain := func(p *peer, topic, payload string, times int, expiry uint32) {
 		t.Helper()
 		var b []byte
 		for range times {
@@ -27,10 +28,10 @@ func TestExpiriesAreTakenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p.send(b, nil)
+		p.write(b, nil)
 		p.quiet()
 	}
-	pub := v5Of(t, s, "pub", nil)
+	pub := s.connectV5("pub", nil)
 	retain(pub, "one/topic", "x", 5000, 86400)
 	pending("updates of one topic", 1)
 	retain(pub, "another", "x", 3, 86400)
@@ -45,21 +46,21 @@ func TestExpiriesAreTakenBack(t *testing.T) {
 		c.HasWill, c.Will = true, codec.Will{Topic: codec.View("will"), Payload: codec.View("gone"), DelaySeconds: 1800}
 	}
 	for range 50 {
-		v5Of(t, s, "device", withWill).drop()
+		s.connectV5("device", withWill).drop()
 	}
 	pending("a session without a connection, whose Will is delayed", 1)
-	back := v5Of(t, s, "device", resumed)
+	back := s.connectV5("device", resumed)
 	pending("it is back", 0)
 	for range 20 { // each takes the session over from the one before
-		back = v5Of(t, s, "device", withWill)
+		back = s.connectV5("device", withWill)
 	}
 	pending("taken over", 0)
 	back.drop()
 	pending("gone again", 1)
-	v5Of(t, s, "device", nil).drop() // a Clean Start, of a session that ends with its connection
+	s.connectV5("device", nil).drop() // a Clean Start, of a session that ends with its connection
 	pending("ended", 0)
 	for i := range 5 {
-		absent(t, s, fmt.Sprint("s", i), "t")
+		s.absent(fmt.Sprint("s", i), "t")
 	}
 	retain(pub, "kept", "x", 2, 86400)
 	pending("five sessions and a retained message", 6)
