@@ -362,9 +362,11 @@ func (w *world) stepOrphans(*args) error {
 
 func (w *world) stepCommit(*args) error { return w.commit() }
 
-func (w *world) stepCrash(*args) error { return w.start() }
+func (w *world) stepCrash(a *args) error {
+	return w.start(secondsOf(a, "expiry-most", session.NeverExpires))
+}
 
-func (w *world) stepRestart(*args) error {
+func (w *world) stepRestart(a *args) error {
 	for _, id := range w.clientIDs() {
 		if err := w.closeConnection(w.clients[id], false, true); err != nil {
 			return err
@@ -373,7 +375,7 @@ func (w *world) stepRestart(*args) error {
 	if err := w.commit(); err != nil {
 		return err
 	}
-	return w.start()
+	return w.start(secondsOf(a, "expiry-most", session.NeverExpires))
 }
 
 func (w *world) stepDisk(*args) error {

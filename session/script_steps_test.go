@@ -82,9 +82,10 @@ var steps = map[string]step{
 
 	// commit: the open group is on disk.
 	"commit": {false, (*world).stepCommit},
-	// crash: what is not committed is gone; and the next start.
+	// crash [expiry-most=1m]: what is not committed is gone; and the next start, with this
+	// mqtt.max-session-expiry.
 	"crash": {false, (*world).stepCrash},
-	// restart: a stop in good order, and the next start.
+	// restart [expiry-most=1m]: a stop in good order, and the next start.
 	"restart": {false, (*world).stepRestart},
 	// disk: what is on disk at this moment.
 	"disk": {false, (*world).stepDisk},

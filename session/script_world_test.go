@@ -327,8 +327,9 @@ func (d *stored) load() *session.Loaded {
 }
 
 // start brings the Sessions back from the disk. What ended with the process is
-// noted and committed before anybody connects.
-func (w *world) start() error {
+// noted and committed before anybody connects. No Session Expiry Interval may be longer
+// than so many seconds.
+func (w *world) start(expirySecondsMax uint32) error {
 	clear(w.group)
 	for _, c := range w.clients { // they know what they were sent
 		*c = client{id: c.id, ids: c.ids, messages: c.messages}
@@ -355,7 +356,7 @@ func (w *world) start() error {
 		}
 		c.s, c.queue = s, queueText(s)
 		w.fx.Reset()
-		c.expiresAt = s.Resume(&l.Record, session.NeverExpires, w.now, &w.fx)
+		c.expiresAt = s.Resume(&l.Record, expirySecondsMax, w.now, &w.fx)
 		if err := w.apply(c, s); err != nil {
 			return err
 		}
