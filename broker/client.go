@@ -50,10 +50,9 @@ type stored struct {
 	expiresAt dueTime
 	expiry    uint32      // see expiring
 	part      commit.Part // what the next commits write for the Session
-	// Of a Session that is not durable: the group with which its Will was stored; 0: it
-	// was not.
-	willGroup uint64
-	kept      *keptWill // the Client has no Session; nil: none
+	// kept has the Will that the last process left; nil: none. The Client has no
+	// other Session.
+	kept *session.Session
 }
 
 // storedLocked returns cl.stored, made if there is none.
@@ -64,40 +63,23 @@ func (cl *Client) storedLocked() *stored {
 	return cl.stored
 }
 
-// writesLocked returns the open group's writes for the Session, for something
-// that must be written. The caller holds the committer's gate.
-func (cl *Client) writesLocked() *session.Writes {
-	w := cl.b.commits.Writes(&cl.storedLocked().part, cl.sess)
-	cl.lastGroup = cl.stored.part.Group()
-	return w
-}
-
-// softWritesLocked is writesLocked for entries that may be acknowledged before
-// they are written, and for what nobody waits for.
-func (cl *Client) softWritesLocked() *session.Writes {
-	w := cl.b.commits.SoftWrites(&cl.storedLocked().part, cl.sess)
-	cl.lastGroup = cl.stored.part.Group()
-	return w
-}
-
 // storeLocked merges the writes of l.fx into the open group. The caller is in the
 // committer's gate.
 func (cl *Client) storeLocked(l *flushList) {
-	if !cl.sess.Durable() {
+	durable := cl.sess.Durable()
+	if !durable && l.fx.Rows == nil {
 		return
 	}
 	part := &cl.storedLocked().part
 	l.completed = cl.b.commits.Merge(part, cl.sess, &l.fx, l.completed[:0])
-	cl.lastGroup = max(cl.lastGroup, part.Group())
+	if durable {
+		cl.lastGroup = max(cl.lastGroup, part.Group())
+	}
 	for _, w := range l.completed {
 		w.(*outbox).note(l)
 	}
 	clear(l.completed)
 }
-
-// putStateLocked puts the State into the group's writes for the Session, and from
-// where on its queue is not done.
-func (cl *Client) putStateLocked(w *session.Writes) { cl.stored.part.PutState(w, cl.sess) }
 
 // applyLocked carries out l.fx: writes first, then what may be sent. The
 // caller holds gate for reading if the Session is durable.

@@ -194,8 +194,7 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 		return aftermath{}
 	}
 	if cl.sess != nil {
-		over.will = cl.sess.Will // its Session ends before the Will Delay Interval
-		over.ended, over.group = cl.endLocked()
+		over = cl.endLocked(c.now, &c.touched)
 	}
 	cl.sess = session.New(c.b.nextSessionID(), cl.id, string(p.UserName), c.params.sessionExpirySeconds > 0, &c.b.limits)
 	c.b.sessions.Add(1)
@@ -220,20 +219,19 @@ func sessionExpiry(p *codec.Connect) uint32 {
 // openSessionLocked notes what CONNECT says in the Session. [MQTT-3.1.2-7]
 func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 	s := cl.sess
-	s.Version, s.ExpirySeconds = c.version, c.params.sessionExpirySeconds
+	o := session.Opening{Version: c.version, ExpirySeconds: c.params.sessionExpirySeconds}
+	if p.HasWill {
+		o.Will = newWill(&p.Will)
+		o.KeepWill = !s.Durable() && c.b.mayKeepWill(p)
+	}
 	cl.durable.Store(s.Durable())
 	cl.full.Store(s.FullBy())
-	cl.setWillLocked(nil) // a Will that was waiting is void [MQTT-3.1.3-9]
-	if p.HasWill {
-		cl.setWillLocked(newWill(&p.Will))
-	}
+	c.touched.fx.Reset()
+	s.Open(o, c.now, &c.touched.fx)
+	cl.applyLocked(c.now, &c.touched)
 	if !s.Durable() {
-		if p.HasWill {
-			cl.keepWillLocked(p, c.now)
-		}
 		return 0
 	}
-	cl.writesLocked().Record = s.Record(true, c.now)
 	cl.scheduleLocked()
 	return cl.lastGroup
 }

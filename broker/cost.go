@@ -1,14 +1,14 @@
 package broker
 
 import (
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
 
-// About what a row takes on disk beside its contents; and how many bytes of
-// contents leave the last of its pages partly empty, and how much of it.
+// How many bytes of contents leave the last of their pages partly empty, and how much of it.
 const (
-	rowCost      = 128
+	rowCost      = commit.RowCost
 	pageCost     = 8192
 	pageCostFrom = 2048
 )

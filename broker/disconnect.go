@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -25,7 +26,7 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 		if c.params.endsWithConnection && p.SessionExpirySeconds != 0 { // section 3.14.2.2.2
 			return refuse(codec.ProtocolError, "a Session that was to end with the connection cannot be prolonged")
 		}
-		cl.sess.ExpirySeconds = min(p.SessionExpirySeconds, c.b.o.MaxSessionExpirySeconds)
+		cl.sess.SetExpiry(min(p.SessionExpirySeconds, c.b.o.MaxSessionExpirySeconds))
 	}
 	c.left = true
 	c.clean = p.Reason == codec.NormalDisconnection && !control.Broken(control.WillAfterDisconnect) // [MQTT-3.14.4-3]
@@ -43,8 +44,11 @@ func (c *conn) handleAuth(codec.Frame) error {
 type aftermath struct {
 	will  *session.Will // to be published now
 	ended *session.Session
-	group uint64 // the last that has something of ended
-	left  bool   // the Session goes on, and was a member of Shared Subscriptions
+	// spilled says that ended has messages of Shared Subscriptions on disk only:
+	// endSpilled hands them on, and removes it from there.
+	spilled bool
+	group   uint64 // the last that has something of ended; 0: none has
+	left    bool   // the Session goes on, and was a member of Shared Subscriptions
 }
 
 // disconnected detaches c from its Client, and waits until what DISCONNECT asked
@@ -96,7 +100,6 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermath {
 	b, s := cl.b, cl.sess
 	control.Panic(control.PanicInDetach)
-	var after aftermath
 	next := cl.leftLocked()
 	heir := next != nil && next.heir
 	if !heir {
@@ -104,89 +107,32 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 	}
 	cl.conn = nil
 	cl.connected.Store(false)
-	s.Detach()
-	if clean {
-		cl.setWillLocked(nil) // [MQTT-3.1.2-10]
-	}
 	stopping := b.stopping.Load()
-	if s.ExpirySeconds == 0 {
-		after.will = s.Will // [MQTT-3.1.2-8]
-		after.ended, after.group = cl.endLocked()
-		return after
+	l.fx.Reset()
+	closed := s.Close(clean, stopping, now, &l.fx)
+	cl.applyLocked(now, l)
+	if closed.Ended {
+		return cl.endedLocked(closed)
 	}
-	if w := s.Will; w != nil {
-		due := now.Add(time.Duration(w.DelaySeconds) * time.Second)
-		if w.DelaySeconds == 0 && !stopping {
-			after.will = w
-			cl.setWillLocked(nil)
-		} else {
-			waiting := *w
-			waiting.DueAt = due
-			cl.setWillLocked(&waiting)
-		}
-	}
-	r := s.Record(false, now)
-	cl.storedLocked().expiresAt = dueAt(r.ExpiresAt)
+	cl.storedLocked().expiresAt = dueAt(closed.ExpiresAt)
 	cl.scheduleLocked()
-	w := cl.writesLocked()
-	w.Record = r
-	cl.putStateLocked(w)
-	b.commits.Later()
-	after.left = !stopping && !heir && hasShared(s)
-	return after
+	return aftermath{will: closed.Will, left: !stopping && !heir && s.HasShared()}
 }
 
-// leavesOrphans says whether a durable Session that ends may have messages of
-// Shared Subscriptions on disk only, for others to get.
-func leavesOrphans(s *session.Session) bool { return s.Spilled() && hasShared(s) }
-
-func hasShared(s *session.Session) bool {
-	for filter := range s.Subscriptions {
-		if name, _ := splitShare(filter); name != "" {
-			return true
-		}
-	}
-	return false
+// endLocked ends the Session; its subscriptions are still in the router. [MQTT-4.1.0-2]
+// The caller holds client.mu and the gate, and calls finishDetach afterwards.
+func (cl *Client) endLocked(now time.Time, l *flushList) aftermath {
+	l.fx.Reset()
+	closed := cl.sess.End(now, &l.fx)
+	cl.applyLocked(now, l)
+	return cl.endedLocked(closed)
 }
 
-// setWillLocked replaces the Session's Will, in memory and on disk.
-func (cl *Client) setWillLocked(w *session.Will) {
-	if cl.sess.Will == nil && w == nil {
-		return
-	}
-	cl.sess.Will = w
-	if cl.sess.Durable() {
-		writes := cl.writesLocked()
-		writes.HasWill, writes.Will = true, w
-		cl.b.commits.Later()
-	}
-}
-
-// endLocked ends the Session and returns it; its subscriptions are still in the
-// router. [MQTT-4.1.0-2] If messages of Shared Subscriptions are on disk only,
-// endSpilled removes it from there when it has handed them on; until then what
-// is stored says that its time is over, so that the next start ends it. group is
-// the last that has something of it; 0: none.
-func (cl *Client) endLocked() (s *session.Session, group uint64) {
-	s = cl.sess
-	if !s.Durable() {
-		group = cl.dropWillLocked()
-	} else {
-		w := cl.writesLocked()
-		if leavesOrphans(s) {
-			now := cl.b.clock.Now()
-			w.Record = s.Record(false, now)
-			w.Record.ExpirySeconds, w.Record.ExpiresAt = 0, now
-			w.HasWill, w.Will = true, nil
-			w.Floor, _ = s.PageFrom() // what is in memory is handed on in the same group
-			w.State = s.AppendLeft(w.State[:0], w.Floor)
-		} else {
-			w.Ended = true
-		}
-		cl.b.commits.Later()
-		group = cl.lastGroup
-	}
+// endedLocked forgets the Session, which has just ended.
+func (cl *Client) endedLocked(closed session.Closed) aftermath {
+	after := aftermath{will: closed.Will, ended: cl.sess, spilled: closed.Spilled}
 	if cl.stored != nil {
+		after.group = cl.stored.part.Group()
 		cl.b.expirer.remove(cl.stored)
 	}
 	cl.sess, cl.stored = nil, nil
@@ -194,7 +140,7 @@ func (cl *Client) endLocked() (s *session.Session, group uint64) {
 	cl.b.shortages.Delete(cl)
 	cl.durable.Store(false)
 	cl.b.sessions.Add(-1)
-	return s, group
+	return after
 }
 
 // finishDetach does what an aftermath asks for. The caller holds the gate, so
@@ -214,14 +160,14 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 		}
 		return
 	}
-	if hasShared(s) {
-		var fx session.Effects
+	if s.HasShared() {
+		var fx session.Effects // End has written what becomes of the queue
 		b.handOver(s.TakeShared(nil, true, &fx), cl, s.Durable(), now, l)
-		if s.Durable() && leavesOrphans(s) {
-			b.background.Add(1)
-			go b.endSpilled(s, cl, after.group)
-			return
-		}
+	}
+	if after.spilled {
+		b.background.Add(1)
+		go b.endSpilled(s, cl, after.group)
+		return
 	}
 	b.m.Dropped[metrics.DropSessionEnded].Add(s.Unsent())
 }
@@ -230,7 +176,7 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 // router. If they are many that goes on without the gate, which the caller holds:
 // nothing is delivered by them any more, and those of a newer Session stay.
 func (b *Broker) unsubscribeAll(cl *Client, s *session.Session) {
-	if len(s.Subscriptions) <= filtersAtOnce {
+	if s.SubscriptionCount() <= filtersAtOnce {
 		b.unsubscribeEach(cl, s)
 		return
 	}
@@ -247,8 +193,8 @@ func (b *Broker) unsubscribeEach(cl *Client, s *session.Session) {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	n := 0
-	for filter := range s.Subscriptions {
-		b.router.unsubscribeLocked(cl, s.ID, filter)
+	for sub := range s.Subscriptions() {
+		b.router.unsubscribeLocked(cl, s.ID, sub.Filter)
 		if n++; n%filtersAtOnce == 0 { // others may route meanwhile
 			b.router.mu.Unlock()
 			b.router.mu.Lock()
@@ -283,9 +229,9 @@ func (cl *Client) sharedFilters() (shares []string) {
 	if cl.sess == nil {
 		return nil
 	}
-	for filter := range cl.sess.Subscriptions {
-		if name, _ := splitShare(filter); name != "" {
-			shares = append(shares, filter)
+	for sub := range cl.sess.Subscriptions() {
+		if sub.Shared() {
+			shares = append(shares, sub.Filter)
 		}
 	}
 	return shares
@@ -300,6 +246,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 	if b.commits.Wait(group) != nil {
 		return // the next start ends it
 	}
+	var part commit.Part
 	from, _ := s.PageFrom()
 	left := s.Unsent()
 	for {
@@ -312,7 +259,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		if n := len(entries); n > 0 {
 			from = entries[n-1].Seq + 1
 		}
-		group := b.handOverSpilled(s, cl, orphans, from, len(entries) == 0)
+		group := b.handOverSpilled(s, &part, cl, orphans, from, len(entries) == 0)
 		if left -= len(orphans); len(entries) == 0 {
 			b.m.Dropped[metrics.DropSessionEnded].Add(max(0, left))
 			return
@@ -326,15 +273,16 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 // handOverSpilled hands on what was read of an ended Session's queue up to from,
 // and in the same group takes it from there, so that a crash makes nobody get it
 // again; at the end of the queue it removes the Session.
-func (b *Broker) handOverSpilled(s *session.Session, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
+func (b *Broker) handOverSpilled(s *session.Session, part *commit.Part, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
 	var l flushList
 	defer l.flush(b.m)
 	b.commits.Enter()
 	defer b.commits.Leave()
 	b.handOver(orphans, cl, true, b.clock.Now(), &l)
-	b.commits.Put(s.ID, &session.Writes{Ended: end, State: s.AppendLeft(nil, from), Floor: from})
-	b.commits.Later()
-	return b.commits.Number()
+	l.fx.Reset()
+	s.HandedOn(from, end, &l.fx)
+	b.commits.Merge(part, s, &l.fx, nil)
+	return part.Group()
 }
 
 // handOverStep is how many messages are handed on without letting others into the

@@ -173,7 +173,7 @@ func (cl *Client) scheduleLocked() {
 		return
 	}
 	next := s.expiresAt
-	if w := cl.sess.Will; w != nil {
+	if w := cl.sess.Will(); w != nil {
 		next = earlier(next, dueAt(w.DueAt))
 	}
 	cl.b.expirer.set(s, next)
@@ -188,30 +188,26 @@ func (s *stored) expire(b *Broker, now time.Time) {
 	b.commits.Enter()
 	defer b.commits.Leave()
 	cl := s.client
-	b.ending(cl, now, &l, func() aftermath { return cl.takeDueLocked(s, now) })
+	b.ending(cl, now, &l, func() aftermath { return cl.takeDueLocked(s, now, &l) })
 }
 
 // takeDueLocked takes from the Session that s belongs to what is due, and schedules
 // what remains. The caller holds client.mu and the gate.
-func (cl *Client) takeDueLocked(s *stored, now time.Time) (after aftermath) {
+func (cl *Client) takeDueLocked(s *stored, now time.Time, l *flushList) (after aftermath) {
 	if cl.stored != s || cl.conn != nil {
 		return after
 	}
 	control.Panic(control.PanicInExpiry)
 	if s.kept != nil {
-		after.will = cl.takeKeptLocked()
+		after.will = cl.takeKeptLocked(now, l)
 		return after
 	}
-	will := cl.sess.Will
 	if s.expiresAt.over(now) {
-		after.will = will
-		after.ended, after.group = cl.endLocked()
-		return after
+		return cl.endLocked(now, l)
 	}
-	if will != nil && dueAt(will.DueAt).over(now) {
-		after.will = will
-		cl.setWillLocked(nil) // [MQTT-3.1.2-10]
-	}
+	l.fx.Reset()
+	after.will = cl.sess.TakeDueWill(now, &l.fx)
+	cl.applyLocked(now, l)
 	cl.scheduleLocked()
 	return after
 }

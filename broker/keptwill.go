@@ -12,52 +12,10 @@ import (
 // the next start knows whose connections ended with the process. Nobody waits for
 // it to be written, and what is written is no Session: it is not resumed.
 
-// A keptWill is a Will Message that an earlier process left.
-type keptWill struct {
-	sess session.ID // under which it is stored
-	will *session.Will
-}
-
-// keepWillLocked has the Will of a Session that is not durable stored with the
-// open group, unless there is no room: the CONNECT was accepted without it. The
-// caller holds client.mu and the gate.
-func (cl *Client) keepWillLocked(p *codec.Connect, now time.Time) {
-	s, commits := cl.sess, cl.b.commits
-	if control.Broken(control.WillNotKept) {
-		return
-	}
-	if !commits.Admit(sessionCost(p), "Will") {
-		return
-	}
-	commits.Put(s.ID, &session.Writes{Record: s.Record(true, now), HasWill: true, Will: s.Will})
-	cl.storedLocked().willGroup = commits.Number()
-	commits.Later()
-}
-
-// dropWillLocked takes back what keepWillLocked did: out of the open group, where
-// it costs nothing, or from the disk; then it returns the group to wait for, by who
-// promises that. The caller holds client.mu and the gate.
-func (cl *Client) dropWillLocked() (group uint64) {
-	st, commits := cl.stored, cl.b.commits
-	if st == nil || st.willGroup == 0 {
-		return 0
-	}
-	if st.willGroup == commits.Number() {
-		commits.TakeBack(cl.sess.ID)
-	} else {
-		commits.Put(cl.sess.ID, &session.Writes{Ended: true})
-		commits.Later()
-		group = commits.Number()
-	}
-	st.willGroup = 0
-	return group
-}
-
-// isKeptWill reports whether what is stored is a Will and nothing else of a Session
-// that has ended with the last process.
-func isKeptWill(l *session.Loaded) bool {
-	return l.Record.Connected && l.Record.ExpirySeconds == 0 && l.Will != nil &&
-		len(l.Subscriptions) == 0 && len(l.State) == 0 && l.NextSeq == 0
+// mayKeepWill reports whether the Will of a Session that is not durable is stored: if
+// there is no room, the CONNECT is accepted without that.
+func (b *Broker) mayKeepWill(p *codec.Connect) bool {
+	return !control.Broken(control.WillNotKept) && b.commits.Admit(sessionCost(p), "Will")
 }
 
 // restoreWill makes a Will that the last process left due after the grace in which
@@ -66,20 +24,21 @@ func (b *Broker) restoreWill(l *session.Loaded, now time.Time) {
 	cl := b.registry.acquire(b, l.Record.ClientID)
 	defer cl.mu.Unlock()
 	st := cl.storedLocked()
-	st.kept = &keptWill{sess: l.Record.ID, will: l.Will}
+	st.kept = session.RestoreKeptWill(l, &b.limits)
 	b.expirer.set(st, dueAt(now.Add(b.o.WillGrace)))
 }
 
 // takeKeptLocked returns the Will that the last process left, and removes it from
 // the store; nil: there is none. The caller holds client.mu and the gate.
-func (cl *Client) takeKeptLocked() *session.Will {
+func (cl *Client) takeKeptLocked(now time.Time, l *flushList) *session.Will {
 	if cl.stored == nil || cl.stored.kept == nil {
 		return nil
 	}
-	kept := cl.stored.kept
-	cl.b.expirer.remove(cl.stored)
+	s := cl.stored
+	cl.b.expirer.remove(s)
 	cl.stored = nil
-	cl.b.commits.Put(kept.sess, &session.Writes{Ended: true})
-	cl.b.commits.Later()
-	return kept.will
+	l.fx.Reset()
+	closed := s.kept.End(now, &l.fx)
+	cl.b.commits.Merge(&s.part, s.kept, &l.fx, nil)
+	return closed.Will
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -51,18 +52,19 @@ func (b *Broker) load() error {
 	}
 	b.router.history.fill(all) // nobody else knows of the router yet
 	wills := 0
+	var w flushList // for the writes: nothing is sent
 	for _, s := range l.byClient {
-		if isKeptWill(s) {
+		if s.HoldsKeptWill() {
 			b.restoreWill(s, now)
 			wills++
 			continue
 		}
-		if err := b.restoreSession(s, now); err != nil {
+		if err := b.restoreSession(s, now, &w); err != nil {
 			return fmt.Errorf("loading the session of client %q: %w", notice.Shown(s.Record.ClientID), err)
 		}
 	}
 	for _, s := range l.stale { // when all members of Shared Subscriptions are there
-		if err := b.endStale(s); err != nil {
+		if err := b.endStale(s, now, &w); err != nil {
 			return fmt.Errorf("loading an ended session of client %q: %w", notice.Shown(s.Record.ClientID), err)
 		}
 	}
@@ -73,13 +75,15 @@ func (b *Broker) load() error {
 
 // endStale removes a stored Session that has ended, as endLocked would have. The
 // caller holds the gate.
-func (b *Broker) endStale(l *session.Loaded) error {
+func (b *Broker) endStale(l *session.Loaded, now time.Time, w *flushList) error {
 	s, err := session.Restore(l, &b.limits)
 	if err != nil {
 		return err
 	}
-	if !leavesOrphans(s) {
-		b.commits.Put(s.ID, &session.Writes{Ended: true})
+	if !s.LeavesOrphans() {
+		w.fx.Reset()
+		s.End(now, &w.fx)
+		b.commits.Merge(new(commit.Part), s, &w.fx, nil)
 		return nil
 	}
 	cl := b.registry.acquire(b, s.ClientID)
@@ -105,7 +109,7 @@ func (b *Broker) restoreRetained(topic string, version uint64, m *session.Messag
 }
 
 // restoreSession makes the Client of a stored Session. The caller holds the gate.
-func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
+func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *flushList) error {
 	s, err := session.Restore(l, &b.limits)
 	if err != nil {
 		return err
@@ -116,33 +120,14 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time) error {
 	cl.durable.Store(true)
 	cl.full.Store(s.FullBy())
 	b.sessions.Add(1)
-	for _, sub := range s.Subscriptions {
+	for sub := range s.Subscriptions() {
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})
 	}
 	cl.restoreOwedLocked(l.Owed)
 	b.router.mu.Unlock()
-	expiresAt := l.Record.ExpiresAt
-	limit := b.o.MaxSessionExpirySeconds
-	end := now.Add(time.Duration(limit) * time.Second)
-	lowered := s.ExpirySeconds > limit || (limit != session.NeverExpires && expiresAt.After(end))
-	s.ExpirySeconds = min(s.ExpirySeconds, limit)
-	if lowered && !l.Record.Connected { // when its connection ended is not known: it counts from now on
-		r := s.Record(false, now)
-		expiresAt = r.ExpiresAt
-		cl.writesLocked().Record = r
-	}
-	if l.Record.Connected { // the process died: the connection ended with it
-		r := s.Record(false, now)
-		expiresAt = r.ExpiresAt
-		w := cl.writesLocked()
-		w.Record = r
-		cl.putStateLocked(w) // the doubt outlives another crash
-		if s.Will != nil {
-			due := *s.Will
-			due.DueAt = now.Add(time.Duration(due.DelaySeconds) * time.Second)
-			cl.setWillLocked(&due)
-		}
-	}
+	w.fx.Reset()
+	expiresAt := s.Resume(&l.Record, b.o.MaxSessionExpirySeconds, now, &w.fx)
+	cl.applyLocked(now, w)
 	cl.storedLocked().expiresAt = dueAt(expiresAt)
 	cl.scheduleLocked()
 	cl.mu.Unlock()

@@ -32,10 +32,7 @@ const (
 // turn. Of each subscription there is one at most, however often it is made.
 type debt struct {
 	session.Owed
-	sub *session.Subscription
-	// row says whether Owed is stored, and in which group that was first asked for.
-	row uint64
-
+	sub      *session.Subscription
 	waiting  *list.Element // in backlog.waiting, or nil
 	in       *scan         // or nil
 	searched bool          // listed is all that is owed
@@ -43,11 +40,7 @@ type debt struct {
 	found    []*retained   // the same, while the subscription is being made
 }
 
-const (
-	rowNone    = 0
-	rowOnDisk  = 1<<64 - 1 // for long
-	debtsAtEnd = 64        // are forgotten under one lock when a scan ends
-)
+const debtsAtEnd = 64 // are forgotten under one lock when a scan ends
 
 // A backlog is the debts to one Client. Those that a short search may settle wait
 // for it in their order; the others share one look at all that is retained, so its
@@ -157,6 +150,9 @@ func (r *router) searchFor(d *debt, visits int) (found []*retained, left int) {
 type feeding struct {
 	visits, items, ends int
 	spent               bool // it may do no more
+
+	now time.Time
+	l   *flushList
 }
 
 // nextLocked returns the next message that is owed, and to which subscription; nil:
@@ -227,7 +223,7 @@ func (cl *Client) searchLocked(o *backlog, d *debt, f *feeding) {
 
 // settleLocked forgets d, to which nothing is owed any more.
 func (cl *Client) settleLocked(o *backlog, d *debt, f *feeding) {
-	cl.disownLocked(o, d)
+	cl.disownLocked(o, d, f.now, f.l)
 	if f.ends--; f.ends <= 0 {
 		f.spent = true
 	}
@@ -274,10 +270,10 @@ func (cl *Client) owedLocked() *backlog {
 
 // oweLocked notes that a subscription is owed all that is retained now; nil: that
 // is nothing. The caller holds router.mu and cl.mu.
-func (cl *Client) oweLocked(sub *session.Subscription) *debt {
+func (cl *Client) oweLocked(sub *session.Subscription, now time.Time, l *flushList) *debt {
 	if !cl.b.router.mayMatchLocked(sub.Filter) {
 		if o := cl.owedLocked(); o != nil && o.debts[sub.Filter] != nil {
-			cl.disownLocked(o, o.debts[sub.Filter])
+			cl.disownLocked(o, o.debts[sub.Filter], now, l)
 		}
 		return nil
 	}
@@ -286,7 +282,7 @@ func (cl *Client) oweLocked(sub *session.Subscription) *debt {
 		s.owed = &backlog{debts: make(map[string]*debt)}
 	}
 	d := s.owed.owe(sub, cl.b.router.version)
-	cl.storeOwedLocked(d)
+	cl.storeOwedLocked(d, now, l)
 	return d
 }
 
@@ -312,44 +308,15 @@ func (cl *Client) keepOwedLocked(sub *session.Subscription) {
 	}
 }
 
-// storeOwedLocked notes in the open group what is owed to a subscription of a durable
-// Session, with what was just queued for it: a crash makes nobody get it again, and
-// nobody miss the rest. Nobody waits for that alone. The caller holds the gate.
-func (cl *Client) storeOwedLocked(d *debt) {
-	if !cl.sess.Durable() || control.Broken(control.OwedNotStored) || (d.row != rowNone && control.Broken(control.OwedProgressLost)) {
+// storeOwedLocked notes in the Session what is owed to a subscription, with what was
+// just queued for it. The caller holds cl.mu and the gate.
+func (cl *Client) storeOwedLocked(d *debt, now time.Time, l *flushList) {
+	if control.Broken(control.OwedNotStored) || (cl.sess.Owes(d.sub.Filter) && control.Broken(control.OwedProgressLost)) {
 		return
 	}
-	w, filter := cl.softWritesLocked(), d.sub.Filter
-	if w.Owed == nil {
-		w.Owed = make(map[string]session.Owed)
-	}
-	if d.row == rowNone {
-		d.row = cl.lastGroup
-		if _, removed := w.Owed[filter]; removed { // what an earlier one had on disk
-			d.row = rowOnDisk
-		}
-		cl.b.commits.Reserve(subscriptionCost(d.sub))
-	}
-	w.Owed[filter] = d.Owed
-	cl.b.commits.Later()
-}
-
-// forgetOwedLocked takes back storeOwedLocked. What was to be written in this group
-// is not written at all.
-func (cl *Client) forgetOwedLocked(d *debt) {
-	if d.row == rowNone {
-		return
-	}
-	w := cl.softWritesLocked()
-	if d.row == cl.lastGroup {
-		delete(w.Owed, d.sub.Filter)
-		return
-	}
-	if w.Owed == nil {
-		w.Owed = make(map[string]session.Owed)
-	}
-	w.Owed[d.sub.Filter] = session.Owed{}
-	cl.b.commits.Later()
+	l.fx.Reset()
+	cl.sess.Owe(d.sub.Filter, d.Owed, &l.fx)
+	cl.applyLocked(now, l)
 }
 
 // restoreOwedLocked brings back what was stored. Versions go on after those in it,
@@ -357,7 +324,7 @@ func (cl *Client) forgetOwedLocked(d *debt) {
 // router.mu and cl.mu.
 func (cl *Client) restoreOwedLocked(owed map[string]session.Owed) {
 	for filter, stored := range owed {
-		sub := cl.sess.Subscriptions[filter]
+		sub := cl.sess.Subscription(filter)
 		if sub == nil {
 			continue // not recovered from a damaged store
 		}
@@ -367,13 +334,15 @@ func (cl *Client) restoreOwedLocked(owed map[string]session.Owed) {
 			s.owed = &backlog{debts: make(map[string]*debt)}
 		}
 		d := s.owed.owe(sub, stored.UpTo)
-		d.After, d.row = stored.After, rowOnDisk
+		d.After = stored.After
 	}
 }
 
-// disownLocked forgets what is owed to a subscription.
-func (cl *Client) disownLocked(o *backlog, d *debt) {
-	cl.forgetOwedLocked(d)
+// disownLocked forgets what is owed to a subscription. The caller holds cl.mu and the gate.
+func (cl *Client) disownLocked(o *backlog, d *debt, now time.Time, l *flushList) {
+	l.fx.Reset()
+	cl.sess.Disown(d.sub.Filter, &l.fx)
+	cl.applyLocked(now, l)
 	o.drop(d)
 	if len(o.debts) == 0 {
 		cl.stored.owed = nil
@@ -395,7 +364,7 @@ func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
 	if o == nil {
 		return false
 	}
-	f := feeding{visits: walkMax, items: scanStep, ends: debtsAtEnd}
+	f := feeding{visits: walkMax, items: scanStep, ends: debtsAtEnd, now: now, l: l}
 	for range feedStep {
 		if !cl.takesRetainedLocked() {
 			return false
@@ -406,7 +375,7 @@ func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
 		}
 		d.After = at.version
 		cl.deliverRetainedLocked(at.message, d.sub, now, l)
-		cl.storeOwedLocked(d)
+		cl.storeOwedLocked(d, now, l)
 	}
 	return cl.owedLocked() != nil
 }
@@ -427,9 +396,9 @@ func (cl *Client) feedFoundLocked(made []*debt, now time.Time, l *flushList) {
 			found = found[1:]
 		}
 		if len(found) > 0 {
-			cl.storeOwedLocked(d)
+			cl.storeOwedLocked(d, now, l)
 		} else {
-			cl.disownLocked(cl.owedLocked(), d)
+			cl.disownLocked(cl.owedLocked(), d, now, l)
 		}
 	}
 }

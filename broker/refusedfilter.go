@@ -54,7 +54,7 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string,
 	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.sess == nil || len(cl.sess.Subscriptions) >= o.MaxSubscriptions || filters > o.MaxSubscriptions {
+	if cl.sess == nil || cl.sess.SubscriptionCount() >= o.MaxSubscriptions || filters > o.MaxSubscriptions {
 		return "mqtt.max-subscriptions", o.MaxSubscriptions
 	}
 	return "storage.max-size", "the store has no room"

@@ -194,9 +194,8 @@ func newTarget(cl *Client, b binding) target {
 // that was made since may let a message in too, but none that was retained: what
 // is new gets that as retained, and not twice. The caller holds cl.mu.
 func (cl *Client) retargetLocked(t *target, pub *publication) (now target, ok bool) {
-	subs := cl.sess.Subscriptions
 	if t.share != "" {
-		return *t, subs[t.share] != nil
+		return *t, cl.sess.Subscription(t.share) != nil
 	}
 	var s routing
 	take := func(sub *session.Subscription) {
@@ -207,15 +206,15 @@ func (cl *Client) retargetLocked(t *target, pub *publication) (now target, ok bo
 	if pub.matches != nil {
 		for _, m := range *pub.matches {
 			if m.Key.client == cl && m.Value.sess == t.sess {
-				if sub := subs[m.Value.sub.Filter]; sub != nil && (sub == m.Value.sub || sub.RetainHandling > 0) {
+				if sub := cl.sess.Subscription(m.Value.sub.Filter); sub != nil && (sub == m.Value.sub || sub.RetainHandling > 0) {
 					take(sub)
 				}
 			}
 		}
 	} else {
 		name := pub.p.Topic.String()
-		for filter, sub := range subs {
-			if share, _ := splitShare(filter); share == "" && topics.MatchString(filter, name) {
+		for sub := range cl.sess.Subscriptions() {
+			if !sub.Shared() && topics.MatchString(sub.Filter, name) {
 				take(sub)
 			}
 		}

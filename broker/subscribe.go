@@ -222,31 +222,26 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	control.Panic(control.PanicInSubscribe)
 	b, cl := c.b, c.client
-	_, known := cl.sess.Subscriptions[sub.Filter]
-	if !known && len(cl.sess.Subscriptions) >= b.o.MaxSubscriptions {
+	known := cl.sess.Subscription(sub.Filter) != nil
+	if !known && cl.sess.SubscriptionCount() >= b.o.MaxSubscriptions {
 		return nil, false
 	}
 	if !known && cl.sess.Durable() && !b.commits.Admit(subscriptionCost(sub), codec.TypeSubscribe.String()) {
 		return nil, false
 	}
-	cl.sess.SetSubscription(sub)
+	c.touched.fx.Reset()
+	cl.sess.Subscribe(sub, &c.touched.fx)
+	cl.applyLocked(c.now, &c.touched)
 	b.router.subscribeLocked(cl, binding{sub: sub, sess: cl.sess.ID})
-	if cl.sess.Durable() {
-		w := cl.writesLocked()
-		if w.Subscriptions == nil {
-			w.Subscriptions = make(map[string]*session.Subscription)
-		}
-		w.Subscriptions[sub.Filter] = sub
-	}
 	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || control.Broken(control.RetainHandlingIgnored) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-	if name, _ := splitShare(sub.Filter); name != "" {                                                                      // none for shared ones: section 4.8.2
+	if sub.Shared() {                                                                                                       // none: section 4.8.2
 		return nil, true
 	}
 	if !owed {
 		cl.keepOwedLocked(sub)
 		return nil, true
 	}
-	return cl.oweLocked(sub), true
+	return cl.oweLocked(sub, c.now, &c.touched), true
 }
 
 func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.ReasonCode) {
@@ -359,7 +354,7 @@ func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) (_ []byte,
 		if control.Broken(control.UnsubackAlwaysSuccess) {
 			code = codec.Success
 		}
-		if cl.sess.Subscriptions[string(filter)] != nil && !control.Broken(control.UnsubscribeIgnored) { // compared byte by byte [MQTT-3.10.4-1]
+		if cl.sess.Subscription(string(filter)) != nil && !control.Broken(control.UnsubscribeIgnored) { // compared byte by byte [MQTT-3.10.4-1]
 			code = codec.Success
 			c.unsubscribeLocked(string(filter))
 			if c.b.router.shares[string(filter)] != nil {
@@ -387,17 +382,12 @@ func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
 func (c *conn) unsubscribeLocked(filter string) {
 	control.Panic(control.PanicInUnsubscribe)
 	b, cl := c.b, c.client
-	delete(cl.sess.Subscriptions, filter)
+	c.touched.fx.Reset()
+	cl.sess.Unsubscribe(filter, &c.touched.fx)
+	cl.applyLocked(c.now, &c.touched)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)
 	cl.unsubscribedAt = b.router.changes.Load()
 	if o := cl.owedLocked(); o != nil && o.debts[filter] != nil { // [MQTT-3.10.4-2]
-		cl.disownLocked(o, o.debts[filter])
-	}
-	if cl.sess.Durable() {
-		w := cl.writesLocked()
-		if w.Subscriptions == nil {
-			w.Subscriptions = make(map[string]*session.Subscription)
-		}
-		w.Subscriptions[filter] = nil
+		cl.disownLocked(o, o.debts[filter], c.now, &c.touched)
 	}
 }

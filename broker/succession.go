@@ -338,7 +338,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 		b.connectedClients.Add(-1)
 		return refuse(codec.QuotaExceeded, "too many connections", "limit", c.b.o.MaxConnections, "key", "mqtt.max-connections")
 	}
-	fresh := cl.sess == nil || p.CleanStart || (takeover && cl.sess.ExpirySeconds == 0)
+	fresh := cl.sess == nil || p.CleanStart || (takeover && cl.sess.ExpirySeconds() == 0)
 	if fresh && c.params.sessionExpirySeconds > 0 && !b.commits.Admit(sessionCost(p), codec.TypeConnect.String()) {
 		if !takeover {
 			b.connectedClients.Add(-1)
@@ -362,7 +362,7 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 		}
 		c.touched.say(c.b.notices.Line(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
 	}
-	cl.takeKeptLocked() // the Client is back: void [MQTT-3.1.3-9]
+	cl.takeKeptLocked(c.now, &c.touched) // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, ack)
 	c.client, cl.conn = cl, c
 	group = max(c.openSessionLocked(cl, p), over.awaited()) // what CONNACK promises is gone must be gone on disk

@@ -2,10 +2,13 @@ package session
 
 import "time"
 
+// ExpirySeconds is the Session Expiry Interval; NeverExpires: no limit. Section 3.1.2.11.2.
+func (s *Session) ExpirySeconds() uint32 { return s.expirySeconds }
+
 // SetExpiry changes the Session Expiry Interval as DISCONNECT asks for. Section 3.14.2.2.2.
 //
 // It writes nothing: Close follows, and has it.
-func (s *Session) SetExpiry(expirySeconds uint32) { s.ExpirySeconds = expirySeconds }
+func (s *Session) SetExpiry(expirySeconds uint32) { s.expirySeconds = expirySeconds }
 
 // Closed is what the end of a connection or of a Session leaves to be done.
 type Closed struct {
@@ -32,11 +35,11 @@ func (s *Session) Close(voidWill, stopping bool, now time.Time, fx *Effects) Clo
 	if voidWill {
 		s.SetWill(nil, fx)
 	}
-	if s.ExpirySeconds == 0 {
+	if s.expirySeconds == 0 {
 		return s.End(now, fx)
 	}
 	var c Closed
-	switch w := s.Will; {
+	switch w := s.will; {
 	case w == nil:
 	case w.DelaySeconds == 0 && !stopping:
 		c.Will = w // [MQTT-3.1.2-8]
@@ -61,7 +64,7 @@ func (s *Session) Close(voidWill, stopping bool, now time.Time, fx *Effects) Clo
 // time is over, so that the next start ends it. What is in memory is to be handed on in
 // the same commit group. Of another Session the kept Will is removed, lazily.
 func (s *Session) End(now time.Time, fx *Effects) Closed {
-	c := Closed{Will: s.Will, Ended: true, Spilled: s.LeavesOrphans()}
+	c := Closed{Will: s.will, Ended: true, Spilled: s.LeavesOrphans()}
 	switch {
 	case c.Spilled:
 		r := fx.rows(Soon)

@@ -289,7 +289,7 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 			s.finish(s.cursor, fx)
 			continue
 		}
-		if s.packetBytesMax > 0 && publishBytes(&q.Entry, s.Version, now) > int(s.packetBytesMax) { // [MQTT-3.1.2-25]
+		if s.packetBytesMax > 0 && publishBytes(&q.Entry, s.version, now) > int(s.packetBytesMax) { // [MQTT-3.1.2-25]
 			fx.TooLarge++
 			s.finish(s.cursor, fx)
 			continue

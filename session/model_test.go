@@ -120,7 +120,7 @@ func newSimClient(t *testing.T, rng *rand.Rand, policy QueuePolicy) *simClient {
 	}
 	c.store.entries = make(map[uint64]Entry)
 	c.s = New(1, "c", "", true, &c.limits)
-	c.s.Version, c.s.ExpirySeconds = codec.Version5, 60
+	c.s.version, c.s.expirySeconds = codec.Version5, 60
 	return c
 }
 

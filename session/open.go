@@ -23,17 +23,17 @@ type Opening struct {
 // They must be committed before CONNACK. Of another it writes Record and Will if
 // KeepWill asks for it, lazily: CONNACK promises neither.
 func (s *Session) Open(o Opening, now time.Time, fx *Effects) {
-	s.Version, s.ExpirySeconds = o.Version, o.ExpirySeconds
+	s.version, s.expirySeconds = o.Version, o.ExpirySeconds
 	if s.durable {
 		s.setWill(o.Will, MustCommit, fx)
 		fx.rows(MustCommit).Record = s.record(true, now)
 		return
 	}
-	s.Will = o.Will
-	if s.Will != nil && o.KeepWill {
+	s.will = o.Will
+	if s.will != nil && o.KeepWill {
 		s.willKept = true
 		r := fx.rows(Lazily)
-		r.Record, r.HasWill, r.Will = s.record(true, now), true, s.Will
+		r.Record, r.HasWill, r.Will = s.record(true, now), true, s.will
 	}
 }
 
@@ -47,9 +47,9 @@ func (s *Session) Open(o Opening, now time.Time, fx *Effects) {
 // must outlive another one, and with the Will. They are to be committed before
 // anybody is served.
 func (s *Session) Resume(r *Record, expirySecondsMax uint32, now time.Time, fx *Effects) (expiresAt time.Time) {
-	shortened := s.ExpirySeconds > expirySecondsMax ||
+	shortened := s.expirySeconds > expirySecondsMax ||
 		expirySecondsMax != NeverExpires && r.ExpiresAt.After(now.Add(seconds(expirySecondsMax)))
-	s.ExpirySeconds = min(s.ExpirySeconds, expirySecondsMax)
+	s.expirySeconds = min(s.expirySeconds, expirySecondsMax)
 	if !r.Connected && !shortened {
 		return r.ExpiresAt
 	}
@@ -57,7 +57,7 @@ func (s *Session) Resume(r *Record, expirySecondsMax uint32, now time.Time, fx *
 	fx.rows(MustCommit).Record = record
 	if r.Connected {
 		fx.State = true
-		if s.Will != nil {
+		if s.will != nil {
 			s.delayWill(now, fx)
 		}
 	}
@@ -67,11 +67,11 @@ func (s *Session) Resume(r *Record, expirySecondsMax uint32, now time.Time, fx *
 // record is the Session's row for the store.
 func (s *Session) record(connected bool, now time.Time) *Record {
 	r := &Record{
-		ID: s.ID, ClientID: s.ClientID, UserName: s.UserName, Version: s.Version,
-		ExpirySeconds: s.ExpirySeconds, Connected: connected,
+		ID: s.ID, ClientID: s.ClientID, UserName: s.UserName, Version: s.version,
+		ExpirySeconds: s.expirySeconds, Connected: connected,
 	}
-	if !connected && s.ExpirySeconds != NeverExpires {
-		r.ExpiresAt = now.Add(seconds(s.ExpirySeconds))
+	if !connected && s.expirySeconds != NeverExpires {
+		r.ExpiresAt = now.Add(seconds(s.expirySeconds))
 	}
 	return r
 }

@@ -45,7 +45,7 @@ func (s *Session) Disown(filter string, fx *Effects) {
 // store some may not have been recovered.
 func (s *Session) restoreOwed(owed map[string]Owed) {
 	for filter := range owed {
-		if s.Subscriptions[filter] == nil {
+		if s.subscriptions[filter] == nil {
 			continue
 		}
 		if s.owed == nil {

@@ -2,7 +2,6 @@ package session
 
 import (
 	"slices"
-	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -39,17 +38,12 @@ type Session struct {
 	receiveMaximum uint16 // of its QoS 1 and 2 messages
 	packetBytesMax uint32 // 0: none
 
-	// Version is that of the connection attached now or last.
-	Version  codec.Version
-	willKept bool // Will is stored although the Session is not Durable
-	// ExpirySeconds is the Session Expiry Interval. Section 3.1.2.11.2.
-	ExpirySeconds uint32
-	// Will is the Will Message of the connection attached now or last, until
-	// it is published or removed.
-	Will *Will
-	// Subscriptions is keyed by Topic Filter, with $share/ if shared.
-	Subscriptions map[string]*Subscription
-	owed          map[string]struct{} // the subscriptions that Owe has noted something for
+	version       codec.Version // of the connection attached now or last
+	willKept      bool          // will is stored although the Session is not Durable
+	expirySeconds uint32
+	will          *Will
+	subscriptions map[string]*Subscription // by Topic Filter, with $share/ if shared
+	owed          map[string]struct{}      // the subscriptions that Owe has noted something for
 
 	// deliverState is nil until the first message is queued, unless the Session
 	// is Durable: most Clients only publish, or say nothing at all.
@@ -76,7 +70,7 @@ func Restore(l *Loaded, limits *Limits) (*Session, error) {
 		return nil, err
 	}
 	s := New(l.Record.ID, l.Record.ClientID, l.Record.UserName, true, limits)
-	s.Version, s.ExpirySeconds, s.Will = l.Record.Version, l.Record.ExpirySeconds, l.Will
+	s.version, s.expirySeconds, s.will = l.Record.Version, l.Record.ExpirySeconds, l.Will
 	for i := range l.Subscriptions {
 		s.restoreSubscription(&l.Subscriptions[i])
 	}
@@ -88,15 +82,6 @@ func Restore(l *Loaded, limits *Limits) (*Session, error) {
 
 // Durable reports whether the Session's changes are written. [MQTT-3.1.2-23]
 func (s *Session) Durable() bool { return s.durable }
-
-// Record returns the Session's row for the store.
-func (s *Session) Record(connected bool, now time.Time) *Record { return s.record(connected, now) }
-
-// SetSubscription adds sub or replaces the one with its filter, and reports
-// whether there was one. [MQTT-3.8.4-3]
-func (s *Session) SetSubscription(sub *Subscription) (replaced bool) {
-	return s.restoreSubscription(sub)
-}
 
 // AppendState appends the encoded State of a Durable Session to dst, which is
 // to be written.

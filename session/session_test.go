@@ -38,7 +38,7 @@ type scripted struct {
 
 func volatile(t *testing.T, inflight int) *scripted {
 	s := New(1, "c", "", false, &Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 5, QueueBytes: 1 << 20, Inflight: inflight})
-	s.Version = codec.Version5
+	s.version = codec.Version5
 	return &scripted{t: t, s: s, now: start}
 }
 
@@ -255,7 +255,7 @@ func FuzzDecodeState(f *testing.F) {
 // TestSteadyRoundAllocates nothing: a QoS 1 message to a Client that keeps up.
 func TestSteadyRoundAllocates(t *testing.T) {
 	s := New(1, "c", "", false, &Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
-	s.Version = codec.Version5
+	s.version = codec.Version5
 	var fx Effects
 	s.Attach(65535, 0, start, &fx)
 	m := &Message{Topic: "t", Payload: []byte("payload"), QoS: 1}
@@ -285,7 +285,7 @@ func roundQoS2(s *Session, fx *Effects) {
 
 func benchmarkRound(b *testing.B, durable bool, round func(*Session, *Effects)) {
 	s := New(1, "c", "", durable, &Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20})
-	s.Version = codec.Version5
+	s.version = codec.Version5
 	var fx Effects
 	s.Attach(65535, 0, start, &fx)
 	b.ReportAllocs()

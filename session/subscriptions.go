@@ -1,20 +1,27 @@
 package session
 
-import "strings"
+import (
+	"iter"
+	"maps"
+	"strings"
+)
 
 // Subscription returns the subscription with this filter, as the Client sent it; nil:
 // there is none.
-func (s *Session) Subscription(filter string) *Subscription { return s.Subscriptions[filter] }
+func (s *Session) Subscription(filter string) *Subscription { return s.subscriptions[filter] }
+
+// Subscriptions yields all subscriptions. Those that are removed meanwhile may be left out.
+func (s *Session) Subscriptions() iter.Seq[*Subscription] { return maps.Values(s.subscriptions) }
 
 // SubscriptionCount is the number of subscriptions.
-func (s *Session) SubscriptionCount() int { return len(s.Subscriptions) }
+func (s *Session) SubscriptionCount() int { return len(s.subscriptions) }
 
 // Shared reports whether the subscription is a Shared Subscription. Section 4.8.2.
 func (sub *Subscription) Shared() bool { return strings.HasPrefix(sub.Filter, "$share/") }
 
 // HasShared reports whether there is a Shared Subscription.
 func (s *Session) HasShared() bool {
-	for _, sub := range s.Subscriptions {
+	for _, sub := range s.subscriptions {
 		if sub.Shared() {
 			return true
 		}
@@ -37,10 +44,10 @@ func (s *Session) Subscribe(sub *Subscription, fx *Effects) (replaced bool) {
 //
 // Of a Durable Session it writes the removal, which must be committed before UNSUBACK.
 func (s *Session) Unsubscribe(filter string, fx *Effects) (found bool) {
-	if s.Subscriptions[filter] == nil {
+	if s.subscriptions[filter] == nil {
 		return false
 	}
-	delete(s.Subscriptions, filter)
+	delete(s.subscriptions, filter)
 	s.putSubscription(filter, nil, fx)
 	s.Disown(filter, fx)
 	return true
@@ -55,10 +62,10 @@ func (s *Session) putSubscription(filter string, sub *Subscription, fx *Effects)
 
 // restoreSubscription is Subscribe for what is stored already.
 func (s *Session) restoreSubscription(sub *Subscription) (replaced bool) {
-	if s.Subscriptions == nil {
-		s.Subscriptions = make(map[string]*Subscription)
+	if s.subscriptions == nil {
+		s.subscriptions = make(map[string]*Subscription)
 	}
-	_, replaced = s.Subscriptions[sub.Filter]
-	s.Subscriptions[sub.Filter] = sub
+	_, replaced = s.subscriptions[sub.Filter]
+	s.subscriptions[sub.Filter] = sub
 	return replaced
 }

@@ -2,16 +2,20 @@ package session
 
 import "time"
 
+// Will returns the Will Message of the connection attached now or last, until it is
+// published or removed; nil: there is none. Section 3.1.2.5.
+func (s *Session) Will() *Will { return s.will }
+
 // SetWill replaces the Will, or removes it with nil.
 //
 // Of a Durable Session it writes the Will, if there is or was one, to be committed soon.
 func (s *Session) SetWill(w *Will, fx *Effects) { s.setWill(w, Soon, fx) }
 
 func (s *Session) setWill(w *Will, u Urgency, fx *Effects) {
-	if s.Will == nil && w == nil {
+	if s.will == nil && w == nil {
 		return
 	}
-	s.Will = w
+	s.will = w
 	if s.durable {
 		r := fx.rows(u)
 		r.HasWill, r.Will = true, w
@@ -20,7 +24,7 @@ func (s *Session) setWill(w *Will, u Urgency, fx *Effects) {
 
 // delayWill makes the Will due after its Will Delay Interval.
 func (s *Session) delayWill(now time.Time, fx *Effects) {
-	w := *s.Will
+	w := *s.will
 	w.DueAt = now.Add(seconds(w.DelaySeconds))
 	s.SetWill(&w, fx)
 }
@@ -30,7 +34,7 @@ func (s *Session) delayWill(now time.Time, fx *Effects) {
 //
 // The removal is to be committed soon, and with what publishing the Will writes.
 func (s *Session) TakeDueWill(now time.Time, fx *Effects) *Will {
-	w := s.Will
+	w := s.will
 	if w == nil || w.DueAt.IsZero() || now.Before(w.DueAt) {
 		return nil
 	}
@@ -49,6 +53,6 @@ func (l *Loaded) HoldsKeptWill() bool {
 // HoldsKeptWill. It is not resumed: all that is to become of it is End.
 func RestoreKeptWill(l *Loaded, limits *Limits) *Session {
 	s := New(l.Record.ID, l.Record.ClientID, l.Record.UserName, false, limits)
-	s.Version, s.Will, s.willKept = l.Record.Version, l.Will, true
+	s.version, s.will, s.willKept = l.Record.Version, l.Will, true
 	return s
 }

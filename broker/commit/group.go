@@ -55,14 +55,8 @@ func (g *group) noteStruck(receipt any, acknowledged bool) *Receipt {
 // Number is the number of the open group. The caller holds the gate.
 func (c *Committer) Number() uint64 { return c.open.number }
 
-// Put puts the writes of a Session that has no Part, or that ends, into the open group,
-// in place of what that had for it. The caller holds the gate.
-func (c *Committer) Put(id session.ID, w *session.Writes) { c.open.put(id, w) }
-
-// TakeBack takes what Put has put into the open group out of it again. The caller holds
-// the gate.
-func (c *Committer) TakeBack(id session.ID) {
-	g := c.open
+// remove takes the writes of a Session out of the group.
+func (g *group) remove(id session.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.batch.Sessions, id)

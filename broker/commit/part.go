@@ -22,13 +22,16 @@ func (p *Part) Group() uint64 { return p.group }
 // Merge puts what fx writes for s into the open group. What was added in this group and
 // is done already is struck out and costs nothing. It appends to completed whose Receipt
 // became complete thereby; the caller lets them know when it holds no lock. Of a Session
-// that is not durable nothing is written.
+// that is not durable nothing is written but a Will that is kept.
 func (c *Committer) Merge(p *Part, s *session.Session, fx *session.Effects, completed []Waiter) []Waiter {
+	if fx.Rows != nil {
+		c.mergeRows(p, s, fx.Rows)
+	}
 	if !s.Durable() {
 		return completed
 	}
 	if len(fx.Entries) > 0 {
-		w := c.SoftWrites(p, s)
+		w := c.writes(p, s)
 		if w.Entries == nil {
 			w.Entries = groupEntries.get()
 		}
@@ -41,7 +44,7 @@ func (c *Committer) Merge(p *Part, s *session.Session, fx *session.Effects, comp
 		}
 	}
 	if len(fx.Discarded) > 0 {
-		w := c.SoftWrites(p, s)
+		w := c.writes(p, s)
 		w.Discarded = append(w.Discarded, fx.Discarded...)
 	}
 	real := fx.State || fx.DroppedNewest+fx.DroppedOldest > 0 // the State has the number of them
@@ -57,11 +60,11 @@ func (c *Committer) Merge(p *Part, s *session.Session, fx *session.Effects, comp
 	if !real {
 		return completed
 	}
-	w := c.SoftWrites(p, s)
+	w := c.writes(p, s)
 	if fx.State {
 		c.open.firm.Store(true)
 	}
-	p.PutState(w, s)
+	p.putState(w, s)
 	if control.Broken(control.IdentifierNotDurable) {
 		var st session.State
 		_ = st.Decode(w.State) // just encoded
@@ -74,15 +77,29 @@ func (c *Committer) Merge(p *Part, s *session.Session, fx *session.Effects, comp
 	return completed
 }
 
-// Writes returns the open group's writes for s, for something that must be written.
-func (c *Committer) Writes(p *Part, s *session.Session) *session.Writes {
-	c.open.firm.Store(true)
-	return c.SoftWrites(p, s)
+// mergeRows is Merge for what changes beside the queue and the State.
+func (c *Committer) mergeRows(p *Part, s *session.Session, r *session.Rows) {
+	if r.Ended && !s.Durable() && p.group == c.open.number { // all that it wrote is in this group
+		c.open.remove(s.ID)
+		*p = Part{}
+		return
+	}
+	for i := range r.Owed {
+		if r.Owed[i].First {
+			c.Reserve(int64(RowCost + len(r.Owed[i].Filter)))
+		}
+	}
+	c.writes(p, s).Merge(r)
+	if r.Urgency > session.Lazily {
+		c.open.firm.Store(true)
+	}
+	if r.Urgency < session.MustCommit {
+		c.Later()
+	}
 }
 
-// SoftWrites is Writes for entries that may be acknowledged before they are written,
-// and for what nobody waits for.
-func (c *Committer) SoftWrites(p *Part, s *session.Session) *session.Writes {
+// writes returns the open group's writes for s.
+func (c *Committer) writes(p *Part, s *session.Session) *session.Writes {
 	g := c.open
 	if p.group != g.number || p.writes == nil {
 		p.sealed, p.sealedGroup = p.writes, p.group
@@ -92,9 +109,9 @@ func (c *Committer) SoftWrites(p *Part, s *session.Session) *session.Writes {
 	return p.writes
 }
 
-// PutState puts the State of s into w, its writes, and from where on its queue is not
+// putState puts the State of s into w, its writes, and from where on its queue is not
 // done.
-func (p *Part) PutState(w *session.Writes, s *session.Session) {
+func (p *Part) putState(w *session.Writes, s *session.Session) {
 	w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor()
 	if w.FloorBefore == 0 {
 		w.FloorBefore = p.floor

@@ -16,6 +16,9 @@ const (
 	spaceLogEvery = 10 * time.Second
 )
 
+// RowCost is about how many bytes a row takes on disk beside its contents.
+const RowCost = 128
+
 // A space is what the store has room for. Its room is what the store reported
 // after the last commit, less what was admitted since: so what is admitted can
 // be committed, and nothing has to be taken back.
