@@ -78,6 +78,14 @@ func newFixtureWith(t *testing.T, settings ...func(*broker.Options)) *fixture {
 	return newFixtureOn(t, o, t.TempDir(), settings...)
 }
 
+// newFixtureMax is newFixtureWith whose store is full at so many bytes.
+func newFixtureMax(t *testing.T, bytes int64, settings ...func(*broker.Options)) *fixture {
+	t.Helper()
+	o := store.DefaultOptions()
+	o.Synchronous, o.MaxSize = "OFF", bytes
+	return newFixtureOn(t, o, t.TempDir(), settings...)
+}
+
 func newFixtureOn(t *testing.T, o store.Options, dir string, settings ...func(*broker.Options)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, dir: dir, settings: settings, storing: o}

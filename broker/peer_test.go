@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"testing"
@@ -156,14 +157,15 @@ func (p *peer) quiet() {
 }
 
 // closed checks that the broker ends the connection, and with which Reason Code
-// in a DISCONNECT or CONNACK; Success: without one.
-func (p *peer) closed(want codec.ReasonCode) {
+// in a DISCONNECT or CONNACK; Success: without one. What fails is said to be about
+// what.
+func (p *peer) closed(want codec.ReasonCode, what ...any) {
 	p.t.Helper()
 	got := codec.Success
 	for {
 		f, err := p.next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			p.t.Fatal("the connection stays open")
+			p.t.Fatal(append(what, "the connection stays open")...)
 		}
 		if err != nil {
 			break
@@ -183,7 +185,7 @@ func (p *peer) closed(want codec.ReasonCode) {
 		}
 	}
 	if got != want {
-		p.t.Errorf("closed with %v, expected %v", got, want)
+		p.t.Error(append(what, fmt.Sprintf("closed with %v, expected %v", got, want))...)
 	}
 }
 

@@ -2,7 +2,10 @@ package broker_test
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -72,4 +75,61 @@ func testSharedUnsubscribe(t *testing.T, s *fixture, id string) {
 	one.ack(codec.TypePuback, first.PacketID)
 	one.quiet()
 	two.quiet()
+}
+
+// TestNoMemberSwallowsMessages: members of a Shared Subscription come and go while
+// it is published to; all that is acknowledged comes to one of them.
+func TestNoMemberSwallowsMessages(t *testing.T) { timeless(t, testNoMemberSwallowsMessages) }
+
+func testNoMemberSwallowsMessages(t *testing.T) {
+	s := newFixtureWith(t)
+	const messages, filter = 3000, "$share/g/x"
+	got := make(chan string, messages)
+	stays, _ := s.connectAs(codec.Version5, "stays", nil)
+	stays.subscribeOne(filter, 1)
+	go func() {
+		for {
+			f, err := stays.next()
+			var m codec.Publish
+			if err != nil || f.Type() != codec.TypePublish || m.Decode(f, stays.v) != nil {
+				return
+			}
+			got <- m.Payload.String()
+			b, _ := codec.AppendAck(nil, &codec.Ack{Type: codec.TypePuback, PacketID: m.PacketID}, stays.v)
+			_, _ = stays.Write(b)
+		}
+	}()
+	var over atomic.Bool
+	var churn sync.WaitGroup
+	for i := range 3 {
+		churn.Go(func() {
+			for n := 0; !over.Load(); n++ {
+				nc, server := newSimConn(0, 1)
+				go s.b.ServeConn(&memoryConn{server})
+				b, _ := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(fmt.Sprint("goes", i)), CleanStart: true, ReceiveMaximum: 65535}, codec.Version5)
+				b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View(filter), QoS: 1}}, codec.Version5)
+				_, _ = nc.Write(b)
+				_, _ = nc.Read(make([]byte, 64)) // it acknowledges nothing: others get all that it was sent
+				_ = nc.Close()
+			}
+		})
+	}
+	pub, _ := s.connectAs(codec.Version5, "pub", nil)
+	for i := range messages {
+		if r := pub.publish1(1, "x", fmt.Sprint(i)); r >= 0x80 {
+			t.Fatalf("PUBACK %v", r)
+		}
+	}
+	over.Store(true)
+	churn.Wait()
+	seen := make(map[string]bool)
+	for deadline := time.After(patience); len(seen) < messages; {
+		select {
+		case m := <-got:
+			seen[m] = true
+		case <-deadline:
+			t.Fatalf("%d of %d messages came; no_member %v, session_ended %v", len(seen), messages,
+				s.metric(`promptmq_messages_dropped_total{reason="no_member"}`), s.metric(`promptmq_messages_dropped_total{reason="session_ended"}`))
+		}
+	}
 }

@@ -241,6 +241,16 @@ func (s *server) log() []record {
 	return append([]record(nil), s.records...)
 }
 
+// linesOf returns the records with this message.
+func (s *server) linesOf(msg string) (lines []record) {
+	for _, r := range s.log() {
+		if r.text("msg") == msg {
+			lines = append(lines, r)
+		}
+	}
+	return lines
+}
+
 // waitLog returns the first record with that message, when it comes.
 func (s *server) waitLog(msg string) record {
 	s.t.Helper()

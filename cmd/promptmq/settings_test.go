@@ -394,25 +394,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// inTime calls try with 1, 2, 4 ... seconds, for a time that the broker waits and
-// that try must be ahead of, until try reports that it was. What try finds wrong
-// must be wrong on a machine of any speed.
-func inTime(t *testing.T, try func(seconds uint32) bool) {
-	t.Helper()
-	for seconds := uint32(1); !try(seconds); seconds *= 2 {
-		if t.Failed() {
-			return
-		}
-		if seconds > clientSeconds {
-			t.Fatalf("not in time, with %d seconds for it", seconds)
-		}
-		t.Logf("too late for %d seconds: again with twice as many", seconds)
-	}
-}
-
-// lifetime is how long so many seconds are.
-func lifetime(seconds uint32) time.Duration { return time.Duration(seconds) * time.Second }
-
 // outsideAddr is an address of this machine that is not loopback, or empty.
 func outsideAddr() string {
 	addrs, err := net.InterfaceAddrs()

@@ -125,54 +125,6 @@ func testOrderOverTakeover(t *testing.T, s *server, qos codec.QoS) {
 	}
 }
 
-// TestRefusedConnect: a CONNECT that is refused changes nothing: the Client that has
-// the identifier stays, and its Will is not published.
-func TestRefusedConnect(t *testing.T) {
-	s := start(t, "mqtt: {max-connections: 5}\nstorage: {max-size: 1048576}")
-	watcher := v5Of(t, s, "watcher", nil)
-	watcher.subscribeOne("will/#", 1)
-	absent := v5Of(t, s, "absent", lasting)
-	absent.subscribeOne("fill", 1)
-	absent.drop()
-	p := v5Of(t, s, "filler", nil)
-	will := &codec.Will{Topic: codec.View("will/live"), Payload: codec.View("gone")}
-	live := []*raw{
-		sessionKind{codec.Version5, false}.connect(t, s, "live false", will),
-		sessionKind{codec.Version5, true}.connect(t, s, "live true", will),
-	}
-	for _, size := range []int{8000, 500, 1} {
-		for refused := 0; refused < 10; {
-			if p.publish1(1, "fill", strings.Repeat("x", size)) == codec.QuotaExceeded {
-				refused++
-			}
-		}
-	}
-	_ = v5Of(t, s, "fifth", nil)
-	for i, lasts := range []bool{false, true} {
-		_, ack := connectRaw(t, s.mqtt, codec.Version5, fmt.Sprint("live ", lasts), func(c *codec.Connect) {
-			lasting(c)
-			c.HasWill, c.Will = true, codec.Will{Topic: codec.View("will/new"), Retain: true}
-		})
-		if ack.Reason != codec.QuotaExceeded {
-			t.Errorf("CONNACK %v from a full store", ack.Reason)
-		}
-		live[i].quiet()
-		watcher.quiet()
-	}
-	if _, ack := connectRaw(t, s.mqtt, codec.Version5, "sixth", nil); ack.Reason != codec.QuotaExceeded {
-		t.Errorf("CONNACK %v beyond max-connections", ack.Reason)
-	}
-	// A takeover needs no place beside the one that the connection before had.
-	for range 3 {
-		if _, ack := connectRaw(t, s.mqtt, codec.Version5, "fifth", nil); ack.Reason != codec.Success {
-			t.Errorf("CONNACK %v for a takeover", ack.Reason)
-		}
-	}
-	if n := s.metric("promptmq_sessions_connected"); n != 5 {
-		t.Errorf("%v clients are connected", n)
-	}
-}
-
 // TestWillBeforeReturn: the Will of a connection is published before the next
 // CONNECT of its Client is accepted, however long that takes and whatever ended the
 // connection: a device that is back at once has the last word.

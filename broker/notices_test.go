@@ -1,4 +1,4 @@
-package main
+package broker_test
 
 import (
 	"fmt"
@@ -6,38 +6,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// linesOf returns the records with this message.
-func (s *server) linesOf(msg string) (lines []record) {
-	for _, r := range s.log() {
-		if r.text("msg") == msg {
-			lines = append(lines, r)
-		}
-	}
-	return lines
-}
-
 // What a client does again and again is not logged again and again, and what was
 // left out is counted; names that it has chosen are shown short.
-func TestLogLimited(t *testing.T) {
-	s := start(t, "")
+func TestLogLimited(t *testing.T) { timeless(t, testLogLimited) }
+
+func testLogLimited(t *testing.T) {
+	s := newFixtureWith(t)
 	const times = 100
 	long := strings.Repeat("x", 60_000)
 	began := time.Now()
 	for i := range times {
-		scanner := dialTCP(t, s.mqtt)
+		scanner := s.dialAs(codec.Version5)
 		fmt.Fprint(scanner, "GET / HTTP/1.1\r\n\r\n")
-		scanner.Close()
-		dialTCP(t, s.mqtt).Close()                       // tries the port
-		connectRaw(t, s.mqtt, codec.Version5, long, nil) // taken over by the next
+		_ = scanner.Close()
+		_ = s.dialAs(codec.Version5).Close()   // tries the port
+		s.connectAs(codec.Version5, long, nil) // taken over by the next
 		if i%10 == 0 {
-			other, _ := connectRaw(t, s.mqtt, codec.Version5, fmt.Sprint("other", i), nil)
+			other, _ := s.connectAs(codec.Version5, fmt.Sprint("other", i), nil)
 			other.drop() // without DISCONNECT
 		}
 	}
-	again, _ := connectRaw(t, s.mqtt, codec.Version5, long, nil)
+	again, _ := s.connectAs(codec.Version5, long, nil)
 	again.drop()
 	eventually(t, "all are gone", func() bool { return s.metric("promptmq_connections_current") == 0 })
 	left := s.metric(`promptmq_log_lines_left_out_total{cause="takeover"}`)
@@ -60,27 +53,34 @@ func TestLogLimited(t *testing.T) {
 			}
 		}
 	}
-	if all := len(s.log()); all > 60*minutes {
+	if all := len(s.journal.all()); all > 60*minutes {
 		t.Errorf("%d lines", all)
 	}
 }
 
 // A line about a refusal names what it was about: sizes, limits and their keys,
 // topics, and the client.
-func TestRefusalsNamed(t *testing.T) {
-	s := start(t, "mqtt: {max-packet-size: 1000, max-qos: 1, max-connections: 1, queue-policy: reject}")
-	c, _ := connectRaw(t, s.mqtt, codec.Version5, "large", nil)
-	c.publish(codec.Publish{Topic: codec.View("t"), Payload: codec.View(strings.Repeat("x", 2000))})
+func TestRefusalsNamed(t *testing.T) { timeless(t, testRefusalsNamed) }
+
+func testRefusalsNamed(t *testing.T) {
+	s := newFixtureWith(t, func(o *broker.Options) {
+		o.MaxPacketSize = 1000
+		o.MaxQoS = 1
+		o.MaxConnections = 1
+		o.QueuePolicy = "reject"
+	})
+	c, _ := s.connectAs(codec.Version5, "large", nil)
+	c.sendPublish(codec.Publish{Topic: codec.View("t"), Payload: codec.View(strings.Repeat("x", 2000))})
 	c.closed(codec.PacketTooLarge)
 	left := func() bool { return s.metric("promptmq_sessions_connected") == 0 }
 	eventually(t, "there is room for a connection", left)
-	c, _ = connectRaw(t, s.mqtt, codec.Version5, "exact", nil)
-	c.publish(codec.Publish{QoS: 2, PacketID: 1, Topic: codec.View("a/b"), Payload: codec.View("x")})
+	c, _ = s.connectAs(codec.Version5, "exact", nil)
+	c.sendPublish(codec.Publish{QoS: 2, PacketID: 1, Topic: codec.View("a/b"), Payload: codec.View("x")})
 	c.closed(codec.QoSNotSupported)
 	eventually(t, "there is room for a connection", left)
-	c, _ = connectRaw(t, s.mqtt, codec.Version5, "first", nil)
-	second := dialRaw(t, s.mqtt, codec.Version5)
-	second.send(codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("second"), CleanStart: true, ReceiveMaximum: 10}, codec.Version5))
+	c, _ = s.connectAs(codec.Version5, "first", nil)
+	second := s.dialAs(codec.Version5)
+	second.write(codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("second"), CleanStart: true, ReceiveMaximum: 10}, codec.Version5))
 	eventually(t, "all lines", func() bool { return len(s.linesOf("connection closed")) == 3 })
 	c.quiet()
 	for _, want := range []map[string]any{
