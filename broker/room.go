@@ -9,7 +9,7 @@ func (c *conn) awaitRoom() (blocked bool) {
 		return blocked
 	}
 	c.stored = false
-	for room := c.b.commits.Crowded(); room != nil; room = c.b.commits.Crowded() {
+	for room := c.b.commits.Overfull(); room != nil; room = c.b.commits.Overfull() {
 		superseding := c.out.roomToMake(superseded)
 		if superseding == nil {
 			break

@@ -55,51 +55,36 @@ func (a *ackWait) waited(entries, unacknowledged int64) {
 }
 
 // seal replaces the open group by an empty one and returns it, with the time for
-// which acknowledgements may still strike out entries of it; 0: it is shut, and
-// nothing of it changes any more.
+// which it awaits acknowledgements; 0: it is shut.
 func (c *Committer) seal() (*group, time.Duration) {
 	c.gate.Lock()
 	defer c.gate.Unlock()
-	g := c.open
+	g := c.open.Load()
 	c.mu.Lock()
 	c.running = g
-	c.open = newGroup(g.number + 1)
-	c.held.Store(0)
+	c.open.Store(newGroup(g.number + 1))
 	c.mu.Unlock()
-	awaited := g.awaited.Load()
-	if awaited == 0 || g.firm.Load() {
-		return g, 0
-	}
-	wait := c.ackWait.wait(awaited)
+	wait := g.seal(&c.ackWait)
 	if wait > 0 {
-		c.strikable = g
+		c.awaiting = g
 	}
 	return g, wait
 }
 
-// awaitAcks waits until every entry of g is acknowledged, or somebody needs a
+// awaitAcks waits until every entry of g is acknowledged, or somebody must have a
 // commit, or the time is over; then it shuts g.
 func (c *Committer) awaitAcks(g *group, wait time.Duration) {
 	awaited := g.awaited.Load()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-g.acknowledged:
-	case <-c.hurry:
+	case <-g.enough:
 	case <-c.ending:
 	case <-timer.C:
 		c.ackWait.waited(awaited, g.awaited.Load())
 	}
 	c.gate.Lock()
-	c.strikable = nil
-	c.gate.Unlock()
-}
-
-// hurryUp ends the wait for acknowledgements: there is something to commit that
-// no acknowledgement can make needless.
-func (c *Committer) hurryUp() {
-	select {
-	case c.hurry <- struct{}{}:
-	default:
-	}
+	defer c.gate.Unlock()
+	c.awaiting = nil
+	g.become(stateShut)
 }

@@ -53,7 +53,6 @@ type Committer struct {
 	log      *slog.Logger
 	m        *metrics.Broker
 	wake     chan struct{}
-	hurry    chan struct{} // ends the wait for acknowledgements
 	ending   chan struct{} // closed when shutdown begins: a full disk is no longer waited for
 	stop     chan struct{}
 	stopped  chan struct{}
@@ -61,38 +60,38 @@ type Committer struct {
 	watchdog *time.Timer // see watch
 
 	gate sync.RWMutex
-	open *group // replaced only with gate held for writing
-	// strikable is the sealed group that still waits for acknowledgements, or nil;
-	// set with gate held for writing.
-	strikable *group
+	open atomic.Pointer[group] // replaced with gate held exclusively
+	// awaiting is the sealed group that still waits for acknowledgements, or nil;
+	// guarded by gate.
+	awaiting *group
 
-	committed atomic.Uint64            // number of the last committed group
-	applying  atomic.Int64             // when the store was last asked to write, in Unix ns by clock; 0: it has answered
-	busy      atomic.Int64             // when commitOpen last began, or went on after a wait, in the same way; 0: it has ended
-	asked     atomic.Int64             // see storeGone
-	writing   atomic.Pointer[Unstored] // what the commit under way writes; nil: there is none
-	timeDue   atomic.Bool              // the time is to be stored even if there is nothing else
-	endOnce   sync.Once
-	space     space
-	ackWait   ackWait      // owned by Run
-	held      atomic.Int64 // entries in the open group, without those whose memory was freed
-	heldMax   atomic.Int64
+	committed  atomic.Uint64            // number of the last committed group
+	applying   atomic.Int64             // when the store was last asked to write, in Unix ns by clock; 0: it has answered
+	busy       atomic.Int64             // when commitOpen last began, or went on after a wait, in the same way; 0: it has ended
+	asked      atomic.Int64             // see storeGone
+	writing    atomic.Pointer[Unstored] // what the commit under way writes; nil: there is none
+	timeDue    atomic.Bool              // the time is to be stored even if there is nothing else
+	entriesMax atomic.Int64             // see Overfull
+	endOnce    sync.Once
+	space      space
+	ackWait    ackWait // owned by Run
+	tellers    tellers // of Run
 
 	mu      sync.Mutex // guards the following
-	running *group     // sealed, its commit not finished
+	running *group     // sealed, and not committed yet; nil: there is none
 }
 
 // New returns a Committer that writes to s. Run makes it go.
 func New(s Store, clock *Clock, log *slog.Logger, m *metrics.Broker) *Committer {
 	c := &Committer{
-		store: s, clock: clock, log: log, m: m,
+		store: s, clock: clock, log: log, m: m, tellers: tellers{log: log, m: m},
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
-		failed: make(chan error, 1), hurry: make(chan struct{}, 1),
+		failed: make(chan error, 1),
 	}
 	c.watchdog = time.AfterFunc(stalledAfter, c.bark)
 	c.watchdog.Stop()
-	c.open = newGroup(1)
-	c.heldMax.Store(openEntriesMax)
+	c.open.Store(newGroup(1))
+	c.entriesMax.Store(openEntriesMax)
 	c.space.reported = s.Room()
 	c.space.room.Store(c.space.reported)
 	return c
@@ -128,10 +127,10 @@ func (c *Committer) NoteTime() {
 
 // Later makes sure that the open group is committed soon. The caller holds gate.
 func (c *Committer) Later() {
-	g := c.open
+	g := c.open.Load()
 	g.mu.Lock()
-	first := !g.lazy
-	g.lazy = true
+	first := !g.timed
+	g.timed = true
 	g.mu.Unlock()
 	if first {
 		time.AfterFunc(lazyCommitAfter, c.Wake)
@@ -141,6 +140,8 @@ func (c *Committer) Later() {
 // Run commits groups until stop is closed or a commit stays failed.
 func (c *Committer) Run() {
 	defer close(c.stopped)
+	c.tellers.start()
+	defer c.tellers.stop()
 	// Not before the first group: the store is still being loaded, on the
 	// connection that tidying uses, by who holds the gate.
 	idle := time.NewTimer(tidyAfter)
@@ -190,12 +191,7 @@ func (c *Committer) commitOpen() (err error) {
 			err = fmt.Errorf("panic while committing: %v\n%s", p, debug.Stack())
 		}
 	}()
-	select {
-	case <-c.hurry: // was meant for an earlier group
-	default:
-	}
 	g, wait := c.seal()
-	g.wakeCrowd()
 	if control.Broken(control.PanicInCommit) && len(g.batch.Retained) > 0 {
 		panic("broken on purpose")
 	}
@@ -253,38 +249,43 @@ func (c *Committer) remove() time.Duration {
 // commit writes g in one transaction. What was delivered and acknowledged while
 // it waited is not written; if nothing is left, the disk is not touched.
 func (c *Committer) commit(g *group) error {
-	entries, elided := 0, 0
-	for id, w := range g.batch.Sessions {
-		live := 0
-		for i := range w.Entries {
-			if w.Entries[i].Message != nil {
-				live++
-			}
-		}
-		entries += live
-		elided += len(w.Entries) - live + w.Elided
-		if live == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && len(w.Owed) == 0 && w.State == nil && len(w.Discarded) == 0 {
-			delete(g.batch.Sessions, id)
-			recycle(w)
-		}
-	}
+	entries, elided := g.elide()
 	c.m.CommitElided.Add(elided)
-	if len(g.batch.Sessions) == 0 && len(g.batch.Retained) == 0 && !c.timeDue.Swap(false) {
+	if g.isEmpty() && !c.timeDue.Swap(false) {
 		return nil
 	}
-	start := time.Now()
-	wait := commitRetryWait
+	g.become(stateWriting)
+	began := time.Now()
 	g.batch.Time, g.batch.System = c.clock.Both()
 	c.writing.Store(countUnstored(g.batch))
+	if err := c.apply(g.batch, began); err != nil {
+		return err
+	}
+	c.writing.Store(nil)
+	for _, w := range g.batch.Sessions {
+		recycle(w)
+	}
+	c.m.Commits.Inc()
+	c.m.StorageOperations.Add(entries + len(g.batch.Sessions) + len(g.batch.Retained))
+	c.m.CommitMessages.Update(float64(entries))
+	took := time.Since(began)
+	c.ackWait.committed(took)
+	c.m.CommitSeconds.Update(took.Seconds())
+	return nil
+}
+
+// apply has the store write batch, and tries again as long as there is hope.
+func (c *Committer) apply(batch *session.Batch, began time.Time) error {
+	wait := commitRetryWait
 	for try := 1; ; try++ {
 		c.applying.Store(c.clock.Now().UnixNano())
-		err := c.store.Apply(g.batch)
+		err := c.store.Apply(batch)
 		c.applying.Store(0)
 		if err == nil {
-			break
+			return nil
 		}
 		c.m.CommitFailures.Inc()
-		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(start, err) {
+		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(began, err) {
 			try--
 			continue
 		}
@@ -301,17 +302,6 @@ func (c *Committer) commit(g *group) error {
 		}
 		wait *= 2
 	}
-	c.writing.Store(nil)
-	for _, w := range g.batch.Sessions {
-		recycle(w)
-	}
-	c.m.Commits.Inc()
-	c.m.StorageOperations.Add(entries + len(g.batch.Sessions) + len(g.batch.Retained))
-	c.m.CommitMessages.Update(float64(entries))
-	took := time.Since(start)
-	c.ackWait.committed(took)
-	c.m.CommitSeconds.Update(took.Seconds())
-	return nil
 }
 
 // Waiting is how long the store has not answered to a commit; 0: it has.
@@ -323,14 +313,14 @@ func (c *Committer) release(g *group) {
 	c.committed.Store(g.number)
 	c.running = nil
 	c.mu.Unlock()
-	g.mu.Lock()
-	waiters, done := g.waiters, g.done
-	g.waiters = nil
-	g.mu.Unlock()
-	if done != nil {
-		close(done)
-	}
-	for _, w := range waiters {
-		w.Committed()
-	}
+	c.tellers.tellOf(g.finish())
+}
+
+// Number is the number of the open group. The caller is in the gate.
+func (c *Committer) Number() uint64 { return c.open.Load().number }
+
+// SetRetained puts the change of a retained message into the open group. The caller is in
+// the gate.
+func (c *Committer) SetRetained(topic string, w session.RetainedWrite) {
+	c.open.Load().setRetained(topic, w)
 }

@@ -1,73 +1,216 @@
 package commit
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/x0a1b/promptmq/session"
 )
 
+// A state of a group: see the table in doc.go.
+type state uint8
+
+const (
+	stateOpen state = iota
+	stateAwaiting
+	stateShut
+	stateWriting
+	stateCommitted
+)
+
+// mayFollow are the transitions, by the state that they lead from.
+var mayFollow = [...][]state{
+	stateOpen:      {stateAwaiting, stateShut},
+	stateAwaiting:  {stateShut},
+	stateShut:      {stateWriting, stateCommitted},
+	stateWriting:   {stateCommitted},
+	stateCommitted: nil,
+}
+
+func (s state) String() string {
+	return [...]string{"open", "awaiting", "shut", "writing", "committed"}[s]
+}
+
 // A group is what one transaction will write, and who waits for it.
 type group struct {
-	number   uint64
-	reserved atomic.Int64 // see space
-	// awaited counts the entries that were sent and may be acknowledged before
-	// they are written; firm says that there is something else to write, which
-	// somebody may wait for.
-	awaited      atomic.Int64
-	firm         atomic.Bool
-	acknowledged chan struct{} // has something when awaited has come to 0
+	// Static after newGroup.
+	number uint64
+	sealed chan struct{} // closed when the group is no longer open
+	enough chan struct{} // has something when no acknowledgement is to be awaited any more
 
-	mu      sync.Mutex // guards the following
+	// state is changed by the Committer's goroutine alone, and with the gate held
+	// exclusively as long as the group is not shut.
+	state state
+
+	entries  atomic.Int64 // queue entries, without those whose memory was freed
+	awaited  atomic.Int64 // entries that were sent, and may be acknowledged before they are written
+	must     atomic.Bool  // there is something else to write
+	reserved atomic.Int64 // see space
+
+	mu      sync.Mutex // guards the following; batch only while the group is open
 	batch   *session.Batch
 	waiters []Waiter
 	done    chan struct{} // closed after the commit; made by the first that asks
-	sealed  chan struct{} // closed when the group is not the open one; made by the first that asks
-	lazy    bool          // a timer will commit it
+	timed   bool          // a timer will have it committed
 }
 
 func newGroup(number uint64) *group {
-	return &group{number: number, batch: session.NewBatch(), acknowledged: make(chan struct{}, 1)}
+	return &group{
+		number: number, batch: session.NewBatch(),
+		sealed: make(chan struct{}), enough: make(chan struct{}, 1),
+	}
+}
+
+// become is the only way from one state to another.
+func (g *group) become(next state) {
+	for _, s := range mayFollow[g.state] {
+		if s == next {
+			g.state = next
+			return
+		}
+	}
+	panic(fmt.Sprintf("commit: group %d cannot become %v, it is %v", g.number, next, g.state))
+}
+
+// gather panics unless the group may still be added to.
+func (g *group) gather() {
+	if g.state != stateOpen {
+		panic(fmt.Sprintf("commit: group %d takes nothing more, it is %v", g.number, g.state))
+	}
 }
 
 // put puts the writes of one Session into the group.
 func (g *group) put(id session.ID, w *session.Writes) {
+	g.gather()
 	g.mu.Lock()
 	g.batch.Sessions[id] = w
 	g.mu.Unlock()
 }
 
-// noteStruck counts an entry of g as not to be written. receipt is its Receipt, or nil;
-// it is returned if it became complete by an acknowledgement.
-func (g *group) noteStruck(receipt any, acknowledged bool) *Receipt {
-	if g.awaited.Add(-1) == 0 {
-		select {
-		case g.acknowledged <- struct{}{}:
-		default:
-		}
-	}
-	if r, ok := receipt.(*Receipt); ok && acknowledged && r.count() {
-		return r
-	}
-	return nil
-}
-
-// Number is the number of the open group. The caller holds the gate.
-func (c *Committer) Number() uint64 { return c.open.number }
-
-// remove takes the writes of a Session out of the group.
+// remove takes the writes of one Session out of the group.
 func (g *group) remove(id session.ID) {
+	g.gather()
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	delete(g.batch.Sessions, id)
+	g.mu.Unlock()
 }
 
-// SetRetained puts the change of a retained message into the open group. The caller
-// holds the gate.
-func (c *Committer) SetRetained(topic string, w session.RetainedWrite) {
-	g := c.open
+// setRetained puts the change of a retained message into the group.
+func (g *group) setRetained(topic string, w session.RetainedWrite) {
+	g.gather()
 	g.mu.Lock()
 	g.batch.Retained[topic] = w
 	g.mu.Unlock()
-	g.firm.Store(true)
+	g.mustCommit()
+}
+
+// mustCommit says that the group has something that no acknowledgement makes needless.
+func (g *group) mustCommit() {
+	g.gather()
+	if !g.must.Load() { // the line of memory stays with all processors
+		g.must.Store(true)
+	}
+}
+
+// add appends entries to w, which are a Session's writes in the group. awaited: the
+// Client may acknowledge all of them before they are written.
+func (g *group) add(w *session.Writes, entries []session.Entry, awaited bool) {
+	g.gather()
+	if w.Entries == nil {
+		w.Entries = groupEntries.get()
+	}
+	w.Entries = append(w.Entries, entries...)
+	n := int64(len(entries))
+	g.entries.Add(n)
+	if awaited {
+		g.awaited.Add(n)
+	} else {
+		g.mustCommit()
+	}
+}
+
+// strike takes an entry out of w, which are a Session's writes in the group, or nil. It
+// reports whether it was there and might be struck out, and returns its Receipt if that
+// became complete.
+func (g *group) strike(w *session.Writes, seq uint64, acknowledged bool) (struck bool, complete *Receipt) {
+	if g.state != stateOpen && (g.state != stateAwaiting || !acknowledged) {
+		return false, nil
+	}
+	had := w.EntriesLen()
+	receipt, struck := w.Strike(seq)
+	if !struck {
+		return false, nil
+	}
+	if n := w.EntriesLen(); n != had {
+		g.entries.Add(int64(n - had))
+	}
+	if g.awaited.Add(-1) == 0 {
+		g.awaitNoMore()
+	}
+	if r, ok := receipt.(*Receipt); ok && acknowledged && r.count() {
+		complete = r
+	}
+	return true, complete
+}
+
+// seal makes the group await acknowledgements, for as long as it returns, or shuts it: 0.
+// The caller holds the gate exclusively.
+func (g *group) seal(a *ackWait) time.Duration {
+	wait := time.Duration(0)
+	if awaited := g.awaited.Load(); awaited > 0 && !g.must.Load() {
+		wait = a.wait(awaited)
+	}
+	if wait > 0 {
+		g.become(stateAwaiting)
+	} else {
+		g.become(stateShut)
+	}
+	close(g.sealed)
+	return wait
+}
+
+// awaitNoMore ends the wait for acknowledgements, if there is one or will be.
+func (g *group) awaitNoMore() {
+	select {
+	case g.enough <- struct{}{}:
+	default:
+	}
+}
+
+// elide leaves out what need not be written, and returns how many entries that are, and
+// how many are left. The group is shut.
+func (g *group) elide() (entries, elided int) {
+	for id, w := range g.batch.Sessions {
+		n := 0
+		for i := range w.Entries {
+			if w.Entries[i].Message != nil {
+				n++
+			}
+		}
+		entries += n
+		elided += len(w.Entries) - n + w.Elided
+		if n == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && len(w.Owed) == 0 && w.State == nil && len(w.Discarded) == 0 {
+			delete(g.batch.Sessions, id)
+			recycle(w)
+		}
+	}
+	return entries, elided
+}
+
+// isEmpty reports whether there is nothing to write.
+func (g *group) isEmpty() bool { return len(g.batch.Sessions) == 0 && len(g.batch.Retained) == 0 }
+
+// finish makes the group committed, and returns who is to be told. Who is in Wait goes on.
+func (g *group) finish() []Waiter {
+	g.become(stateCommitted)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.done != nil {
+		close(g.done)
+	}
+	waiters := g.waiters
+	g.waiters = nil
+	return waiters
 }

@@ -88,3 +88,7 @@ func (c *Committer) bark() {
 	c.log.Error("no commit could be made for a long time, and not because of the disk: this is a bug",
 		"for", c.since(&c.busy).String(), "goroutines", string(stacks.Next(stacksMax)))
 }
+
+// Busy is how long a commit is under way, or what it waits for when the disk is full; 0:
+// none is.
+func (c *Committer) Busy() time.Duration { return c.since(&c.busy) }

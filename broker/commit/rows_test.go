@@ -34,18 +34,18 @@ func TestRows(t *testing.T) {
 		c.Merge(&p, s, &fx, nil)
 	}
 	merge(func(fx *session.Effects) { s.Owe("a", session.Owed{UpTo: 3}, fx) })
-	if g := c.open; g.firm.Load() || !g.lazy || g.reserved.Load() != RowCost+1 || p.Group() != 1 {
-		t.Errorf("lazily: firm %t, lazy %t, %d bytes reserved, group %d", g.firm.Load(), g.lazy, g.reserved.Load(), p.Group())
+	if g := c.open.Load(); g.must.Load() || !g.timed || g.reserved.Load() != RowCost+1 || p.Group() != 1 {
+		t.Errorf("lazily: must %t, timed %t, %d bytes reserved, group %d", g.must.Load(), g.timed, g.reserved.Load(), p.Group())
 	}
 	c.seal()
 	merge(func(fx *session.Effects) { s.Subscribe(&session.Subscription{Filter: "a"}, fx) })
-	if g := c.open; !g.firm.Load() || g.lazy || p.Group() != 2 || len(g.batch.Sessions[1].Subscriptions) != 1 {
-		t.Errorf("must commit: firm %t, lazy %t, group %d", g.firm.Load(), g.lazy, p.Group())
+	if g := c.open.Load(); !g.must.Load() || g.timed || p.Group() != 2 || len(g.batch.Sessions[1].Subscriptions) != 1 {
+		t.Errorf("must commit: must %t, timed %t, group %d", g.must.Load(), g.timed, p.Group())
 	}
 	c.seal()
 	merge(func(fx *session.Effects) { s.End(time.Now(), fx) })
-	if g := c.open; !g.firm.Load() || !g.lazy || !g.batch.Sessions[1].Ended {
-		t.Errorf("soon: firm %t, lazy %t", g.firm.Load(), g.lazy)
+	if g := c.open.Load(); !g.must.Load() || !g.timed || !g.batch.Sessions[1].Ended {
+		t.Errorf("soon: must %t, timed %t", g.must.Load(), g.timed)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestKeptWillComesAndGoes(t *testing.T) {
 		var fx session.Effects
 		s.Open(session.Opening{Will: &session.Will{Message: new(session.Message)}, KeepWill: true}, time.Now(), &fx)
 		c.Merge(&p, s, &fx, nil)
-		if w := c.open.batch.Sessions[1]; w == nil || w.Will == nil || w.Record == nil || c.open.firm.Load() {
+		if w := c.open.Load().batch.Sessions[1]; w == nil || w.Will == nil || w.Record == nil || c.open.Load().must.Load() {
 			t.Fatalf("%+v", w)
 		}
 		want := uint64(0)
@@ -70,7 +70,7 @@ func TestKeptWillComesAndGoes(t *testing.T) {
 		fx.Reset()
 		s.End(time.Now(), &fx)
 		c.Merge(&p, s, &fx, nil)
-		if w := c.open.batch.Sessions[1]; (w != nil) != sealed || p.Group() != want || w != nil && !w.Ended {
+		if w := c.open.Load().batch.Sessions[1]; (w != nil) != sealed || p.Group() != want || w != nil && !w.Ended {
 			t.Errorf("sealed %t: %+v, group %d", sealed, w, p.Group())
 		}
 	}

@@ -31,7 +31,7 @@ func (c *Committer) Unstored() (n Unstored, all bool) {
 	for range 20 {
 		if c.gate.TryLock() {
 			defer c.gate.Unlock()
-			open := countUnstored(c.open.batch)
+			open := countUnstored(c.open.Load().batch)
 			n.Messages += open.Messages
 			n.Sessions += open.Sessions
 			n.Retained += open.Retained

@@ -51,7 +51,7 @@ func (c *Committer) takeRoom(n int64) bool {
 		return false
 	}
 	if c.space.room.Add(-n) >= 0 {
-		c.open.reserved.Add(n)
+		c.open.Load().reserved.Add(n)
 		return true
 	}
 	c.space.room.Add(n)
@@ -72,7 +72,7 @@ func (c *Committer) Reserve(n int64) {
 		return
 	}
 	c.space.room.Add(-n)
-	c.open.reserved.Add(n)
+	c.open.Load().reserved.Add(n)
 }
 
 // settle notes the room that the commit of g left.

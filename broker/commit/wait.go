@@ -5,31 +5,41 @@ import "errors"
 // ErrShuttingDown is the error of a wait for a commit that does not come.
 var ErrShuttingDown = errors.New("the broker is shutting down")
 
-// A Waiter is told of a commit, holding no lock. (An alias, so that others can name it
-// without this package.)
+// A Waiter is told of a commit, with no lock held. Several goroutines may tell it at once,
+// each of another commit: what is on disk by then is what Committer.Committed says. It
+// must not block. (An alias, so that others can name it without this package.)
 type Waiter = interface{ Committed() }
 
 // Committed is the number of the last group that was committed.
 func (c *Committer) Committed() uint64 { return c.committed.Load() }
 
-// find returns the group with this number, or nil if it is committed.
-func (c *Committer) find(number uint64) *group {
+// find returns the group with this number, or nil if it is committed, and the one that is
+// sealed and not committed yet, if there is one.
+func (c *Committer) find(number uint64) (g, running *group) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if number <= c.committed.Load() {
-		return nil
+	switch {
+	case number <= c.committed.Load():
+		return nil, c.running
+	case c.running != nil && c.running.number == number:
+		return c.running, c.running
 	}
-	if c.running != nil && c.running.number == number {
-		return c.running
+	return c.open.Load(), c.running
+}
+
+// hurry makes a group be committed soon: of another one, if it is running, no
+// acknowledgements are awaited any more.
+func (c *Committer) hurry(running *group) {
+	if running != nil {
+		running.awaitNoMore()
 	}
-	return c.open
 }
 
 // Await has w told when the group with this number is committed, and makes that come
-// soon. It reports false if it has happened already; then w is not told. It takes no
-// lock of the broker's.
+// soon. It reports false if it has happened already; then w need not be told. Any lock
+// but the Committer's own may be held.
 func (c *Committer) Await(number uint64, w Waiter) bool {
-	g := c.find(number)
+	g, running := c.find(number)
 	if g == nil {
 		return false
 	}
@@ -41,8 +51,8 @@ func (c *Committer) Await(number uint64, w Waiter) bool {
 	if number <= c.committed.Load() {
 		return false
 	}
-	if g.firm.Load() {
-		c.hurryUp()
+	if g.must.Load() {
+		c.hurry(running)
 	}
 	c.Wake()
 	return true
@@ -53,8 +63,8 @@ func (c *Committer) Await(number uint64, w Waiter) bool {
 func (c *Committer) Wait(number uint64) error { return c.waitUnless(nil, number) }
 
 func (c *Committer) waitUnless(stop <-chan struct{}, number uint64) error {
-	if c.find(number) != nil {
-		c.hurryUp()
+	if g, running := c.find(number); g != nil {
+		c.hurry(running)
 		c.Wake()
 	}
 	return c.outwait(stop, number)
@@ -64,7 +74,7 @@ func (c *Committer) waitUnless(stop <-chan struct{}, number uint64) error {
 func (c *Committer) Outwait(number uint64) error { return c.outwait(nil, number) }
 
 func (c *Committer) outwait(stop <-chan struct{}, number uint64) error {
-	g := c.find(number)
+	g, _ := c.find(number)
 	if g == nil {
 		return nil
 	}
@@ -95,10 +105,7 @@ func (c *Committer) Flush() error { return c.FlushUnless(nil) }
 
 // FlushUnless is Flush for who also gives up when stop is closed.
 func (c *Committer) FlushUnless(stop <-chan struct{}) error {
-	c.Enter()
-	number := c.open.number
-	c.Leave()
-	return c.waitUnless(stop, number)
+	return c.waitUnless(stop, c.open.Load().number)
 }
 
 // openEntriesMax is how many queue entries the open group may have, about 100 MiB,
@@ -108,39 +115,19 @@ const openEntriesMax = 1 << 20
 
 // OpenEntries is how many queue entries the open group has, without those whose memory
 // was freed.
-func (c *Committer) OpenEntries() int64 { return c.held.Load() }
+func (c *Committer) OpenEntries() int64 { return c.open.Load().entries.Load() }
 
 // LimitOpenEntries says how many queue entries the open group may have.
-func (c *Committer) LimitOpenEntries(n int64) { c.heldMax.Store(n) }
+func (c *Committer) LimitOpenEntries(n int64) { c.entriesMax.Store(n) }
 
-// Crowded returns nil if the open group has no more entries than it may, and else wakes
-// the Committer and returns what is closed when another group is open. Who adds to the
-// group waits for that, holding no lock.
-func (c *Committer) Crowded() <-chan struct{} {
-	if c.held.Load() <= c.heldMax.Load() {
+// Overfull returns nil if the open group has no more queue entries than it may, and else
+// what is closed when another group is open. Who has added to it waits for that, with no
+// lock held.
+func (c *Committer) Overfull() <-chan struct{} {
+	g := c.open.Load()
+	if g.entries.Load() <= c.entriesMax.Load() {
 		return nil
-	}
-	c.Enter()
-	defer c.Leave()
-	if c.held.Load() <= c.heldMax.Load() { // another group is open
-		return nil
-	}
-	g := c.open
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.sealed == nil {
-		g.sealed = make(chan struct{})
 	}
 	c.Wake()
 	return g.sealed
-}
-
-// wakeCrowd wakes who waits for another group than g to be open.
-func (g *group) wakeCrowd() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.sealed != nil {
-		close(g.sealed)
-		g.sealed = nil
-	}
 }
