@@ -61,7 +61,7 @@ func (f *fixture) subscribeAnew(id string) (retained bool, err error) {
 	client, server := net.Pipe()
 	defer client.Close()
 	go f.b.ServeConn(server)
-	p := &peer{Conn: client, t: f.t}
+	p := &peer{Conn: client, t: f.t, v: codec.Version5}
 	p.r.Reset(0)
 	b, _ := codec.AppendConnect(nil, &codec.Connect{CleanStart: true, ClientID: codec.View(id)}, codec.Version5)
 	b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("now")}}, codec.Version5)

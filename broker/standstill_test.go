@@ -36,7 +36,7 @@ func TestStandstill(t *testing.T) {
 				client, server := net.Pipe()
 				frozen := &frozenConn{Conn: server}
 				go f.b.ServeConn(frozen)
-				p := &peer{Conn: client, t: t}
+				p := &peer{Conn: client, t: t, v: codec.Version5}
 				p.r.Reset(0)
 				defer client.Close()
 				p.write(codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("c"), CleanStart: true, KeepAliveSeconds: 10}, codec.Version5))

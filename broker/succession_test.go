@@ -21,7 +21,7 @@ func (f *fixture) dialDeaf(id string) *peer {
 	f.t.Helper()
 	client, server := net.Pipe()
 	go f.b.ServeConn(deafConn{server})
-	p := &peer{Conn: client, t: f.t}
+	p := &peer{Conn: client, t: f.t, v: codec.Version5}
 	p.r.Reset(0)
 	f.t.Cleanup(func() { _ = client.Close() })
 	p.sendConnect(id)
