@@ -3,12 +3,10 @@ package broker
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
-	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -81,63 +79,11 @@ func (cl *Client) storeLocked(l *flushList) {
 	clear(l.completed)
 }
 
-// applyLocked carries out l.fx: writes first, then what may be sent. The
-// caller holds gate for reading if the Session is durable.
-func (cl *Client) applyLocked(now time.Time, l *flushList) {
-	cl.storeLocked(l)
-	fx := &l.fx
-	for i := range fx.Sends {
-		cl.sendLocked(&fx.Sends[i], now, l)
-	}
-	if fx.Dropped != (session.Dropped{}) {
-		cl.noteDroppedLocked(&fx.Dropped, now, l)
-	}
-	cl.noteFullLocked()
-	if fx.Page {
-		go cl.page(cl.sess, cl.conn, cl.lastGroup)
-	}
-}
-
-func (cl *Client) countDropped(d *session.Dropped) {
-	dropped := &cl.b.m.Dropped
-	dropped[metrics.DropExpired].Add(d.Expired)
-	dropped[metrics.DropTooLarge].Add(d.TooLarge)
-	dropped[metrics.DropTooOld].Add(d.TooOld)
-	dropped[metrics.DropQueueNewest].Add(d.DroppedNewest)
-	dropped[metrics.DropQueueOldest].Add(d.DroppedOldest)
-}
-
 // noteFullLocked keeps the hint whether the queue is full; it seldom changes.
 func (cl *Client) noteFullLocked() {
 	if by := cl.sess.FullBy(); by != cl.full.by() {
 		cl.full.Store(by)
 	}
-}
-
-// sendLocked encodes one packet of the Session into the connection's outbox.
-func (cl *Client) sendLocked(s *session.Send, now time.Time, l *flushList) {
-	c := cl.conn
-	var group uint64
-	if s.AfterCommit {
-		group = cl.lastGroup
-	}
-	if (control.Broken(control.QoS2BeforeCommit) && s.Message != nil) || (control.Broken(control.PubrelBeforeCommit) && s.Message == nil) {
-		group = 0
-	}
-	if s.Message == nil {
-		c.out.queueHeld(l, group, false, encodeAck(codec.TypePubrel, s.PacketID, codec.Success, c.version))
-		return
-	}
-	p := codec.Publish{
-		Dup: s.Dup, QoS: s.QoS, Retain: s.Retain, PacketID: s.PacketID,
-		Topic: viewOf(s.Message.Topic), Payload: s.Message.Payload, SubscriptionIDs: s.SubscriptionIDs,
-		Forward: codec.ForwardBytes(s.Message.Forward),
-	}
-	if control.Broken(control.ExpiryNotCountedDown) {
-		now = now.Add(-time.Hour)
-	}
-	p.MessageExpirySeconds, p.HasMessageExpiry = s.Message.RemainingExpirySeconds(now)
-	c.out.queuePublish(l, group, &p)
 }
 
 // appendPublish encodes p. A message that cannot be encoded for this version

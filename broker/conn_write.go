@@ -110,6 +110,10 @@ type flushList struct {
 	tally tally
 	// oneID is the Subscription Identifier of the message that is being encoded.
 	oneID [1]uint32
+	// packet is the retained message that is being delivered.
+	packet codec.Publish
+	// outcomes are those of the deliveries that were decided.
+	outcomes outcomes
 	// fx is what the Session asks for whose Client the goroutine has locked: one
 	// at a time, so it is not each Client's own.
 	fx session.Effects
@@ -125,6 +129,7 @@ func (l *flushList) say(line notice.Line) { l.notices = append(l.notices, line) 
 // flush counts in m what was tallied, writes to the sockets, and then to the log.
 func (l *flushList) flush(m *metrics.Broker) {
 	l.tally.count(m)
+	l.outcomes.count(m)
 	for i, o := range l.list {
 		o.flush()
 		l.list[i] = nil
@@ -218,20 +223,6 @@ func (o *outbox) queueNow(l *flushList, encode func([]byte) []byte) bool {
 	return true
 }
 
-// queueDroppable is queueNow for QoS 0 messages: it reports false also if too
-// much waits already.
-func (o *outbox) queueDroppable(l *flushList, encode func([]byte) []byte) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closing || o.pendingLocked() >= outBytesMax {
-		return false
-	}
-	o.growLocked()
-	o.out = encode(o.out)
-	o.noteLocked(l)
-	return true
-}
-
 // ends reports whether the connection is closing.
 func (o *outbox) ends() bool {
 	o.mu.Lock()
@@ -276,27 +267,28 @@ func (o *outbox) queueSegment(l *flushList, seg segment, encode func([]byte) []b
 	return false
 }
 
-// queuePublish queues a QoS 1 or 2 message, the latter as queueHeld does for group,
-// and counts it as sent, if it is held when it is released. A connection that is
-// closing takes none.
-func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish) {
+// queuePublish queues a message, with QoS 2 as queueHeld does for group, and counts
+// it as sent, if it is held when it is released. It reports false if the connection
+// is closing or, for one with QoS 0 that is droppable, if too much waits already.
+func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish, droppable bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closing {
-		return
+	if o.closing || (droppable && p.QoS == 0 && o.pendingLocked() >= outBytesMax) {
+		return false
 	}
 	if p.QoS == 2 {
 		if h := o.holdLocked(group); h != nil {
 			seg := segment{group: group, sends: true, size: uint32(len(p.Payload))}
 			h.bytes = o.c.appendAliased(h.bytes, p, &seg)
 			o.heldPacketLocked(h, seg, l)
-			return
+			return true
 		}
 	}
 	o.growLocked()
 	o.out = o.c.appendAliased(o.out, p, nil)
 	o.noteLocked(l)
 	l.tally.sent[p.QoS].add(p)
+	return true
 }
 
 // holdLocked returns where a packet that awaits group is to be encoded to, or nil

@@ -6,7 +6,6 @@ import (
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
-	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -169,7 +168,7 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flu
 		go b.endSpilled(s, cl, after.group)
 		return
 	}
-	b.m.Dropped[metrics.DropSessionEnded].Add(s.Unsent())
+	l.outcomes.dropQueued(sessionEnded, s.Unsent())
 }
 
 // unsubscribeAll takes the subscriptions of a Session that has ended out of the
@@ -261,7 +260,9 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		}
 		group := b.handOverSpilled(s, &part, cl, orphans, from, len(entries) == 0)
 		if left -= len(orphans); len(entries) == 0 {
-			b.m.Dropped[metrics.DropSessionEnded].Add(max(0, left))
+			var n outcomes
+			n.dropQueued(sessionEnded, max(0, left))
+			n.count(b.m)
 			return
 		}
 		if b.commits.Wait(group) != nil { // nor is more read than one transaction can write
@@ -300,30 +301,30 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, no
 		}
 		control.Panic(control.PanicInHandOver)
 		e := &orphans[i]
-		t, routed, ok := b.pickOther(e, from)
-		if !ok {
-			b.m.Dropped[metrics.DropNoMember].Inc()
-			continue
-		}
+		t, routed := b.pickOther(e, from)
 		p := codec.Publish{
 			Topic: codec.View(e.Message.Topic), Payload: e.Message.Payload, QoS: e.Message.QoS, Retain: e.Message.Retain,
 			Forward: codec.ForwardBytes(e.Message.Forward),
 		}
 		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
-		pub := publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed, not: from}
-		if _, late := b.deliver(&t, &pub, l); late != inTime {
-			b.deliverLate(&t, late, &pub, l)
+		pub := publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed}
+		pub.origin, pub.why = origin{kind: fromSession, client: from}, causeHandedOver
+		if pub.deliver(&t, l) == passedOn {
+			b.deliverToAnother(t, &pub, l)
 		}
 	}
 }
 
 // pickOther chooses who gets e in place of from, or from itself if that is still a
 // member and there is no other.
-func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uint64, ok bool) {
+func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uint64) {
 	b.router.mu.RLock()
 	defer b.router.mu.RUnlock()
-	t, ok = b.router.pickLocked(e.Share, e.QoS, from)
-	return t, b.router.changes.Load(), ok
+	t, ok := b.router.pickLocked(e.Share, e.QoS, from)
+	if !ok {
+		t.dropped = true
+	}
+	return t, b.router.changes.Load()
 }
 
 // otherMemberReady reports whether a member other than cl is connected.

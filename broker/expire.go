@@ -225,8 +225,8 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *flushList) {
 		m.ExpiresAt = now.Add(time.Duration(w.MessageExpirySeconds) * time.Second)
 	}
 	var s routing
-	pub := publication{p: &p, now: now, expiresAt: m.ExpiresAt, m: &m, yields: true}
-	if _, reason := b.publishLocked(&pub, &s, l); reason == codec.Success {
+	pub := publication{p: &p, origin: origin{kind: fromWill}, why: causeWill, now: now, expiresAt: m.ExpiresAt, m: &m, yields: true}
+	if reason := b.publishLocked(&pub, &s, l); reason == codec.Success {
 		return
 	}
 	// Only as a retained message can it be refused. Nobody can send it again: who is subscribed gets it.

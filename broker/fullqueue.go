@@ -84,9 +84,13 @@ func (b *Broker) refuses(pub *publication, s *routing, l *flushList) bool {
 	return false
 }
 
-// noteDroppedLocked counts what the Session dropped, and says what a full queue made it drop.
+// noteDroppedLocked counts what the Session dropped from its queue, and says what a
+// full queue made it drop. A copy that was not queued is counted where that is decided.
 func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, l *flushList) {
-	cl.countDropped(d)
+	l.outcomes.dropQueued(expired, d.Expired)
+	l.outcomes.dropQueued(tooLarge, d.TooLarge)
+	l.outcomes.dropQueued(tooOld, d.TooOld)
+	l.outcomes.dropQueued(queueFullOldest, d.DroppedOldest)
 	n := d.DroppedNewest + d.DroppedOldest
 	if n == 0 {
 		return

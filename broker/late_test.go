@@ -12,7 +12,7 @@ import (
 func (p *path) routed(topic string, qos codec.QoS, retain bool) (*publication, *routing) {
 	p.tb.Helper()
 	pk := &codec.Publish{Topic: codec.View(topic), Payload: codec.View("late"), QoS: qos, Retain: retain}
-	pub, s := &publication{p: pk, from: p.pub.client, now: p.b.clock.Now()}, new(routing)
+	pub, s := &publication{p: pk, origin: origin{fromClient, p.pub.client, &p.pub.out}, now: p.b.clock.Now()}, new(routing)
 	p.b.router.remembers(s, pk.Topic)
 	var l flushList
 	if !retain {
@@ -29,11 +29,7 @@ func (p *path) deliverAll(pub *publication, s *routing) {
 	p.b.commits.Enter()
 	defer p.b.commits.Leave()
 	var l flushList
-	for i := range s.targets {
-		if _, late := p.b.deliver(&s.targets[i], pub, &l); late != inTime {
-			p.b.deliverLate(&s.targets[i], late, pub, &l)
-		}
-	}
+	p.b.deliverAll(pub, s, &l)
 	l.flush(p.b.m)
 }
 
@@ -108,7 +104,7 @@ func TestNoCopyAfterUnsuback(t *testing.T) {
 // again routes the same message once more with the same memory.
 func (p *path) again(s *routing) (*publication, *routing) {
 	pk := &codec.Publish{Topic: codec.View("a/b"), Payload: codec.View("late"), QoS: 2}
-	pub := &publication{p: pk, from: p.pub.client, now: p.b.clock.Now()}
+	pub := &publication{p: pk, origin: origin{fromClient, p.pub.client, &p.pub.out}, now: p.b.clock.Now()}
 	p.b.router.remembers(s, pk.Topic)
 	p.b.find(pub, s)
 	return pub, s

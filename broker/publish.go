@@ -6,11 +6,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
-	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
 )
@@ -18,48 +16,6 @@ import (
 // sampleEvery is how many PUBLISH packets of a connection go by between two
 // whose processing time is measured.
 const sampleEvery = 64
-
-// A publication is a message on its way through the router. Its packet borrows
-// the read buffer; the Message, which owns its memory, is made when a queue or
-// the retained messages need it.
-type publication struct {
-	p         *codec.Publish
-	from      *Client // nil: a Will Message
-	out       *outbox // from's
-	now       time.Time
-	expiresAt time.Time
-	m         *session.Message
-	slab      *messageSlab // nil: m is alone
-	cost      int64        // about what is stored for it beside the message
-	// receipt is for the durable copies of a QoS 1 message; committing says that
-	// it cannot replace the commit.
-	receipt *commit.Receipt
-	// routed is which of the router's changes its targets know of. matches, of a
-	// message that was retained in the same step, are where they come from; else nil.
-	routed  uint64
-	matches *[]match
-	// not is whom no member of a Shared Subscription shall hand the message back
-	// to if another can take it.
-	not        *Client
-	committing bool
-	// yields says that it is never refused because of a queue that is full: it is
-	// dropped for that queue, and all others get it.
-	yields bool
-}
-
-// message returns the Message, made from the packet at the first call.
-func (pub *publication) message() *session.Message {
-	if pub.m == nil {
-		p := pub.p
-		slab := pub.slab
-		if p.Retain { // it stays, and would keep its neighbours too
-			slab = nil
-		}
-		pub.m = slab.message(p.Topic, p.Payload, p.Forward.Len(), p.Forward.AppendTo)
-		pub.m.QoS, pub.m.Retain, pub.m.ExpiresAt = p.QoS, p.Retain, pub.expiresAt
-	}
-	return pub.m
-}
 
 // handlePublish takes an Application Message from the Client. Section 3.3.
 func (c *conn) handlePublish(f codec.Frame) error {
@@ -102,14 +58,15 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		}
 	}
 	pub := publication{
-		p: p, from: c.client, out: &c.out, now: c.now, slab: &c.slab,
+		p: p, origin: origin{fromClient, c.client, &c.out}, now: c.now, slab: &c.slab,
 		yields: p.Retain && len(p.Payload) == 0,
 	}
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
 	if p.QoS == 0 && !p.Retain {
-		c.b.publishVolatile(&pub, &c.route, &c.touched)
+		c.b.find(&pub, &c.route)
+		c.b.deliverAll(&pub, &c.route, &c.touched)
 		return nil
 	}
 	return c.publishStored(&pub)
@@ -175,16 +132,6 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 	return nil
 }
 
-// publishVolatile routes a message that nothing stores: QoS 0, not retained.
-func (b *Broker) publishVolatile(pub *publication, s *routing, l *flushList) {
-	b.find(pub, s)
-	for i := range s.targets {
-		if _, late := b.deliver(&s.targets[i], pub, l); late != inTime {
-			b.deliverLate(&s.targets[i], late, pub, l)
-		}
-	}
-}
-
 // publishStored routes a message that must be acknowledged or retained, and
 // queues the acknowledgement behind the commit of all that it caused.
 // [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-3.3.4-1]
@@ -205,8 +152,7 @@ func (c *conn) publishStored(pub *publication) error {
 			pub.cost = rowCost
 		}
 	}
-	stored, reason := b.publishLocked(pub, &c.route, &c.touched)
-	if reason != codec.Success {
+	if reason := b.publishLocked(pub, &c.route, &c.touched); reason != codec.Success {
 		control.BeLate(control.RefusalLate)
 		if p.QoS == 2 {
 			c.forgetQoS2(sess, p.PacketID)
@@ -214,7 +160,7 @@ func (c *conn) publishStored(pub *publication) error {
 		return c.refusePublish(p, reason)
 	}
 	group, size := uint64(0), uint32(0)
-	if stored || durable {
+	if pub.stored || durable {
 		c.stored = true
 		group, size = b.commits.Number(), messageBytes(p)
 	}
@@ -304,30 +250,33 @@ func (c *conn) forgetQoS2(sess *session.Session, packetID uint16) {
 // publishLocked routes a message whose effects may be stored, all in the open
 // group. It refuses before anything is changed, or not at all. The caller holds
 // the gate for reading.
-func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (stored bool, reason codec.ReasonCode) {
-	p := pub.p
-	if p.Retain {
+func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (reason codec.ReasonCode) {
+	if pub.p.Retain {
 		if !b.findAndRetain(pub, s, l) {
-			return false, codec.QuotaExceeded
+			return codec.QuotaExceeded
 		}
-		stored = true
-		if p.QoS == 0 {
+		pub.stored = true
+		if pub.p.QoS == 0 {
 			b.commits.Later()
 		}
 	} else {
 		b.find(pub, s)
 		if b.refuses(pub, s, l) || !b.admitMessage(pub, storeCost(pub, s)) {
-			return false, codec.QuotaExceeded
+			return codec.QuotaExceeded
 		}
 	}
+	b.deliverAll(pub, s, l)
+	return codec.Success
+}
+
+// deliverAll gives each of the message's targets its copy. The caller holds the gate
+// if the message has QoS 1 or 2, and no other lock.
+func (b *Broker) deliverAll(pub *publication, s *routing, l *flushList) {
 	for i := range s.targets {
-		joined, late := b.deliver(&s.targets[i], pub, l)
-		if late != inTime {
-			joined = b.deliverLate(&s.targets[i], late, pub, l)
+		if pub.deliver(&s.targets[i], l) == passedOn {
+			b.deliverToAnother(s.targets[i], pub, l)
 		}
-		stored = stored || joined
 	}
-	return stored, codec.Success
 }
 
 // find fills s with the message's targets.
@@ -339,9 +288,9 @@ func (b *Broker) find(pub *publication, s *routing) {
 	r, name := b.router, pub.p.Topic
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	r.findLocked(s, name, pub.from, pub.p.QoS)
+	r.findLocked(s, name, &pub.origin, pub.p.QoS)
 	pub.routed = s.routed
-	if pub.from != nil { // else it is a Will
+	if pub.origin.kind == fromClient {
 		s.remember(name, r.changes.Load())
 	}
 }
@@ -352,7 +301,7 @@ func (b *Broker) find(pub *publication, s *routing) {
 func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
-	b.router.findLocked(s, pub.p.Topic, pub.from, pub.p.QoS)
+	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
 	pub.routed, pub.matches = s.routed, &s.matches
 	if !b.mayRetainLocked(pub.p) || b.refuses(pub, s, l) {
 		return false
@@ -370,164 +319,9 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool 
 // about cost. A Will Message was accepted with its CONNECT. The caller holds the
 // gate and has changed nothing.
 func (b *Broker) admitMessage(pub *publication, cost int64) bool {
-	if pub.from == nil {
+	if pub.origin.kind == fromWill {
 		b.commits.Reserve(cost)
 		return true
 	}
 	return b.commits.Admit(cost+pub.cost, codec.TypePublish.String())
-}
-
-// A lateness says why a message that was routed to a Client is not for it any more.
-type lateness int
-
-const (
-	inTime       lateness = iota
-	noMember              // no member of a Shared Subscription could be chosen
-	sessionEnded          // the Session ended
-	unsubscribed          // the Session goes on
-)
-
-// deliver gives one copy to one Client and reports whether it joined the open
-// group. If it is late, deliverLate must be called, with no lock held. The caller
-// holds the gate for reading if the message has QoS 1 or 2.
-func (b *Broker) deliver(t *target, pub *publication, l *flushList) (stored bool, late lateness) {
-	if t.dropped {
-		return false, noMember
-	}
-	cl := t.client
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	if cl.sess == nil || cl.sess.ID != t.sess {
-		return false, sessionEnded
-	}
-	if cl.unsubscribedAt > pub.routed { // nothing follows UNSUBACK that was not queued before [MQTT-3.10.4-2]
-		now, ok := cl.retargetLocked(t, pub)
-		if !ok {
-			return false, unsubscribed
-		}
-		t = &now
-	}
-	retain := t.rap && pub.p.Retain // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-	qos := min(pub.p.QoS, t.qos)    // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
-	if control.Broken(control.QoSNotLowered) {
-		qos = pub.p.QoS
-	}
-	if qos == 0 {
-		p := pub.copyFor(t, 0, retain, l)
-		cl.sendQoS0Locked(&p, true, l)
-		return false, inTime
-	}
-	if t.share == "" && cl.deliverUnkeptLocked(t, pub, qos, retain, l) {
-		return false, inTime
-	}
-	return cl.deliverLocked(t, pub, qos, retain, l), inTime
-}
-
-// deliverLocked gives a copy to the Session to be kept until it is acknowledged.
-func (cl *Client) deliverLocked(t *target, pub *publication, qos codec.QoS, retain bool, l *flushList) (stored bool) {
-	if pub.yields && cl.b.limits.Policy == session.Reject && cl.sess.Full() {
-		l.fx.Reset()
-		cl.sess.Refuse(&l.fx)
-		cl.applyLocked(pub.now, l)
-		return false
-	}
-	e := session.Entry{Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share}
-	if r := pub.receiptFor(cl); r != nil {
-		e.Receipt = r
-	}
-	l.fx.Reset()
-	control.Panic(control.PanicInDeliver)
-	cl.sess.Deliver(e, pub.now, &l.fx)
-	stored = len(l.fx.Entries) > 0
-	if stored {
-		pub.noteStored(l.fx.Awaited)
-	}
-	cl.applyLocked(pub.now, l)
-	return stored
-}
-
-// receiptFor returns the message's receipt if cl may acknowledge a copy before
-// the publisher has its PUBACK.
-func (pub *publication) receiptFor(cl *Client) *commit.Receipt {
-	if pub.p.QoS != 1 || pub.from == nil || pub.committing || cl.conn == nil || !cl.sess.Durable() {
-		return nil
-	}
-	if pub.receipt == nil {
-		pub.receipt = commit.NewReceipt(pub.out)
-	}
-	return pub.receipt
-}
-
-// noteStored counts a copy that was stored: on the receipt, if it is awaited.
-func (pub *publication) noteStored(awaited bool) {
-	if !awaited || pub.receipt == nil {
-		pub.committing = true
-	} else if !control.Broken(control.AckAtDelivery) {
-		pub.receipt.Add()
-	}
-}
-
-// copyFor returns the packet for a copy that nothing keeps. It is valid until the
-// next that is made with l.
-func (pub *publication) copyFor(t *target, qos codec.QoS, retain bool, l *flushList) codec.Publish {
-	p := codec.Publish{
-		QoS: qos, Topic: pub.p.Topic, Payload: pub.p.Payload, Retain: retain, Forward: pub.p.Forward,
-		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
-		SubscriptionIDs: t.ids,
-	}
-	if t.ids == nil && t.id != 0 {
-		l.oneID[0] = t.id
-		p.SubscriptionIDs = l.oneID[:]
-	}
-	return p
-}
-
-// deliverUnkeptLocked sends a copy of a QoS 1 or 2 message that need not be kept
-// until it is acknowledged, since the Session ends with its connection. It reports
-// false, and has done nothing, if the Session must take care of it.
-func (cl *Client) deliverUnkeptLocked(t *target, pub *publication, qos codec.QoS, retain bool, l *flushList) bool {
-	c := cl.conn
-	if c == nil || pub.p.HasMessageExpiry {
-		return false
-	}
-	p := pub.copyFor(t, qos, retain, l)
-	if limit := c.params.packetBytesMax; limit > 0 && codec.PublishSize(&p, c.version) > int(limit) {
-		return false
-	}
-	if !cl.sess.DeliverUnkept(&p) {
-		return false
-	}
-	cl.noteFullLocked()
-	c.out.queuePublish(l, 0, &p)
-	return true
-}
-
-// sendQoS0Locked encodes a QoS 0 message into the attached connection's outbox,
-// or drops it and counts why. [MQTT-4.3.1-1]
-func (cl *Client) sendQoS0Locked(p *codec.Publish, droppable bool, l *flushList) {
-	c := cl.conn
-	if c == nil || !cl.sess.Attached() {
-		cl.b.m.Dropped[metrics.DropOfflineQoS0].Inc()
-		return
-	}
-	if limit := c.params.packetBytesMax; limit > 0 && codec.PublishSize(p, c.version) > int(limit) { // [MQTT-3.1.2-25]
-		cl.b.m.Dropped[metrics.DropTooLarge].Inc()
-		return
-	}
-	encode := func(dst []byte) []byte { return c.appendAliased(dst, p, nil) }
-	var queued bool
-	if droppable {
-		queued = c.out.queueDroppable(l, encode)
-	} else {
-		queued = c.out.queueNow(l, encode)
-	}
-	if !queued {
-		reason := metrics.DropSlowConsumer
-		if c.out.ends() {
-			reason = metrics.DropOfflineQoS0
-		}
-		cl.b.m.Dropped[reason].Inc()
-		return
-	}
-	l.tally.sent[0].add(p)
 }

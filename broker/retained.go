@@ -122,30 +122,20 @@ func (old *retained) expire(b *Broker, _ time.Time) {
 // deliverRetainedLocked sends a message as the result of a new subscription:
 // with RETAIN 1, at the lower of both QoS. [MQTT-3.3.1-9] [MQTT-3.8.4-8]
 func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscription, now time.Time, l *flushList) {
-	if m.Expired(now) {
-		return
-	}
-	cl.sendRetainedLocked(m, sub, now, l)
-	if control.Broken(control.RetainedTwice) {
-		cl.sendRetainedLocked(m, sub, now, l)
-	}
-}
-
-func (cl *Client) sendRetainedLocked(m *session.Message, sub *session.Subscription, now time.Time, l *flushList) {
-	var ids []uint32
-	if sub.ID != 0 {
-		ids = []uint32{sub.ID}
-	}
-	if qos := min(m.QoS, sub.QoS); qos > 0 {
-		l.fx.Reset()
-		cl.sess.Deliver(session.Entry{Message: m, QoS: qos, Retain: true, SubscriptionIDs: ids}, now, &l.fx)
-		cl.applyLocked(now, l)
-		return
-	}
-	p := codec.Publish{
-		Topic: viewOf(m.Topic), Payload: m.Payload, Retain: true,
-		SubscriptionIDs: ids, Forward: codec.ForwardBytes(m.Forward),
+	p := &l.packet
+	*p = codec.Publish{
+		QoS: m.QoS, Retain: true, Topic: viewOf(m.Topic), Payload: m.Payload, Forward: codec.ForwardBytes(m.Forward),
 	}
 	p.MessageExpirySeconds, p.HasMessageExpiry = m.RemainingExpirySeconds(now)
-	cl.sendQoS0Locked(&p, false, l)
+	pub := publication{
+		p: p, origin: origin{kind: fromStore}, why: causeRetained, now: now, expiresAt: m.ExpiresAt, m: m,
+		routed: cl.unsubscribedAt, // sub is not among those that were removed
+	}
+	t := newTarget(cl, binding{sub: sub, sess: cl.sess.ID})
+	t.rap = true
+	d := delivery{why: pub.why, pub: &pub, to: &t}
+	cl.decideLocked(&d, l)
+	if control.Broken(control.RetainedTwice) {
+		cl.decideLocked(&d, l)
+	}
 }

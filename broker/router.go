@@ -148,7 +148,7 @@ func (s *routing) forget() { s.targets, s.cache = nil, nil }
 
 // findLocked fills targets with one entry per Client that is to get the message
 // and one per matching Shared Subscription. The caller holds r.mu.
-func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS) {
+func (r *router) findLocked(s *routing, name []byte, from *origin, qos codec.QoS) {
 	if control.Broken(control.DollarMatched) && name[0] == '$' {
 		name = name[1:]
 	}
@@ -174,7 +174,7 @@ func (r *router) findLocked(s *routing, name []byte, from *Client, qos codec.QoS
 			}
 			continue
 		}
-		if m.Value.sub.NoLocal && m.Key.client == from && !control.Broken(control.NoLocalIgnored) { // [MQTT-3.8.3-3]
+		if m.Value.sub.NoLocal && from.isClient(m.Key.client) && !control.Broken(control.NoLocalIgnored) { // [MQTT-3.8.3-3]
 			continue
 		}
 		s.targets = append(s.targets, newTarget(m.Key.client, m.Value))
@@ -189,17 +189,18 @@ func newTarget(cl *Client, b binding) target {
 	return target{client: cl, sess: b.sess, qos: b.sub.QoS, rap: b.sub.RetainAsPublished, id: b.sub.ID}
 }
 
-// retargetLocked returns what is to become of a copy that was routed before the
-// Client removed a subscription: it goes by those that are left. A subscription
+// retargetLocked lets a copy that was routed before the Client removed a subscription
+// go by those that are left, and reports whether there is one. A subscription
 // that was made since may let a message in too, but none that was retained: what
 // is new gets that as retained, and not twice. The caller holds cl.mu.
-func (cl *Client) retargetLocked(t *target, pub *publication) (now target, ok bool) {
+func (cl *Client) retargetLocked(d *delivery) (ok bool) {
+	t, pub := d.to, d.pub
 	if t.share != "" {
-		return *t, cl.sess.Subscription(t.share) != nil
+		return cl.sess.Subscription(t.share) != nil
 	}
 	var s routing
 	take := func(sub *session.Subscription) {
-		if !sub.NoLocal || cl != pub.from { // [MQTT-3.8.3-3]
+		if !sub.NoLocal || !pub.origin.isClient(cl) { // [MQTT-3.8.3-3]
 			s.targets = append(s.targets, newTarget(cl, binding{sub: sub, sess: t.sess}))
 		}
 	}
@@ -220,10 +221,11 @@ func (cl *Client) retargetLocked(t *target, pub *publication) (now target, ok bo
 		}
 	}
 	if len(s.targets) == 0 {
-		return target{}, false
+		return false
 	}
 	s.mergeOverlaps()
-	return s.targets[0], true
+	d.to = &s.targets[0]
+	return true
 }
 
 // mergeOverlaps leaves one copy for each Client whose subscriptions overlap: at

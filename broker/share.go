@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"github.com/x0a1b/promptmq/codec"
-	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -82,48 +81,35 @@ func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
 	return t, true
 }
 
-// deliverLate does what is left of a delivery that came too late: if that was for a
-// member of a Shared Subscription, another one gets the message.
-func (b *Broker) deliverLate(t *target, late lateness, pub *publication, l *flushList) (stored bool) {
-	switch {
-	case late == noMember:
-		b.m.Dropped[metrics.DropNoMember].Inc()
-	case t.share != "":
-		return b.deliverToAnother(*t, late, pub, l)
-	case late == sessionEnded:
-		b.m.Dropped[metrics.DropSessionEnded].Inc()
-	}
-	return false
-}
-
 // deliverToAnother delivers a message to another member than the one that it came
 // too late for.
-func (b *Broker) deliverToAnother(t target, late lateness, pub *publication, l *flushList) (stored bool) {
+func (b *Broker) deliverToAnother(t target, pub *publication, l *flushList) {
 	routed := pub.routed
 	defer func() { pub.routed = routed }() // for other targets
-	for late != inTime {
-		next, ok := b.pickAgain(&t, late, pub)
-		if !ok {
-			b.m.Dropped[metrics.DropNoMember].Inc()
-			return false
+	for {
+		t = b.pickAgain(&t, pub)
+		if pub.deliver(&t, l) != passedOn {
+			return
 		}
-		t = next
-		stored, late = b.deliver(&t, pub, l)
 	}
-	return stored
 }
 
 // pickAgain chooses a member in place of one whose Session or subscription has
-// ended. That is no member any more then, so each is tried once.
-func (b *Broker) pickAgain(t *target, late lateness, pub *publication) (target, bool) {
+// ended; none if there is no other. That is no member any more then, so each is tried
+// once.
+func (b *Broker) pickAgain(t *target, pub *publication) target {
 	r := b.router
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if late == sessionEnded { // who ended it is about to do the same
+	if !t.client.has(t.sess) { // who ended it is about to do the same
 		r.unsubscribeLocked(t.client, t.sess, t.share)
 	}
 	pub.routed = r.changes.Load()
-	return r.pickLocked(t.share, pub.p.QoS, pub.not)
+	next, ok := r.pickLocked(t.share, pub.p.QoS, pub.origin.member())
+	if !ok {
+		return target{dropped: true}
+	}
+	return next
 }
 
 // pickLocked chooses a member of a Shared Subscription, not if there is another.
@@ -137,6 +123,13 @@ func (r *router) pickLocked(filter string, qos codec.QoS, not *Client) (target, 
 		return sh.pick(qos, nil)
 	}
 	return t, ok
+}
+
+// has reports whether this incarnation of the Client's Session goes on.
+func (cl *Client) has(id session.ID) bool {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	return cl.sess != nil && cl.sess.ID == id
 }
 
 // Ranks of members, from those that cannot take a message to the best.

@@ -13,6 +13,8 @@ const (
 	DropQueueOldest                    // it left a full queue to make room, by the policy drop-oldest
 	DropTooOld                         // queued for the longest time that a message may be
 	DropSessionEnded                   // the Session ended, and it was queued and never sent, or came too late
+	DropUnsubscribed                   // the subscription was removed after the message was routed and before it was delivered
+	DropDenied                         // the Client may not have it
 	NumDropReasons
 )
 
@@ -37,6 +39,10 @@ func (r DropReason) String() string {
 		return "too_old"
 	case DropSessionEnded:
 		return "session_ended"
+	case DropUnsubscribed:
+		return "unsubscribed"
+	case DropDenied:
+		return "denied"
 	}
 	return "unknown"
 }

@@ -9,6 +9,7 @@ var help = map[string]string{
 	"promptmq_connections_current":               "Network connections that are open.",
 	"promptmq_connections_refused_total":         "Network connections closed without a CONNACK of success, by reason.",
 	"promptmq_connections_total":                 "Network connections that clients have opened.",
+	"promptmq_deliveries_total":                  "Copies of messages routed to subscribers, by what became of each: sent at once and not kept, queued until the client acknowledges it, dropped, or passed_on: a member of a shared subscription had gone, and the copy is counted again for another.",
 	"promptmq_expiries_pending":                  "Sessions without a connection and retained messages that end, or publish a Will, at a set time.",
 	"promptmq_keep_alive_timeouts_total":         "Connections closed because nothing came for one and a half Keep Alive.",
 	"promptmq_log_lines_left_out_total":          "Log lines left out because there were too many for the same cause, by cause.",

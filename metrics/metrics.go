@@ -43,6 +43,12 @@ type Broker struct {
 	Retained *Counter
 	// Dropped counts messages that did not reach a subscriber.
 	Dropped [NumDropReasons]*Counter
+	// Copies of messages by what became of each when it was routed to a subscriber. Each
+	// that was passed on was routed again; the sum of the others is how many there were.
+	DeliveriesSent     *Counter // at once, and not kept
+	DeliveriesQueued   *Counter // kept until they are acknowledged
+	DeliveriesDropped  *Counter // not queued; Dropped has those too that were
+	DeliveriesPassedOn *Counter
 
 	// Bytes on the sockets, and the system calls that moved them.
 	BytesReceived *Counter
@@ -85,6 +91,11 @@ func NewBroker() *Broker {
 		MessagesSent:         byQoS(set, "promptmq_messages_published_total"),
 		MessageBytesSent:     byQoS(set, "promptmq_message_bytes_published_total"),
 		Retained:             set.NewCounter("promptmq_messages_retained_total"),
+
+		DeliveriesSent:     set.NewCounter(labelled("promptmq_deliveries_total", "outcome", "sent")),
+		DeliveriesQueued:   set.NewCounter(labelled("promptmq_deliveries_total", "outcome", "queued")),
+		DeliveriesDropped:  set.NewCounter(labelled("promptmq_deliveries_total", "outcome", "dropped")),
+		DeliveriesPassedOn: set.NewCounter(labelled("promptmq_deliveries_total", "outcome", "passed_on")),
 
 		BytesReceived: set.NewCounter("promptmq_bytes_received_total"),
 		BytesSent:     set.NewCounter("promptmq_bytes_sent_total"),

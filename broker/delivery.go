@@ -1,0 +1,294 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/commit"
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// An originKind says what published a message.
+type originKind uint8
+
+const (
+	fromClient  originKind = iota
+	fromWill               // a Will Message
+	fromStore              // a retained message
+	fromSession            // a member of a Shared Subscription, which no longer takes it
+)
+
+// An origin is who published a message.
+type origin struct {
+	kind   originKind
+	client *Client // of fromClient and fromSession
+	out    *outbox // of fromClient: where its acknowledgement goes
+}
+
+// member is the member of a Shared Subscription that is not to get the message again if
+// another can take it; nil: there is none.
+func (o *origin) member() *Client {
+	if o.kind == fromSession {
+		return o.client
+	}
+	return nil
+}
+
+// isClient reports whether cl published the message on a connection of its own.
+func (o *origin) isClient(cl *Client) bool { return o.kind == fromClient && o.client == cl }
+
+// A cause is why a copy goes to its target.
+type cause uint8
+
+const (
+	causeLive       cause = iota // it was just published
+	causeWill                    // it was just published as a Will
+	causeRetained                // it was retained when its target subscribed
+	causeHandedOver              // another member of the Shared Subscription had it
+	causeQueued                  // its Session kept it, and now sends it
+	causeResumed                 // the same, to a Client that may have it already
+)
+
+// A publication is a message on its way through the router. Its packet borrows
+// the read buffer; the Message, which owns its memory, is made when a queue or
+// the retained messages need it.
+type publication struct {
+	p         *codec.Publish
+	origin    origin
+	why       cause
+	now       time.Time
+	expiresAt time.Time
+	m         *session.Message
+	slab      *messageSlab // nil: m is alone
+	cost      int64        // about what is stored for it beside the message
+	// receipt is for the durable copies of a QoS 1 message; committing says that
+	// it cannot replace the commit.
+	receipt    *commit.Receipt
+	committing bool
+	stored     bool // a copy joined the open group
+	// yields says that it is never refused because of a queue that is full: it is
+	// dropped for that queue, and all others get it.
+	yields bool
+	// routed is which of the router's changes its targets know of. matches, of a
+	// message that was retained in the same step, are where they come from; else nil.
+	routed  uint64
+	matches *[]match
+}
+
+// message returns the Message, made from the packet at the first call.
+func (pub *publication) message() *session.Message {
+	if pub.m == nil {
+		p := pub.p
+		slab := pub.slab
+		if p.Retain { // it stays, and would keep its neighbours too
+			slab = nil
+		}
+		pub.m = slab.message(p.Topic, p.Payload, p.Forward.Len(), p.Forward.AppendTo)
+		pub.m.QoS, pub.m.Retain, pub.m.ExpiresAt = p.QoS, p.Retain, pub.expiresAt
+	}
+	return pub.m
+}
+
+// A delivery is one copy of a message on its way to one Client.
+type delivery struct {
+	why  cause
+	pub  *publication  // nil if send is not
+	to   *target       // the same
+	send *session.Send // of a copy that was queued
+	// Of send, if it expires: its Message Expiry Interval.
+	expires       bool
+	expirySeconds uint32
+}
+
+// deliver gives one copy of a message that was routed to its target. If that is a
+// member of a Shared Subscription that is none any more, the outcome is passedOn,
+// and deliverToAnother must be called, with no lock held. The caller holds the gate
+// for reading if the message has QoS 1 or 2.
+func (pub *publication) deliver(t *target, l *flushList) outcome {
+	d := delivery{why: pub.why, pub: pub, to: t}
+	if cl := t.client; cl != nil {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+	}
+	return t.client.decideLocked(&d, l)
+}
+
+// decideLocked decides the fate of one copy, and counts it. Every copy passes here:
+// once when it is routed, whatever published it, and if it is queued then, each time
+// its Session sends it. cl is nil if no member of a Shared Subscription can take it.
+// The caller holds cl.mu, and the gate if the message has QoS 1 or 2.
+func (cl *Client) decideLocked(d *delivery, l *flushList) (o outcome) {
+	switch {
+	// A permission is a case here: !cl.mayReceive(d): o = denied.
+	case d.send != nil:
+		return cl.sendQueuedLocked(d, l)
+	case cl == nil:
+		o = noMember
+	case cl.sess == nil || cl.sess.ID != d.to.sess:
+		o = sessionEnded
+	case cl.unsubscribedAt > d.pub.routed && !cl.retargetLocked(d): // nothing follows UNSUBACK that was not queued before [MQTT-3.10.4-2]
+		o = unsubscribed
+	case d.why == causeRetained && d.pub.m.Expired(d.pub.now): // [MQTT-3.3.2-5]
+		o = expired
+	default:
+		o = cl.giveLocked(d, l)
+	}
+	if (o == sessionEnded || o == unsubscribed) && d.to.share != "" {
+		o = passedOn
+	}
+	l.outcomes.routed(o)
+	// A ledger and $SYS are one line each here: d.why, d.pub.origin, cl, o.
+	return o
+}
+
+// giveLocked gives a copy to the connection, if the Session need not keep it, or
+// else to the Session. [MQTT-4.3.1-1]
+func (cl *Client) giveLocked(d *delivery, l *flushList) outcome {
+	pub, t, c := d.pub, d.to, cl.conn
+	p := codec.Publish{ // a copy
+		QoS:    min(pub.p.QoS, t.qos), // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
+		Retain: t.rap && pub.p.Retain, // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+		Topic:  pub.p.Topic, Payload: pub.p.Payload, Forward: pub.p.Forward, SubscriptionIDs: t.ids,
+		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
+	}
+	if t.ids == nil && t.id != 0 {
+		l.oneID[0] = t.id
+		p.SubscriptionIDs = l.oneID[:]
+	}
+	if control.Broken(control.QoSNotLowered) {
+		p.QoS = pub.p.QoS
+	}
+	there := c != nil && cl.sess.Attached()
+	fits := there && (c.params.packetBytesMax == 0 || codec.PublishSize(&p, c.version) <= int(c.params.packetBytesMax)) // [MQTT-3.1.2-25]
+	switch {
+	case p.QoS > 0 && fits && !p.HasMessageExpiry && t.share == "" && cl.sess.DeliverUnkept(&p):
+		cl.noteFullLocked()
+		if !c.out.queuePublish(l, 0, &p, false) {
+			return sessionEnded // it ends with its connection
+		}
+	case p.QoS > 0:
+		return cl.keepLocked(d, p.QoS, p.Retain, l)
+	case !there:
+		return offline
+	case !fits:
+		return tooLarge
+	case !c.out.queuePublish(l, 0, &p, d.why != causeRetained):
+		if c.out.ends() {
+			return offline
+		}
+		return slowConsumer
+	}
+	return sent
+}
+
+// keepLocked gives a copy to the Session to be kept until it is acknowledged.
+func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, l *flushList) outcome {
+	pub, t := d.pub, d.to
+	l.fx.Reset()
+	if pub.yields && cl.b.limits.Policy == session.Reject && cl.sess.Full() {
+		cl.sess.Refuse(&l.fx)
+	} else {
+		e := session.Entry{
+			Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share,
+		}
+		if r := pub.receiptFor(cl); r != nil {
+			e.Receipt = r
+		}
+		control.Panic(control.PanicInDeliver)
+		cl.sess.Deliver(e, pub.now, &l.fx)
+	}
+	o := queued
+	if l.fx.DroppedNewest > 0 {
+		o = queueFullNewest
+	}
+	if len(l.fx.Entries) > 0 {
+		pub.noteStored(l.fx.Awaited)
+	}
+	cl.applyLocked(pub.now, l)
+	return o
+}
+
+// receiptFor returns the message's receipt if cl may acknowledge a copy before
+// the publisher has its PUBACK.
+func (pub *publication) receiptFor(cl *Client) *commit.Receipt {
+	if pub.p.QoS != 1 || pub.origin.kind != fromClient || pub.committing || cl.conn == nil || !cl.sess.Durable() {
+		return nil
+	}
+	if pub.receipt == nil {
+		pub.receipt = commit.NewReceipt(pub.origin.out)
+	}
+	return pub.receipt
+}
+
+// noteStored counts a copy that was stored: on the receipt, if it is awaited.
+func (pub *publication) noteStored(awaited bool) {
+	pub.stored = true
+	if !awaited || pub.receipt == nil {
+		pub.committing = true
+	} else if !control.Broken(control.AckAtDelivery) {
+		pub.receipt.Add()
+	}
+}
+
+// applyLocked carries out l.fx: writes first, then what may be sent. The
+// caller holds gate for reading if the Session is durable.
+func (cl *Client) applyLocked(now time.Time, l *flushList) {
+	cl.storeLocked(l)
+	fx := &l.fx
+	for i := range fx.Sends {
+		s := &fx.Sends[i]
+		if s.Message == nil {
+			cl.sendPubrelLocked(s, l)
+			continue
+		}
+		d := delivery{why: causeQueued, send: s}
+		if s.Dup {
+			d.why = causeResumed
+		}
+		at := now
+		if control.Broken(control.ExpiryNotCountedDown) {
+			at = now.Add(-time.Hour)
+		}
+		d.expirySeconds, d.expires = s.Message.RemainingExpirySeconds(at)
+		cl.decideLocked(&d, l)
+	}
+	if fx.Dropped != (session.Dropped{}) {
+		cl.noteDroppedLocked(&fx.Dropped, now, l)
+	}
+	cl.noteFullLocked()
+	if fx.Page {
+		go cl.page(cl.sess, cl.conn, cl.lastGroup)
+	}
+}
+
+// sendQueuedLocked sends a copy that the Session keeps.
+func (cl *Client) sendQueuedLocked(d *delivery, l *flushList) outcome {
+	s := d.send
+	p := codec.Publish{
+		Dup: s.Dup, QoS: s.QoS, Retain: s.Retain, PacketID: s.PacketID,
+		Topic: viewOf(s.Message.Topic), Payload: s.Message.Payload, SubscriptionIDs: s.SubscriptionIDs,
+		Forward: codec.ForwardBytes(s.Message.Forward), HasMessageExpiry: d.expires, MessageExpirySeconds: d.expirySeconds,
+	}
+	var group uint64
+	if s.AfterCommit && !control.Broken(control.QoS2BeforeCommit) {
+		group = cl.lastGroup
+	}
+	switch {
+	case cl.conn.out.queuePublish(l, group, &p, false):
+		return sent // and counted as published
+	case cl.sess.Durable():
+		return queued // still
+	}
+	l.outcomes.dropQueued(sessionEnded, 1) // with its connection, which is closing
+	return sessionEnded
+}
+
+// sendPubrelLocked queues a PUBREL.
+func (cl *Client) sendPubrelLocked(s *session.Send, l *flushList) {
+	var group uint64
+	if s.AfterCommit && !control.Broken(control.PubrelBeforeCommit) {
+		group = cl.lastGroup
+	}
+	cl.conn.out.queueHeld(l, group, false, encodeAck(codec.TypePubrel, s.PacketID, codec.Success, cl.conn.version))
+}
