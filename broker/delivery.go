@@ -277,8 +277,8 @@ func (cl *Client) sendQueuedLocked(d *delivery, l *flushList) outcome {
 	switch {
 	case cl.conn.out.queuePublish(l, group, &p, false):
 		return sent // and counted as published
-	case cl.sess.Durable():
-		return queued // still
+	case cl.sess.Durable() || (s.Shared && s.QoS == 1):
+		return queued // still; to be sent to another member, if not to this Client
 	}
 	l.outcomes.dropQueued(sessionEnded, 1) // with its connection, which is closing
 	return sessionEnded

@@ -304,6 +304,7 @@ func (s *Session) sendEntry(q *queued, fx *Effects) {
 		Message: q.Message, PacketID: PacketID(q.Seq), QoS: q.QoS,
 		Dup: q.sentBefore || q.doubtful, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
 		AfterCommit: q.QoS == 2 && s.Durable() && !q.sentBefore,
+		Shared:      q.Share != "",
 	})
 	q.sentBefore = true
 	s.inflight++

@@ -140,4 +140,5 @@ type Send struct {
 	Dup, Retain     bool
 	SubscriptionIDs []uint32
 	AfterCommit     bool
+	Shared          bool // by a Shared Subscription
 }
