@@ -46,6 +46,7 @@ type Network struct {
 	hangups *hangups  // of the connections of listeners that want it; nil: there is none
 	direct  *Listener // of connections that no listener accepted
 
+	Writers   Writers
 	open      atomic.Int64 // sockets, from accept to close
 	waiting   waitingSockets
 	lingering atomic.Int64 // connections that linger
@@ -69,7 +70,7 @@ func (n *Network) Transport(nc net.Conn) Transport {
 	case *net.TCPConn:
 		return newTransport(&socket{TCPConn: c, listener: n.direct})
 	default:
-		return &stream{nc, n.direct, nil}
+		return &stream{Conn: nc, listener: n.direct}
 	}
 }
 
@@ -109,7 +110,10 @@ func (n *Network) Stop() {
 }
 
 // Close ends what is left after Stop, when no connection is.
-func (n *Network) Close() { n.hangups.close() }
+func (n *Network) Close() {
+	n.hangups.close()
+	n.Writers.Close()
+}
 
 // socketOf returns the socket of a Transport; nil: it has none.
 func socketOf(t Transport) *socket {

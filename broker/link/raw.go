@@ -33,7 +33,7 @@ const WatchAfter = 16
 
 // newTransport returns the Transport over a socket.
 func newTransport(s *socket) Transport {
-	blocking := &stream{s, s.listener, s}
+	blocking := &stream{Conn: s, listener: s.listener, socket: s}
 	if !Nonblocking {
 		return blocking
 	}

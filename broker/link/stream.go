@@ -7,11 +7,22 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// A stream is a Transport over a net.Conn that can only block.
+// beginningBytes is the size of the buffer in which a stream waits.
+const beginningBytes = 512
+
+// A stream is a Transport over a net.Conn that can only block. It waits with a small
+// buffer of its own, so that its Reader has none meanwhile, and reads into that of its
+// Reader while there seems to be more.
 type stream struct {
+	// Static after accept.
 	net.Conn
 	listener *Listener
 	socket   *socket // below it; nil: there is none
+
+	// Owned by the reader.
+	came      []byte // of beginning, not handled yet
+	more      bool   // the last read filled its buffer
+	beginning [beginningBytes]byte
 }
 
 func (t *stream) TryWrite([]byte) (int, error) { return 0, nil }
@@ -34,7 +45,25 @@ func receiveBy(r Reader, read func(r Reader) (int, error)) error {
 	}
 }
 
-func (t *stream) read(r Reader) (int, error) { return t.Read(r.Room()) }
+func (t *stream) read(r Reader) (int, error) {
+	if t.more && len(t.came) == 0 {
+		room := r.Room()
+		n, err := t.Read(room)
+		t.more = n == len(room)
+		return n, err
+	}
+	if len(t.came) == 0 {
+		r.Idle()
+		n, err := t.Read(t.beginning[:])
+		if n == 0 {
+			return 0, err
+		}
+		t.came, t.more = t.beginning[:n], n == len(t.beginning) // an error comes again
+	}
+	n := copy(r.Room(), t.came)
+	t.came = t.came[n:]
+	return n, nil
+}
 
 func (t *stream) Wake() { wake(t.Conn) }
 
