@@ -105,13 +105,3 @@ func (h *hangups) watching(fd int32) *socket {
 	defer h.mu.Unlock()
 	return h.socket[fd]
 }
-
-// watched is how many sockets are watched.
-func (h *hangups) watched() int {
-	if h == nil {
-		return 0
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.socket)
-}

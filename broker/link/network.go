@@ -80,9 +80,6 @@ func (n *Network) SocketsMax() int64 { return n.limit.sockets }
 // Sockets is how many sockets of listeners are open.
 func (n *Network) Sockets() int64 { return n.open.Load() }
 
-// Watched is how many connections hangups watch.
-func (n *Network) Watched() int { return n.hangups.watched() }
-
 // Connected says that a Transport has got its CONNECT: it makes no room for others
 // any more.
 func (n *Network) Connected(t Transport) {

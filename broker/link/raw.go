@@ -27,9 +27,9 @@ type raw struct {
 	ready  func(uintptr) bool
 }
 
-// WatchAfter is how many reads of a connection have emptied its socket when it
+// watchAfter is how many reads of a connection have emptied its socket when it
 // is worth while to watch for its end instead of reading a second time.
-const WatchAfter = 16
+const watchAfter = 16
 
 // newTransport returns the Transport over a socket.
 func newTransport(s *socket) Transport {
@@ -172,8 +172,8 @@ func (t *raw) end(err error) bool {
 // watched reports whether the end of the connection will be known without
 // reading.
 func (t *raw) watched() bool {
-	if t.emptied < WatchAfter {
-		if t.emptied++; t.emptied == WatchAfter {
+	if t.emptied < watchAfter {
+		if t.emptied++; t.emptied == watchAfter {
 			t.listener.network.hangups.watch(t.socket)
 		}
 	}

@@ -20,7 +20,7 @@ type socket struct {
 	counted atomic.Bool // as refused, or that there is nothing to count
 
 	// Owned by the reader.
-	emptied   uint8 // reads that emptied the socket, up to WatchAfter
+	emptied   uint8 // reads that emptied the socket, up to watchAfter
 	connected bool  // CONNECT was handled when Receive was called
 	silences        // of its peer
 
