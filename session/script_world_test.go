@@ -270,9 +270,12 @@ func (w *world) write(id session.ID, g *session.Writes) {
 			delete(d.subs, filter)
 		}
 	}
-	for filter, owed := range g.Owed {
-		if d.owed[filter] = owed; owed == (session.Owed{}) {
-			delete(d.owed, filter)
+	for _, filter := range slices.Sorted(maps.Keys(g.Owed)) {
+		_, stored := d.owed[filter]
+		if d.owed[filter] = g.Owed[filter]; d.owed[filter] == (session.Owed{}) {
+			if delete(d.owed, filter); !stored {
+				w.say("removed though not stored: owed %s", filter)
+			}
 		}
 	}
 	if g.State != nil {
