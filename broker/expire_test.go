@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -23,7 +22,7 @@ func (t *timedThing) expire(_ *Broker, n time.Time) { t.fired = append(t.fired, 
 // at its last time, once, and never too early; the heap holds each once.
 func TestExpirer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rnd := rand.New(rand.NewPCG(1, 2))
+		rnd := randomly(t)
 		b := &Broker{clock: commit.NewClock(nil, nil)}
 		x := newExpirer(b)
 		b.expirer = x
