@@ -60,6 +60,7 @@ type held struct {
 	bytes    []byte // of segs
 	segs     []segment
 	answered int // bytes of the messages that segs answer
+	qos1     int // PUBLISH packets with QoS 1 in segs: no other may overtake them
 }
 
 var heldPackets = sync.Pool{New: func() any { return new(held) }}
@@ -71,7 +72,7 @@ func (o *outbox) dropHeldLocked() {
 		return
 	}
 	clear(h.segs)
-	h.bytes, h.segs, h.answered = h.bytes[:0], h.segs[:0], 0
+	h.bytes, h.segs, h.answered, h.qos1 = h.bytes[:0], h.segs[:0], 0, 0
 	heldPackets.Put(h)
 }
 
@@ -94,10 +95,10 @@ func (o *outbox) heldCount() int {
 type segment struct {
 	group  uint64 // number of the commit group it awaits
 	end    int
-	size   uint32 // of the message that it answers, in bytes; or of its own Payload
-	alias  uint16 // Topic Alias that it sets; 0: none
-	sends  bool   // it is a PUBLISH with QoS 2
-	credit bool   // it returns one unit of the Client's send quota
+	size   uint32    // of the message that it answers, in bytes; or of its own Payload
+	alias  uint16    // Topic Alias that it sets; 0: none
+	sends  codec.QoS // of the PUBLISH that it is; 0: it is none
+	credit bool      // it returns one unit of the Client's send quota
 	// receipt, if not nil, may make the commit needless.
 	receipt *commit.Receipt
 }
@@ -267,8 +268,8 @@ func (o *outbox) queueSegment(l *flushList, seg segment, encode func([]byte) []b
 	return false
 }
 
-// queuePublish queues a message, with QoS 2 as queueHeld does for group, and counts
-// it as sent, if it is held when it is released. It reports false if the connection
+// queuePublish queues a message, with QoS 2, or with QoS 1 if it awaits a group, as
+// queueHeld does for group, and counts it as sent, if it is held when it is released. It reports false if the connection
 // is closing or, for one with QoS 0 that is droppable, if too much waits already.
 func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish, droppable bool) bool {
 	o.mu.Lock()
@@ -276,9 +277,12 @@ func (o *outbox) queuePublish(l *flushList, group uint64, p *codec.Publish, drop
 	if o.closing || (droppable && p.QoS == 0 && o.pendingLocked() >= outBytesMax) {
 		return false
 	}
-	if p.QoS == 2 {
+	if p.QoS == 2 || p.QoS == 1 && (group > 0 || o.held != nil && o.held.qos1 > 0) {
 		if h := o.holdLocked(group); h != nil {
-			seg := segment{group: group, sends: true, size: uint32(len(p.Payload))}
+			seg := segment{group: group, sends: p.QoS, size: uint32(len(p.Payload))}
+			if p.QoS == 1 {
+				h.qos1++
+			}
 			h.bytes = o.c.appendAliased(h.bytes, p, &seg)
 			o.heldPacketLocked(h, seg, l)
 			return true
@@ -312,7 +316,7 @@ func (o *outbox) heldPacketLocked(h *held, seg segment, l *flushList) {
 	}
 	seg.group, seg.end = max(seg.group, last), len(h.bytes)
 	h.segs = append(h.segs, seg)
-	if !seg.sends {
+	if seg.sends == 0 {
 		h.answered += int(seg.size)
 	}
 	if seg.group != last && !o.c.b.commits.Await(seg.group, o) {
@@ -326,7 +330,7 @@ func (o *outbox) heldPacketLocked(h *held, seg segment, l *flushList) {
 // to bring there.
 func (o *outbox) releaseLocked() {
 	h, committed := o.held, o.c.b.commits.Committed()
-	var sent traffic
+	var sent [3]traffic // by QoS
 	n := 0
 	for n < len(h.segs) && (h.segs[n].group <= committed || h.segs[n].receipt.Complete()) {
 		seg := &h.segs[n]
@@ -334,16 +338,19 @@ func (o *outbox) releaseLocked() {
 		if seg.alias != 0 {
 			o.c.sentAliases.released(seg.alias)
 		}
-		if seg.sends {
-			sent.messages++
-			sent.bytes += int(seg.size)
+		if seg.sends > 0 {
+			sent[seg.sends].messages++
+			sent[seg.sends].bytes += int(seg.size)
 		} else {
 			h.answered -= int(seg.size)
 		}
 		n++
 	}
-	if sent.messages > 0 {
-		sent.countSent(o.c.b.m, 2)
+	h.qos1 -= sent[1].messages
+	for qos := codec.QoS(1); qos <= 2; qos++ {
+		if sent[qos].messages > 0 {
+			sent[qos].countSent(o.c.b.m, qos)
+		}
 	}
 	if n == 0 {
 		return

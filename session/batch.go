@@ -61,6 +61,8 @@ type Writes struct {
 	Floor, FloorBefore uint64
 	// Discarded are queue entries to remove wherever they stand in the queue.
 	Discarded []uint64
+	// DiscardedRanges removes each stored run that is wholly in one of them.
+	DiscardedRanges []SeqRange
 	// Entries are appended to the queue, in growing Seq. An entry whose
 	// Message is nil was delivered and acknowledged before the commit: it is
 	// not written; Elided counts those that were dropped from here for that.

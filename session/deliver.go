@@ -15,6 +15,7 @@ import (
 // (from diskFrom to next, without those in gaps). A Session that is not Durable has all in memory.
 type deliverState struct {
 	queue    []queued // ascending Seq; a nil Message is done. queue[0] is not.
+	holes    int      // the done ones in queue
 	ring     []queued // the memory that queue moves through
 	released []uint64 // ascending
 	done     ranges   // only kept while Durable
@@ -43,6 +44,9 @@ type deliverState struct {
 	// lost counts what TakeLost returns.
 	lost uint64
 
+	ids    identifiers
+	behind behind
+
 	// On the connection attached now.
 	cursor   int // index in queue of the next entry to send
 	inflight int // sent and not done
@@ -52,32 +56,20 @@ type deliverState struct {
 // startQueue makes the deliverState of a Session that has none.
 func (s *Session) startQueue() {
 	s.deliverState = &deliverState{next: 1, floor: 1, sent: 1, diskFrom: 1}
+	s.ids.safe = 1
 }
 
 type queued struct {
 	Entry
-	sentBefore bool // on this or an earlier connection
-	doubtful   bool // perhaps sent before a crash
+	sentBefore bool   // on this or an earlier connection
+	doubtful   bool   // perhaps sent before a crash
+	packetID   uint16 // 0: none yet
 	// unkeptBytes are those of a message that stands here as unkept.
 	unkeptBytes int
 }
 
 // bytes is what the entry counts towards the queue limits.
 func (q *queued) bytes() int { return q.Entry.Bytes() + q.unkeptBytes }
-
-// packetIDs is the number of Packet Identifiers.
-const packetIDs = 65535
-
-// PacketID returns the Packet Identifier that belongs to a Seq. It is a
-// function of the Seq so that storing the entry stores the identifier too.
-func PacketID(seq uint64) uint16 { return uint16((seq-1)%packetIDs) + 1 }
-
-// seqOf returns the only Seq in [floor, floor+65535) that belongs to packetID.
-func (s *Session) seqOf(packetID uint16) uint64 {
-	at := (s.floor - 1) % packetIDs
-	ahead := (uint64(packetID-1) + packetIDs - at) % packetIDs
-	return s.floor + ahead
-}
 
 func (s *Session) restoreQueue(st *State, l *Loaded) {
 	s.next = max(st.Next, l.NextSeq, st.Floor)
@@ -100,6 +92,8 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 		s.doubtful = min(s.doubtful, stored)
 	}
 	s.doubted, s.restored = s.doubtful > 0, s.next
+	s.restoreIDs(st.identified)
+	s.behind.count = int(s.done.within(s.floor, s.next))
 	s.advanceFloor()
 }
 
@@ -182,9 +176,10 @@ func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.
 	if s.deliverState == nil {
 		return
 	}
+	s.ids.safe, s.ids.probe = s.floor, 0
 	for _, seq := range s.released {
 		s.inflight++
-		fx.Sends = append(fx.Sends, Send{PacketID: PacketID(seq)})
+		fx.Sends = append(fx.Sends, Send{PacketID: s.packetIDOf(seq)})
 	}
 	s.pump(now, fx)
 }
@@ -221,7 +216,7 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 			return
 		}
 	}
-	fx.Awaited = s.attached && e.QoS == 1
+	fx.Awaited = s.attached && e.QoS == 1 && !s.mustWait(e.Seq)
 	s.diskFrom = s.next
 	s.windowBytes += bytes
 	s.push(queued{Entry: e})
@@ -243,13 +238,15 @@ func (s *Session) DeliverUnkept(p *codec.Publish) bool {
 	if s.deliverState == nil {
 		s.startQueue()
 	}
-	if s.cursor < len(s.queue) || s.inflight >= int(s.receiveMaximum) || // [MQTT-3.3.4-9]
-		s.next-s.floor >= packetIDs || s.Full() { // [MQTT-2.2.1-4]
+	if s.cursor < len(s.queue) || s.inflight >= int(s.receiveMaximum) || s.Full() { // [MQTT-3.3.4-9]
 		return false
 	}
 	q := queued{
 		Entry: Entry{Seq: s.next, QoS: p.QoS, Message: unkept}, sentBefore: true,
 		unkeptBytes: len(p.Topic) + len(p.Payload) + p.Forward.Len() + 4*len(p.SubscriptionIDs),
+	}
+	if _, ok := s.identify(&q); !ok {
+		return false
 	}
 	s.next++
 	s.diskFrom = s.next
@@ -261,13 +258,13 @@ func (s *Session) DeliverUnkept(p *codec.Publish) bool {
 	s.push(q)
 	s.cursor++
 	s.inflight++
-	p.PacketID = PacketID(q.Seq)
+	p.PacketID = q.packetID
 	return true
 }
 
 func (s *Session) windowFull(bytes int) bool {
 	return len(s.queue) > 0 &&
-		(len(s.queue) >= s.limits.WindowMessages || s.windowBytes+bytes > s.limits.WindowBytes)
+		(len(s.queue)-s.holes >= s.limits.WindowMessages || s.windowBytes+bytes > s.limits.WindowBytes)
 }
 
 // pump sends from the queue as far as the send quota reaches. [MQTT-3.3.4-9] [MQTT-4.9.0-2]
@@ -281,9 +278,6 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 			s.cursor++
 			continue
 		}
-		if q.Seq-s.floor >= packetIDs { // its Packet Identifier is still in use [MQTT-2.2.1-4]
-			break
-		}
 		if !q.sentBefore && q.Message.Expired(now) { // [MQTT-3.3.2-5] [MQTT-4.3.3-7]
 			fx.Expired++
 			s.finish(s.cursor, fx)
@@ -294,25 +288,38 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 			s.finish(s.cursor, fx)
 			continue
 		}
-		s.sendEntry(q, fx)
+		if !s.sendEntry(q, fx) {
+			break
+		}
 	}
 	s.wantPage(fx)
 }
 
-func (s *Session) sendEntry(q *queued, fx *Effects) {
+// sendEntry reports false if no Packet Identifier is free.
+func (s *Session) sendEntry(q *queued, fx *Effects) bool {
+	known := q.packetID != 0 // and on disk: it was sent on an earlier connection
+	exceptional, ok := s.identify(q)
+	if !ok {
+		return false
+	}
+	wait := s.Durable() && !known && (q.QoS == 2 && !q.sentBefore || s.mustWait(q.Seq))
 	fx.Sends = append(fx.Sends, Send{
-		Message: q.Message, PacketID: PacketID(q.Seq), QoS: q.QoS,
+		Message: q.Message, PacketID: q.packetID, QoS: q.QoS,
 		Dup: q.sentBefore || q.doubtful, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
-		AfterCommit: q.QoS == 2 && s.Durable() && !q.sentBefore,
-		Shared:      q.Share != "",
+		AfterCommit: wait, Shared: q.Share != "",
 	})
 	q.sentBefore = true
 	s.inflight++
 	s.cursor++
 	s.sent = max(s.sent, q.Seq+1)
-	if q.QoS == 2 && s.Durable() && s.sent > s.sentNoted { // before it leaves, so that nothing else becomes of it after a crash
+	if wait {
+		s.startProbe(q.Seq)
+	}
+	// Before it leaves, so that nothing else becomes of it after a crash.
+	if s.Durable() && (exceptional || q.QoS == 2 && s.sent > s.sentNoted) {
 		fx.State = true
 	}
+	return true
 }
 
 // wantPage asks for stored entries when those in memory run out.
@@ -387,6 +394,7 @@ func (s *Session) skipTo(seq uint64) {
 	if seq <= s.diskFrom {
 		return
 	}
+	s.freeMissing(s.diskFrom, seq)
 	missing := int(seq - s.diskFrom - s.done.within(s.diskFrom, seq) - s.gaps.within(s.diskFrom, seq))
 	for _, r := range s.released {
 		if r >= s.diskFrom && r < seq {
@@ -420,6 +428,7 @@ func (s *Session) ReceivePuback(packetID uint16, now time.Time, fx *Effects) (fo
 	}
 	fx.Acknowledged = true
 	s.inflight--
+	s.endProbe(s.queue[i].Seq)
 	s.finish(i, fx)
 	s.pump(now, fx)
 	return true
@@ -441,6 +450,7 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 	if i < 0 || s.queue[i].QoS != 2 {
 		return false
 	}
+	s.endProbe(seq)
 	if reason >= 0x80 {
 		s.inflight--
 		s.finish(i, fx)
@@ -508,23 +518,50 @@ func (s *Session) finish(i int, fx *Effects) {
 	s.markDone(seq, fx)
 }
 
+// holesMax is how many done entries may stand in the queue behind one that is not,
+// if they are not more than half of it.
+const holesMax = 32
+
 // forget drops queue[i] from memory.
 func (s *Session) forget(i int) {
 	s.windowBytes -= s.queue[i].bytes()
 	s.queue[i] = queued{Entry: Entry{Seq: s.queue[i].Seq}}
+	s.holes++
 	n := 0
 	for n < len(s.queue) && s.queue[n].Message == nil {
 		n++
 	}
 	if n == 0 {
+		if s.holes > holesMax && 2*s.holes > len(s.queue) {
+			s.compact()
+		}
 		return
 	}
+	s.holes -= n
 	s.cursor = max(0, s.cursor-n)
 	clear(s.queue[:n])
 	s.queue = s.queue[n:]
 	if len(s.queue) == 0 {
 		s.queue = s.ring[:0]
 	}
+}
+
+// compact takes the done entries out of the queue, so that one that stays in front
+// for long does not let it grow with each that passes.
+func (s *Session) compact() {
+	to, sent := 0, 0
+	for from := range s.queue {
+		if s.queue[from].Message == nil {
+			continue
+		}
+		if from < s.cursor {
+			sent++
+		}
+		s.queue[to] = s.queue[from]
+		to++
+	}
+	clear(s.queue[to:])
+	s.queue, s.cursor, s.holes = s.queue[:to], sent, 0
 }
 
 // push appends to queue. Finished entries leave at the front, so the slice
@@ -548,7 +585,13 @@ func (s *Session) markDone(seq uint64, fx *Effects) {
 		fx.Removed = append(fx.Removed, seq)
 		s.done.add(seq)
 	}
+	if s.freeID(seq) && s.Durable() {
+		fx.State = true
+	}
 	s.advanceFloor()
+	if s.Durable() && seq >= s.floor {
+		s.noteBehind(seq, fx)
+	}
 }
 
 // advanceFloor moves floor to the first entry that is not done.
@@ -565,13 +608,14 @@ func (s *Session) advanceFloor() {
 	s.gaps.trim(s.diskFrom)
 	for { // on disk only, done or not there, and the first
 		switch {
-		case len(s.done) > 0 && s.done[0].first == s.floor:
-			s.floor = s.done[0].last + 1
-		case len(s.gaps) > 0 && s.gaps[0].first == s.floor:
-			s.floor = s.gaps[0].last + 1
+		case len(s.done) > 0 && s.done[0].First == s.floor:
+			s.floor = s.done[0].Last + 1
+		case len(s.gaps) > 0 && s.gaps[0].First == s.floor:
+			s.floor = s.gaps[0].Last + 1
 		default:
 			s.diskFrom = max(s.diskFrom, s.floor)
 			s.gaps.trim(s.diskFrom)
+			s.freeBelow(s.floor)
 			if s.queueLen == 0 {
 				s.queueBytes = 0
 			}

@@ -22,6 +22,9 @@ type Effects struct {
 	// Discarded are the Seqs of entries to remove from disk, wherever they
 	// stand in the queue.
 	Discarded []uint64
+	// DiscardedRanges are Seqs of entries that are done and may be removed from disk
+	// where they stand together: with each stored run that is wholly in one of them.
+	DiscardedRanges []SeqRange
 	// State says that the State changed in a way that must be committed.
 	State bool
 	// Rows is what changes beside the queue and the State; nil, as nearly always: nothing.

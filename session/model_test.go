@@ -50,10 +50,15 @@ type simClient struct {
 	last      [3]int          // last new message by QoS
 	receiving map[uint16]bool // QoS 2 identifiers at the Client
 	left      map[uint64]bool // the Seqs that were sent with QoS 2
+	stuck     map[uint16]bool // identifiers of packets that the Client does not answer for long
+	stuckMax  int
+	idOf      map[int]uint16 // the identifier that each message was sent with
+	lastWire  [3]int         // by QoS, the newest message sent on this connection
 	crashes   int
 
 	limits  Limits
 	ids     map[uint64]int // the message of each Seq
+	seqs    map[int]uint64 // and the other way round
 	sent    map[int]bool   // messages that were sent, or are to be after a commit
 	dropped map[int]bool
 	drops   [2]int // DroppedNewest and DroppedOldest
@@ -62,6 +67,8 @@ type simClient struct {
 	expiring bool // messages expire, and the queue is swept
 	expires  map[int]time.Time
 	swept    int
+
+	exceptions int
 }
 
 var simLimits = Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 << 30, QueueBytes: 1 << 60, Inflight: 3}
@@ -77,7 +84,7 @@ func TestRandomOperations(t *testing.T) {
 }
 
 func randomOperations(t *testing.T, policy QueuePolicy, expiring bool) {
-	swept := 0
+	swept, exceptions := 0, 0
 	var drops [2]int
 	base := *seed
 	if base == 0 {
@@ -98,7 +105,11 @@ func randomOperations(t *testing.T, policy QueuePolicy, expiring bool) {
 			drops[0] += c.drops[0]
 			drops[1] += c.drops[1]
 			swept += c.swept
+			exceptions += c.exceptions
 		})
+	}
+	if exceptions == 0 {
+		t.Error("every Packet Identifier follows from its Seq")
 	}
 	if (swept > 0) != expiring {
 		t.Errorf("%d entries were swept", swept)
@@ -113,10 +124,17 @@ func newSimClient(t *testing.T, rng *rand.Rand, policy QueuePolicy) *simClient {
 	c := &simClient{
 		t: t, rng: rng, now: time.Unix(1e9, 0), max: 1 + rng.IntN(4),
 		got: make(map[int]int), qosOf: make(map[int]codec.QoS), receiving: make(map[uint16]bool), left: make(map[uint64]bool),
-		ids: make(map[uint64]int), sent: make(map[int]bool), dropped: make(map[int]bool), expires: make(map[int]time.Time), limits: simLimits,
+		stuck: make(map[uint16]bool), idOf: make(map[int]uint16),
+		ids: make(map[uint64]int), seqs: make(map[int]uint64), sent: make(map[int]bool), dropped: make(map[int]bool), expires: make(map[int]time.Time), limits: simLimits,
+	}
+	if rng.IntN(3) > 0 { // identifiers begin anew now and then, and old ones are still in use
+		c.limits.packetIDs = 2 + rng.IntN(9)
+		c.limits.Inflight = 2 + rng.IntN(6)
+		c.max = 2 + rng.IntN(8)
+		c.stuckMax = rng.IntN(min(c.max, c.limits.Inflight, c.limits.packetIDs))
 	}
 	if c.limits.Policy = policy; policy != Reject { // from less than two windows to several, and more than may be in flight
-		c.limits.QueueMessages = 6 + rng.IntN(20)
+		c.limits.QueueMessages = 2*c.limits.Inflight + rng.IntN(20)
 	}
 	c.store.entries = make(map[uint64]Entry)
 	c.s = New(1, "c", "", true, &c.limits)
@@ -157,7 +175,7 @@ func (c *simClient) deliver() {
 	}
 	c.s.Deliver(Entry{Message: m, QoS: qos}, c.now, &c.fx)
 	for _, e := range c.fx.Entries {
-		c.ids[e.Seq] = id
+		c.ids[e.Seq], c.seqs[id] = id, e.Seq
 	}
 	if len(c.fx.Entries)+c.fx.DroppedNewest != 1 {
 		c.t.Errorf("message %d: %d entries, and dropped %d times", id, len(c.fx.Entries), c.fx.DroppedNewest)
@@ -264,7 +282,7 @@ func (c *simClient) sweep() {
 // carryOut notes the writes and the packets, and reports whether a page is wanted.
 func (c *simClient) carryOut() bool {
 	entries, removed := slices.Clone(c.fx.Entries), slices.Clone(c.fx.Removed)
-	discarded := slices.Clone(c.fx.Discarded)
+	discarded, discardedRanges := slices.Clone(c.fx.Discarded), ranges(slices.Clone(c.fx.DiscardedRanges))
 	if len(entries) > 0 || len(removed) > 0 || c.fx.State {
 		real, floor := c.fx.State || len(removed) > 0, c.s.Floor()
 		var state []byte
@@ -277,6 +295,11 @@ func (c *simClient) carryOut() bool {
 			}
 			for _, seq := range discarded {
 				delete(c.store.entries, seq)
+			}
+			for seq := range c.store.entries {
+				if discardedRanges.has(seq) {
+					delete(c.store.entries, seq)
+				}
 			}
 			if real {
 				c.store.state = state
@@ -292,7 +315,9 @@ func (c *simClient) carryOut() bool {
 		if send.Message != nil {
 			c.sent[int(send.Message.Payload[0])<<8|int(send.Message.Payload[1])] = true
 		}
-		if send.AfterCommit && len(c.store.pending) > 0 {
+		// What is of one QoS keeps its order.
+		behind := slices.ContainsFunc(c.held, func(s Send) bool { return (s.QoS == 1) == (send.QoS == 1) })
+		if (send.AfterCommit || behind) && len(c.store.pending) > 0 {
 			c.held = append(c.held, send)
 			continue
 		}
@@ -325,10 +350,32 @@ func (c *simClient) send(send Send) {
 	} else {
 		c.out[send.PacketID] = 1
 	}
-	if send.QoS == 2 {
-		c.left[uint64(send.PacketID)] = true // few enough for the two to be the same
+	if send.Message != nil {
+		c.sendMessage(send)
+	}
+	if len(c.stuck) < c.stuckMax && c.rng.IntN(10) == 0 {
+		c.stuck[send.PacketID] = true
 	}
 	c.wire = append(c.wire, send)
+}
+
+// sendMessage checks that a message keeps its place and its Packet Identifier.
+func (c *simClient) sendMessage(send Send) {
+	id := int(send.Message.Payload[0])<<8 | int(send.Message.Payload[1])
+	if send.QoS == 2 {
+		c.left[c.seqs[id]] = true
+	}
+	if was, ok := c.idOf[id]; ok && was != send.PacketID {
+		c.t.Errorf("message %d is sent as %d and was sent as %d", id, send.PacketID, was)
+	}
+	c.idOf[id] = send.PacketID
+	if send.PacketID != c.s.derivedID(c.seqs[id]) {
+		c.exceptions++
+	}
+	if last := c.lastWire[send.QoS]; id < last {
+		c.t.Errorf("message %d is sent after %d", id, last)
+	}
+	c.lastWire[send.QoS] = id
 }
 
 // answer lets the Client take one of the packets on the wire and acknowledge it:
@@ -337,9 +384,21 @@ func (c *simClient) answer() {
 	if len(c.wire) == 0 {
 		return
 	}
+	if len(c.stuck) > 0 && c.rng.IntN(40) == 0 {
+		clear(c.stuck)
+	}
 	i := c.rng.IntN(len(c.wire))
 	if c.wire[i].QoS != 1 { // those of QoS 2 are taken in their order
-		i = slices.IndexFunc(c.wire, func(s Send) bool { return s.QoS != 1 })
+		i = slices.IndexFunc(c.wire, func(s Send) bool {
+			if s.QoS == 2 && c.stuck[s.PacketID] && !c.receiving[s.PacketID] { // and perhaps not answered
+				c.receiving[s.PacketID] = true
+				c.take(s)
+			}
+			return s.QoS != 1 && !c.stuck[s.PacketID]
+		})
+	}
+	if i < 0 || c.stuck[c.wire[i].PacketID] {
+		return
 	}
 	send := c.wire[i]
 	c.fx.Reset()
@@ -388,7 +447,7 @@ func (c *simClient) take(send Send) {
 }
 
 func (c *simClient) attach() {
-	c.online, c.out, c.wire, c.held = true, make(map[uint16]uint64), nil, nil
+	c.online, c.out, c.wire, c.held, c.lastWire = true, make(map[uint16]uint64), nil, nil, [3]int{}
 	c.store.pending = append(c.store.pending, func() { c.store.connected = true })
 	c.commit() // CONNACK waits for it
 	c.fx.Reset()
@@ -442,6 +501,8 @@ func (c *simClient) crash() {
 // drain lets the Client take everything.
 func (c *simClient) drain() {
 	c.commit()
+	c.stuckMax = 0
+	clear(c.stuck)
 	if !c.online {
 		c.attach()
 	}

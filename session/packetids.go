@@ -131,6 +131,28 @@ func (p *PacketIDs) remove(id uint16) (found bool) {
 	return true
 }
 
+// freeFrom returns the first of the identifiers 1 to last that is not in the set,
+// from id on and then from 1 on; 0: there is none.
+func (p *PacketIDs) freeFrom(id uint16, last uint64) uint16 {
+	for looked := uint64(0); looked < last+idsInPage; {
+		no, bit := id/idsInPage, id%idsInPage
+		free := ^uint64(0)
+		if i, found := p.find(no); found {
+			free = ^p.pages[i].bits
+		}
+		if free >>= bit; free != 0 {
+			if at := uint64(id) + uint64(bits.TrailingZeros64(free)); at <= last {
+				return uint16(at)
+			}
+		}
+		looked += uint64(idsInPage - bit)
+		if id = (no + 1) * idsInPage; id == 0 || uint64(id) > last {
+			id = 1
+		}
+	}
+	return 0
+}
+
 // forgetDigests makes all digests unknown.
 func (p *PacketIDs) forgetDigests() {
 	for i := range p.pages {
@@ -151,6 +173,9 @@ func (p *idPage) full() bool {
 // others follow bit by bit. Consecutive identifiers take a few bytes, any others
 // about 8 kB at most.
 func (p *PacketIDs) append(dst []byte) []byte {
+	if p == nil {
+		return dst
+	}
 	next := 0
 	for rest := p.pages; len(rest) > 0; {
 		no := rest[0].no

@@ -152,7 +152,7 @@ func (s *Session) dropOldest(fx *Effects) bool {
 		s.queue[to] = s.queue[from]
 	}
 	clear(s.queue[:to])
-	s.queue, s.cursor = s.queue[to:], sent
+	s.queue, s.cursor, s.holes = s.queue[to:], sent, 0
 	if len(s.queue) == 0 {
 		s.queue = s.ring[:0]
 	}

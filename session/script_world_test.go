@@ -211,6 +211,11 @@ func (w *world) store(c *client, s *session.Session) {
 		}
 		w.say("remove %d: %s%s", seq, c.messages[seq], how)
 	}
+	for _, r := range fx.DiscardedRanges {
+		w.say("discard %d to %d, where they stand together", r.First, r.Last)
+		g := w.writes(s.ID)
+		g.DiscardedRanges = append(g.DiscardedRanges, r)
+	}
 	for _, seq := range fx.Discarded {
 		w.say("discard %d: %s", seq, c.messages[seq])
 	}
@@ -284,6 +289,9 @@ func (w *world) write(id session.ID, g *session.Writes) {
 	maps.DeleteFunc(d.entries, func(seq uint64, _ session.Entry) bool { return seq < g.Floor })
 	for _, seq := range g.Discarded {
 		delete(d.entries, seq)
+	}
+	for _, r := range g.DiscardedRanges {
+		maps.DeleteFunc(d.entries, func(seq uint64, _ session.Entry) bool { return r.First <= seq && seq <= r.Last })
 	}
 	for _, e := range g.Entries {
 		if e.Message != nil {

@@ -19,6 +19,8 @@ type Limits struct {
 	Policy QueuePolicy
 	// Inflight is the most QoS 1 and 2 messages on their way to the Client.
 	Inflight int
+
+	packetIDs int // how many Packet Identifiers there are; 0: 65,535. Fewer in tests.
 }
 
 // A Session is the Session State of one Client (section 4.1) as a state
@@ -93,6 +95,9 @@ func (s *Session) AppendState(dst []byte) []byte {
 	st := State{
 		Floor: s.floor, Sent: s.sentNoted, Next: s.next, Doubtful: s.stillDoubtful(), Lost: s.lost,
 		Done: s.done, Released: s.released, Received: s.received,
+	}
+	if x := s.ids.x; x != nil {
+		st.identified = x.list
 	}
 	return st.Append(dst)
 }

@@ -233,6 +233,8 @@ func FuzzDecodeState(f *testing.F) {
 		full.Received.add(id+2, 0)
 	}
 	f.Add(full.Append(nil))
+	full.identified = []exception{{3, 9}, {4, 10}, {6, 1}}
+	f.Add(full.Append(nil))
 	for _, old := range oldStates {
 		f.Add(old.bytes)
 	}

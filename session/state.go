@@ -27,6 +27,9 @@ type State struct {
 	// Released are the entries whose PUBREC was received and PUBCOMP was
 	// not, ascending: PUBREL is to be sent for them.
 	Released []uint64
+	// identified are the entries, not done, whose Packet Identifiers do not follow
+	// from their Seqs.
+	identified []exception
 	// Received are the Packet Identifiers of QoS 2 messages received from
 	// the Client for which no PUBREL came yet.
 	Received *PacketIDs
@@ -36,12 +39,14 @@ var errState = errors.New("session: stored state is damaged")
 
 // The formats of an encoded State: without and with Doubtful, which is not 0, and
 // with both Doubtful and Lost, which is not 0; all with Received as a list behind
-// its length. The last has Doubtful, Lost, and Received as PacketIDs.append has it.
+// its length. The next has Doubtful, Lost, and Received as PacketIDs.append has it,
+// and the last identified too, which is not empty, behind Lost.
 const (
-	stateFormat         = 1
-	stateFormatDoubtful = 2
-	stateFormatLost     = 3
-	stateFormatReceived = 4
+	stateFormat           = 1
+	stateFormatDoubtful   = 2
+	stateFormatLost       = 3
+	stateFormatReceived   = 4
+	stateFormatIdentified = 5
 	// listedMax is how many Received are written as a list.
 	listedMax = 32
 )
@@ -49,6 +54,11 @@ const (
 // Append appends the encoding of s to dst.
 func (s *State) Append(dst []byte) []byte {
 	switch {
+	case len(s.identified) > 0:
+		dst = append(dst, stateFormatIdentified)
+		dst = binary.AppendUvarint(dst, s.Doubtful)
+		dst = binary.AppendUvarint(dst, s.Lost)
+		dst = s.appendIdentified(dst)
 	case s.Received.Len() > listedMax:
 		dst = append(dst, stateFormatReceived)
 		dst = binary.AppendUvarint(dst, s.Doubtful)
@@ -69,9 +79,9 @@ func (s *State) Append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s.Done)))
 	from := s.Floor
 	for _, r := range s.Done {
-		dst = binary.AppendUvarint(dst, r.first-from)
-		dst = binary.AppendUvarint(dst, r.last-r.first)
-		from = r.last
+		dst = binary.AppendUvarint(dst, r.First-from)
+		dst = binary.AppendUvarint(dst, r.Last-r.First)
+		from = r.Last
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.Released)))
 	from = s.Floor
@@ -79,7 +89,7 @@ func (s *State) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, seq-from)
 		from = seq
 	}
-	if s.Received.Len() > listedMax {
+	if len(s.identified) > 0 || s.Received.Len() > listedMax {
 		return s.Received.append(dst)
 	}
 	return s.Received.appendList(dst)
@@ -98,7 +108,7 @@ func (s *State) Decode(b []byte) error {
 		if s.Doubtful = r.uvarint(); s.Doubtful == 0 || s.Doubtful > packetIDs {
 			return errState
 		}
-	case stateFormatLost, stateFormatReceived:
+	case stateFormatLost, stateFormatReceived, stateFormatIdentified:
 		s.Doubtful, s.Lost = r.uvarint(), r.uvarint()
 		if s.Doubtful > packetIDs || s.Lost == 0 && b[0] == stateFormatLost {
 			return errState
@@ -106,10 +116,13 @@ func (s *State) Decode(b []byte) error {
 	default:
 		return errState
 	}
+	if b[0] == stateFormatIdentified {
+		s.identified = r.exceptions()
+	}
 	s.Floor, s.Sent, s.Next = r.uvarint(), r.uvarint(), r.uvarint()
 	s.Done = r.ranges(s.Floor)
 	s.Released = r.seqs(s.Floor)
-	if b[0] == stateFormatReceived {
+	if b[0] >= stateFormatReceived {
 		s.Received = r.packetIDs()
 	} else {
 		s.Received = r.packetIDList()
@@ -120,7 +133,61 @@ func (s *State) Decode(b []byte) error {
 	if s.Floor == 0 || s.Sent < s.Floor || s.Next < s.Sent {
 		return errState
 	}
+	if n := len(s.identified); n > 0 && (s.identified[0].seq < s.Floor || s.identified[n-1].seq >= s.Sent) {
+		return errState
+	}
 	return nil
+}
+
+// appendIdentified appends the number of exceptions, and then each stretch of
+// consecutive Seqs that have consecutive identifiers: how far from the stretch
+// before, its length less one, and its first identifier.
+func (s *State) appendIdentified(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s.identified)))
+	from := uint64(0)
+	for rest := s.identified; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].seq == rest[0].seq+uint64(n) && int(rest[n].id) == int(rest[0].id)+n {
+			n++
+		}
+		dst = binary.AppendUvarint(dst, rest[0].seq-from)
+		dst = binary.AppendUvarint(dst, uint64(n-1))
+		dst = binary.AppendUvarint(dst, uint64(rest[0].id))
+		from, rest = rest[n-1].seq, rest[n:]
+	}
+	return dst
+}
+
+// exceptions reads what appendIdentified wrote: at least one.
+func (r *stateReader) exceptions() []exception {
+	count := r.uvarint()
+	if count == 0 || count > packetIDs {
+		r.failed = true
+		return nil
+	}
+	var list []exception
+	var used PacketIDs
+	for seq := uint64(0); uint64(len(list)) < count; {
+		delta, n, id := r.uvarint(), r.uvarint(), r.uvarint()
+		first := seq + delta
+		last := first + n
+		if r.failed || delta == 0 || first < seq || last < first || id == 0 || id > packetIDs ||
+			n >= count-uint64(len(list)) || id+n > packetIDs {
+			r.failed = true
+			return nil
+		}
+		for i := range n + 1 {
+			at := uint16(id + i)
+			if used.Has(at) {
+				r.failed = true
+				return nil
+			}
+			used.add(at, 0)
+			list = append(list, exception{first + i, at})
+		}
+		seq = last
+	}
+	return list
 }
 
 type stateReader struct {
@@ -192,38 +259,39 @@ func (r *stateReader) ranges(from uint64) ranges {
 			r.failed = true
 			return nil
 		}
-		done, from = append(done, seqRange{first, last}), last
+		done, from = append(done, SeqRange{first, last}), last
 	}
 	return done
 }
 
 // ranges is an ascending set of Seqs. Clients acknowledge nearly in order, so
 // it holds few ranges even when one old message stays unacknowledged.
-type ranges []seqRange
+type ranges []SeqRange
 
-type seqRange struct{ first, last uint64 }
+// A SeqRange is the Seqs from First to Last.
+type SeqRange struct{ First, Last uint64 }
 
 // add puts seq, which is not in the set, into it.
 func (s *ranges) add(seq uint64) {
 	r := *s
 	i := len(r)
-	for i > 0 && r[i-1].first > seq {
+	for i > 0 && r[i-1].First > seq {
 		i--
 	}
-	joinsLeft := i > 0 && r[i-1].last+1 == seq
-	joinsRight := i < len(r) && seq+1 == r[i].first
+	joinsLeft := i > 0 && r[i-1].Last+1 == seq
+	joinsRight := i < len(r) && seq+1 == r[i].First
 	switch {
 	case joinsLeft && joinsRight:
-		r[i-1].last = r[i].last
+		r[i-1].Last = r[i].Last
 		r = append(r[:i], r[i+1:]...)
 	case joinsLeft:
-		r[i-1].last = seq
+		r[i-1].Last = seq
 	case joinsRight:
-		r[i].first = seq
+		r[i].First = seq
 	default:
-		r = append(r, seqRange{})
+		r = append(r, SeqRange{})
 		copy(r[i+1:], r[i:])
-		r[i] = seqRange{seq, seq}
+		r[i] = SeqRange{seq, seq}
 	}
 	*s = r
 }
@@ -231,16 +299,16 @@ func (s *ranges) add(seq uint64) {
 // trim forgets what is below floor.
 func (s *ranges) trim(floor uint64) {
 	r := *s
-	if len(r) == 0 || r[0].first >= floor {
+	if len(r) == 0 || r[0].First >= floor {
 		return
 	}
 	n := 0
-	for n < len(r) && r[n].last < floor {
+	for n < len(r) && r[n].Last < floor {
 		n++
 	}
 	r = append(r[:0], r[n:]...)
-	if len(r) > 0 && r[0].first < floor {
-		r[0].first = floor
+	if len(r) > 0 && r[0].First < floor {
+		r[0].First = floor
 	}
 	*s = r
 }
@@ -254,25 +322,25 @@ func (s ranges) has(seq uint64) bool {
 // is false if seq is not a member.
 func (s ranges) rangeOf(seq uint64) (last uint64, ok bool) {
 	i := s.from(seq)
-	if i == len(s) || s[i].first > seq {
+	if i == len(s) || s[i].First > seq {
 		return 0, false
 	}
-	return s[i].last, true
+	return s[i].Last, true
 }
 
 // from returns the index of the first range that does not end below seq.
 func (s ranges) from(seq uint64) int {
-	return sort.Search(len(s), func(i int) bool { return s[i].last >= seq })
+	return sort.Search(len(s), func(i int) bool { return s[i].Last >= seq })
 }
 
 // within counts the members in [from, to).
 func (s ranges) within(from, to uint64) uint64 {
 	var n uint64
 	for _, r := range s[s.from(from):] {
-		if r.first >= to {
+		if r.First >= to {
 			break
 		}
-		first, end := max(r.first, from), min(r.last+1, to)
+		first, end := max(r.First, from), min(r.Last+1, to)
 		if first < end {
 			n += end - first
 		}

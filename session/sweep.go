@@ -66,7 +66,7 @@ func (s *Session) SweepPage(from uint64, entries []Entry, now time.Time, maxAge 
 		switch {
 		case e.Seq >= s.next:
 		case s.done.has(e.Seq):
-			if !s.attached { // else acknowledgements remove it soon
+			if !s.attached || e.Seq < s.behind.cleared { // else acknowledgements remove it soon
 				gone = append(gone, e.Seq)
 			}
 		case e.Seq < s.diskFrom || s.settled(e.Seq) || e.Seq < s.sent:
@@ -109,4 +109,34 @@ func (s *Session) discard(seqs []uint64, fx *Effects) {
 		fx.Discarded = append(fx.Discarded, seqs...)
 		fx.State = true
 	}
+}
+
+// behindMax is how many entries that are done may be stored behind one that is not,
+// beside those that are stored in one run with such a one.
+const behindMax = 512
+
+// behind is about the entries that are done and stand behind one that is not. While
+// floor does not move they leave the disk in ranges.
+type behind struct {
+	count   int    // since it was last looked at
+	from    uint64 // the first of those not discarded
+	cleared uint64 // those below were discarded, but for some from from on
+}
+
+// noteBehind counts an entry that is done and not below floor, and discards all such
+// when there are many.
+func (s *Session) noteBehind(seq uint64, fx *Effects) {
+	b := &s.behind
+	b.from = min(b.from, seq)
+	if b.count++; b.count < max(behindMax, len(s.done)) {
+		return
+	}
+	b.count = int(s.done.within(max(s.floor, b.cleared), s.next)) // floor has passed the others
+	if b.count < max(behindMax, len(s.done)) {
+		return
+	}
+	fx.DiscardedRanges = append(fx.DiscardedRanges, s.done[s.done.from(b.from):]...)
+	fx.State = true
+	cleared := s.done[len(s.done)-1].Last + 1
+	*b = behind{from: cleared, cleared: cleared}
 }

@@ -22,7 +22,7 @@ type statements struct {
 	putRun, putBody, putRefs, delRuns, unref, delRefs  *sqlite3.Stmt
 	delBody, lastTotal, hasBefore, count, free         *sqlite3.Stmt
 	runAt, bodyAt, delRun, setRun, putUnsummed         *sqlite3.Stmt
-	putOwed, delOwed                                   *sqlite3.Stmt
+	putOwed, delOwed, delRange                         *sqlite3.Stmt
 	getSession, delSubs, delAllOwed, delSomeRuns       *sqlite3.Stmt
 	end                                                [4]*sqlite3.Stmt
 }
@@ -61,6 +61,7 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 		{&s.delRuns, "DELETE FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 RETURNING body"},
 		{&s.delSomeRuns, `DELETE FROM run WHERE id IN
 			(SELECT id FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 ORDER BY first LIMIT ?3) RETURNING body`},
+		{&s.delRange, "DELETE FROM run WHERE session = ?1 AND first >= ?2 AND first <= ?3 AND last <= ?3 RETURNING body"},
 		{&s.unref, "UPDATE body_ref SET refs = refs - 1 WHERE id = ?1 RETURNING refs"},
 		{&s.delRefs, "DELETE FROM body_ref WHERE id = ?1"},
 		{&s.delBody, "DELETE FROM body WHERE id = ?1"},
@@ -257,6 +258,9 @@ func (db *DB) applySession(id int64, w *session.Writes) error {
 		if err := db.deleteRuns(id, int64(w.Floor), int64(w.FloorBefore)); err != nil {
 			return err
 		}
+	}
+	if err := db.discardRanges(id, w.DiscardedRanges); err != nil {
+		return err
 	}
 	return db.discard(id, w.Discarded)
 }

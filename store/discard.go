@@ -37,6 +37,22 @@ func (db *DB) discard(id int64, seqs []uint64) error {
 	return nil
 }
 
+// discardRanges removes the runs of a Session's queue that are wholly in one of the
+// ranges.
+func (db *DB) discardRanges(id int64, ranges []session.SeqRange) error {
+	unsummed := false
+	for _, r := range ranges {
+		removed, err := db.removeWith(db.stmts.delRange, id, int64(r.First), int64(r.Last))
+		if err == nil && removed > 0 && !unsummed {
+			unsummed, err = db.unsum(runKey{session: uint64(id), first: r.First})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // A storedRun is a row of run with its body row, if it has one.
 type storedRun struct {
 	id, body        int64

@@ -205,6 +205,21 @@ func (m *model) discard(w *session.Writes, s *stored) {
 		w.Discarded = append(w.Discarded, e.Seq)
 		return true
 	})
+	if m.r.IntN(2) == 0 { // and all behind a Seq, or all up to it
+		at := s.floor + m.r.Uint64N(s.next-s.floor+1)
+		r := session.SeqRange{First: at, Last: s.next}
+		if m.r.IntN(2) == 0 {
+			r = session.SeqRange{First: 1, Last: at}
+		}
+		w.DiscardedRanges = append(w.DiscardedRanges, r)
+		s.entries = slices.DeleteFunc(s.entries, func(e session.Entry) bool {
+			if e.Seq < r.First || e.Seq > r.Last {
+				return false
+			}
+			w.Discarded = append(w.Discarded, e.Seq) // of those in one run with others
+			return true
+		})
+	}
 	w.Discarded = append(w.Discarded, s.next, 1<<40)
 	m.r.Shuffle(len(w.Discarded), func(i, j int) {
 		w.Discarded[i], w.Discarded[j] = w.Discarded[j], w.Discarded[i]

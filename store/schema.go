@@ -109,6 +109,9 @@ CREATE TABLE owed (
 -- runs: what they hold is the sum of bytes. A start forgets those that are empty.
 CREATE TABLE unsummed (session INTEGER PRIMARY KEY REFERENCES session (id)) STRICT;
 `,
+	// The tables are the same; a Session's State may have Packet Identifiers that do not
+	// follow from the queue, which programs before this version would take for damage.
+	"",
 }
 
 // sumsVersion is the version from which on rows have checksums; from owedVersion

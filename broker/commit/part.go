@@ -54,6 +54,10 @@ func (c *Committer) Merge(p *Part, s *session.Session, fx *session.Effects, comp
 		w := c.writes(p, s)
 		w.Discarded = append(w.Discarded, fx.Discarded...)
 	}
+	if len(fx.DiscardedRanges) > 0 { // with the State, which says that they are done
+		w := c.writes(p, s)
+		w.DiscardedRanges = append(w.DiscardedRanges, fx.DiscardedRanges...)
+	}
 	stored := false // some of what was removed
 	for _, seq := range fx.Removed {
 		struck, complete := c.strike(p, seq, fx.Acknowledged)
