@@ -2,74 +2,29 @@ package session
 
 import (
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// deliverState is the Server → Client half: the queue of QoS 1 and 2 messages.
+// deliverState is the Server → Client half: the queue of QoS 1 and 2 messages, in
+// parts that each have a file and an invariant of their own. See check.
 //
 // Every entry below floor is done. From floor on, an entry is in memory (in
-// queue), awaits PUBCOMP (in released), is done (in done), or is on disk only
+// the window), awaits PUBCOMP (in released), is done (in done), or is on disk only
 // (from diskFrom to next, without those in gaps). A Session that is not Durable has all in memory.
 type deliverState struct {
-	queue    []queued // ascending Seq; a nil Message is done. queue[0] is not.
-	holes    int      // the done ones in queue
-	ring     []queued // the memory that queue moves through
-	released []uint64 // ascending
-	done     ranges   // only kept while Durable
-	gaps     ranges   // not stored any more, or never; only from diskFrom on
-	floor    uint64
-	sent     uint64
-	// sentNoted is what a stored State says of sent: more, if entries wait to be sent.
-	sentNoted uint64
-	diskFrom  uint64
-	next      uint64
-
-	queueLen    int   // entries not done, wherever they are
-	queueBytes  int64 // their bytes; of those on disk as far as known
-	windowBytes int   // bytes of queue
-	// doubtful is how many of the next paged entries below restored may have been
-	// sent before a crash, so that they must carry DUP. No QoS 2 message was, that
-	// sent does not tell of.
-	doubtful int
-	// doubted says that entries in memory may be doubtful too.
-	doubted  bool
-	restored uint64
-	// beyond and beyondBytes are how far the limits were exceeded by
-	// DropOldest, and lastBytes the bytes of the last entry that did.
-	beyond, beyondBytes, lastBytes int
-
-	// lost counts what TakeLost returns.
-	lost uint64
-
-	ids    identifiers
-	behind behind
-
-	// On the connection attached now.
-	cursor   int // index in queue of the next entry to send
-	inflight int // sent and not done
-	paging   bool
+	window
+	progress
+	quota
+	room
 }
 
 // startQueue makes the deliverState of a Session that has none.
 func (s *Session) startQueue() {
-	s.deliverState = &deliverState{next: 1, floor: 1, sent: 1, diskFrom: 1}
+	s.deliverState = &deliverState{progress: progress{next: 1, floor: 1, sent: 1, diskFrom: 1}}
 	s.ids.safe = 1
 }
-
-type queued struct {
-	Entry
-	sentBefore bool   // on this or an earlier connection
-	doubtful   bool   // perhaps sent before a crash
-	packetID   uint16 // 0: none yet
-	// unkeptBytes are those of a message that stands here as unkept.
-	unkeptBytes int
-}
-
-// bytes is what the entry counts towards the queue limits.
-func (q *queued) bytes() int { return q.Entry.Bytes() + q.unkeptBytes }
 
 func (s *Session) restoreQueue(st *State, l *Loaded) {
 	s.next = max(st.Next, l.NextSeq, st.Floor)
@@ -83,55 +38,44 @@ func (s *Session) restoreQueue(st *State, l *Loaded) {
 	if l.NextSeq <= s.diskFrom {
 		s.diskFrom = s.next
 	}
-	s.queueLen = len(s.released) + int(s.onDisk())
+	s.queueLen = len(s.released) + s.onDisk()
 	s.queueBytes = int64(l.QueuedBytes)
-	s.doubtful = int(st.Doubtful)
-	if stored := int(s.onDisk()); l.Record.Connected { // the broker died, and may have sent any
-		s.doubtful = stored
+	s.maybeSent = int(st.MaybeSent)
+	if stored := s.onDisk(); l.Record.Connected { // the broker died, and may have sent any
+		s.maybeSent = stored
 	} else { // what came later is certain
-		s.doubtful = min(s.doubtful, stored)
+		s.maybeSent = min(s.maybeSent, stored)
 	}
-	s.doubted, s.restored = s.doubtful > 0, s.next
+	s.anyMaybeSent, s.restored = s.maybeSent > 0, s.next
 	s.restoreIDs(st.identified)
 	s.behind.count = int(s.done.within(s.floor, s.next))
 	s.advanceFloor()
 }
 
-// stillDoubtful counts the entries, from the first that is not done, among
+// stillMaybeSent counts the entries, from the first that is not done, among
 // which some may have been sent before a crash and are not known to: another
 // crash must not make them certain.
-func (s *Session) stillDoubtful() uint64 {
-	if !s.doubted {
+func (s *Session) stillMaybeSent() uint64 {
+	if !s.anyMaybeSent {
 		return 0
 	}
 	if s.diskFrom >= s.restored {
-		s.doubtful = 0 // all that it was about is in memory, or done
+		s.maybeSent = 0 // all that it was about is in memory, or done
 	}
 	undone, last := 0, 0
 	for i := range s.queue {
 		if s.queue[i].Message == nil {
 			continue
 		}
-		if undone++; s.queue[i].doubtful && s.queue[i].Seq >= s.sent {
+		if undone++; s.queue[i].maybeSent && s.queue[i].Seq >= s.sent {
 			last = undone
 		}
 	}
-	if s.doubtful > 0 {
-		last = undone + s.doubtful
+	if s.maybeSent > 0 {
+		last = undone + s.maybeSent
 	}
-	s.doubted = last > 0
+	s.anyMaybeSent = last > 0
 	return uint64(min(last, packetIDs))
-}
-
-// onDisk counts the entries not done that are on disk only, as far as known.
-func (s *Session) onDisk() uint64 {
-	n := s.next - s.diskFrom - s.done.within(s.diskFrom, s.next) - s.gaps.within(s.diskFrom, s.next)
-	for _, seq := range s.released {
-		if seq >= s.diskFrom {
-			n--
-		}
-	}
-	return n
 }
 
 // QueueLen is the number of messages queued or on their way to the Client.
@@ -147,7 +91,7 @@ func (s *Session) Unsent() int {
 	if s.deliverState == nil {
 		return 0
 	}
-	n := int(s.onDisk())
+	n := s.onDisk()
 	for i := range s.queue {
 		if q := &s.queue[i]; q.Message != nil && !q.sentBefore {
 			n++
@@ -182,6 +126,7 @@ func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.
 		fx.Sends = append(fx.Sends, Send{PacketID: s.packetIDOf(seq)})
 	}
 	s.pump(now, fx)
+	s.check()
 }
 
 // Detach notes that the Network Connection is gone.
@@ -191,6 +136,7 @@ func (s *Session) Detach() {
 	if d := s.deliverState; d != nil {
 		d.inflight, d.cursor, d.paging = 0, 0, false
 	}
+	s.check()
 }
 
 // Deliver queues an entry (its Seq is assigned here) unless the queue is full
@@ -201,6 +147,7 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 	}
 	bytes := e.Bytes()
 	if !s.mayQueue(bytes, fx) {
+		s.check()
 		return
 	}
 	e.Seq, e.QueuedAt = s.next, now
@@ -209,18 +156,19 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 	s.queueBytes += int64(bytes)
 	if s.Durable() {
 		fx.Entries = append(fx.Entries, e)
-		if s.diskFrom < e.Seq || s.windowFull(bytes) {
+		if s.diskFrom < e.Seq || s.window.full(bytes, s.limits) {
 			if s.attached {
 				s.wantPage(fx)
 			}
+			s.check()
 			return
 		}
 	}
 	fx.Awaited = s.attached && e.QoS == 1 && !s.mustWait(e.Seq)
 	s.diskFrom = s.next
-	s.windowBytes += bytes
-	s.push(queued{Entry: e})
+	s.window.push(queued{Entry: e})
 	s.pump(now, fx)
+	s.check()
 }
 
 // unkept stands for a message that was sent and that nobody will send again.
@@ -254,17 +202,12 @@ func (s *Session) DeliverUnkept(p *codec.Publish) bool {
 	bytes := q.bytes()
 	s.queueLen++
 	s.queueBytes += int64(bytes)
-	s.windowBytes += bytes
-	s.push(q)
+	s.window.push(q)
 	s.cursor++
 	s.inflight++
 	p.PacketID = q.packetID
+	s.check()
 	return true
-}
-
-func (s *Session) windowFull(bytes int) bool {
-	return len(s.queue) > 0 &&
-		(len(s.queue)-s.holes >= s.limits.WindowMessages || s.windowBytes+bytes > s.limits.WindowBytes)
 }
 
 // pump sends from the queue as far as the send quota reaches. [MQTT-3.3.4-9] [MQTT-4.9.0-2]
@@ -305,7 +248,7 @@ func (s *Session) sendEntry(q *queued, fx *Effects) bool {
 	wait := s.Durable() && !known && (q.QoS == 2 && !q.sentBefore || s.mustWait(q.Seq))
 	fx.Sends = append(fx.Sends, Send{
 		Message: q.Message, PacketID: q.packetID, QoS: q.QoS,
-		Dup: q.sentBefore || q.doubtful, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
+		Dup: q.sentBefore || q.maybeSent, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
 		AfterCommit: wait, Shared: q.Share != "",
 	})
 	q.sentBefore = true
@@ -348,29 +291,29 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 		if e.Seq < s.diskFrom || e.Seq >= s.next {
 			continue
 		}
-		s.skipTo(e.Seq)
+		s.skipDisk(e.Seq)
 		s.diskFrom = e.Seq + 1
 		if s.settled(e.Seq) {
 			continue
 		}
 		q := queued{Entry: *e, sentBefore: e.Seq < s.sent}
-		if s.doubtful > 0 && e.Seq < s.restored {
-			s.doubtful--
-			q.doubtful = true
+		if s.maybeSent > 0 && e.Seq < s.restored {
+			s.maybeSent--
+			q.maybeSent = true
 		}
-		s.windowBytes += e.Bytes()
-		s.push(q)
+		s.window.push(q)
 		if s.over() { // at once, so that no more than a window stays in memory
 			s.dropOldest(fx)
 		}
 	}
 	if len(entries) == 0 {
-		s.skipTo(upTo)
+		s.skipDisk(upTo)
 		s.diskFrom = max(s.diskFrom, upTo)
 	}
 	s.advanceFloor()
 	s.trim(fx)
 	s.pump(now, fx)
+	s.check()
 }
 
 // Orphans returns, of stored entries read in order after the Session has ended,
@@ -389,19 +332,12 @@ func (s *Session) Orphans(entries []Entry) []Entry {
 	return orphans
 }
 
-// skipTo corrects the length for Seqs that turned out not to be stored.
-func (s *Session) skipTo(seq uint64) {
-	if seq <= s.diskFrom {
-		return
+// skipDisk corrects the length for Seqs below seq that turned out not to be stored.
+func (s *Session) skipDisk(seq uint64) {
+	if seq > s.diskFrom {
+		s.freeMissing(s.diskFrom, seq)
+		s.queueLen -= s.progress.unsettled(s.diskFrom, seq)
 	}
-	s.freeMissing(s.diskFrom, seq)
-	missing := int(seq - s.diskFrom - s.done.within(s.diskFrom, seq) - s.gaps.within(s.diskFrom, seq))
-	for _, r := range s.released {
-		if r >= s.diskFrom && r < seq {
-			missing--
-		}
-	}
-	s.queueLen -= missing
 }
 
 // find returns the index in queue of the entry with this Packet Identifier
@@ -410,12 +346,10 @@ func (s *Session) find(packetID uint16) int {
 	if s.deliverState == nil {
 		return -1
 	}
-	seq := s.seqOf(packetID)
-	i := sort.Search(len(s.queue), func(i int) bool { return s.queue[i].Seq >= seq })
-	if i >= s.cursor || s.queue[i].Seq != seq || s.queue[i].Message == nil {
-		return -1
+	if i := s.window.index(s.seqOf(packetID)); i < s.cursor {
+		return i
 	}
-	return i
+	return -1
 }
 
 // ReceivePuback completes a QoS 1 delivery, whatever its Reason Code
@@ -431,6 +365,7 @@ func (s *Session) ReceivePuback(packetID uint16, now time.Time, fx *Effects) (fo
 	s.endProbe(s.queue[i].Seq)
 	s.finish(i, fx)
 	s.pump(now, fx)
+	s.check()
 	return true
 }
 
@@ -444,6 +379,7 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 	seq := s.seqOf(packetID)
 	if s.isReleased(seq) { // a repeated PUBREC is answered again
 		fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
+		s.check()
 		return true
 	}
 	i := s.find(packetID)
@@ -455,14 +391,15 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 		s.inflight--
 		s.finish(i, fx)
 		s.pump(now, fx)
+		s.check()
 		return true
 	}
-	at, _ := slices.BinarySearch(s.released, seq)
-	s.released = slices.Insert(s.released, at, seq)
+	s.progress.release(seq)
 	s.queueBytes -= int64(s.queue[i].bytes())
-	s.forget(i)
+	s.window.forget(i)
 	fx.State = fx.State || s.Durable()
 	fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
+	s.check()
 	return true
 }
 
@@ -481,6 +418,7 @@ func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (f
 	s.queueLen--
 	s.markDone(seq, fx)
 	s.pump(now, fx)
+	s.check()
 	return true
 }
 
@@ -499,87 +437,16 @@ func (s *Session) Awaits(packetID uint16) codec.PacketType {
 	return 0
 }
 
-// isReleased reports whether the entry awaits PUBCOMP.
-func (s *Session) isReleased(seq uint64) bool {
-	n := len(s.released)
-	if n == 0 || seq > s.released[n-1] { // nearly always so when a PUBREC comes
-		return false
-	}
-	_, found := slices.BinarySearch(s.released, seq)
-	return found
-}
-
 // finish ends the delivery of queue[i].
 func (s *Session) finish(i int, fx *Effects) {
 	seq := s.queue[i].Seq
 	s.queueLen--
 	s.queueBytes -= int64(s.queue[i].bytes())
-	s.forget(i)
+	s.window.forget(i)
 	s.markDone(seq, fx)
 }
 
-// holesMax is how many done entries may stand in the queue behind one that is not,
-// if they are not more than half of it.
-const holesMax = 32
-
-// forget drops queue[i] from memory.
-func (s *Session) forget(i int) {
-	s.windowBytes -= s.queue[i].bytes()
-	s.queue[i] = queued{Entry: Entry{Seq: s.queue[i].Seq}}
-	s.holes++
-	n := 0
-	for n < len(s.queue) && s.queue[n].Message == nil {
-		n++
-	}
-	if n == 0 {
-		if s.holes > holesMax && 2*s.holes > len(s.queue) {
-			s.compact()
-		}
-		return
-	}
-	s.holes -= n
-	s.cursor = max(0, s.cursor-n)
-	clear(s.queue[:n])
-	s.queue = s.queue[n:]
-	if len(s.queue) == 0 {
-		s.queue = s.ring[:0]
-	}
-}
-
-// compact takes the done entries out of the queue, so that one that stays in front
-// for long does not let it grow with each that passes.
-func (s *Session) compact() {
-	to, sent := 0, 0
-	for from := range s.queue {
-		if s.queue[from].Message == nil {
-			continue
-		}
-		if from < s.cursor {
-			sent++
-		}
-		s.queue[to] = s.queue[from]
-		to++
-	}
-	clear(s.queue[to:])
-	s.queue, s.cursor, s.holes = s.queue[:to], sent, 0
-}
-
-// push appends to queue. Finished entries leave at the front, so the slice
-// moves up; it is moved down again when at most half of its memory is in use,
-// which makes a steady flow free of allocation and of long copies.
-func (s *Session) push(q queued) {
-	if len(s.queue) == cap(s.queue) {
-		ring := s.ring
-		if cap(ring) == 0 || 2*len(s.queue) > cap(ring) {
-			ring = make([]queued, max(4, 2*len(s.queue)))
-		}
-		n := copy(ring[:cap(ring)], s.queue)
-		clear(ring[n:cap(ring)])
-		s.ring, s.queue = ring[:0], ring[:n]
-	}
-	s.queue = append(s.queue, q)
-}
-
+// markDone notes that a delivery has ended.
 func (s *Session) markDone(seq uint64, fx *Effects) {
 	if s.Durable() {
 		fx.Removed = append(fx.Removed, seq)
@@ -590,39 +457,19 @@ func (s *Session) markDone(seq uint64, fx *Effects) {
 	}
 	s.advanceFloor()
 	if s.Durable() && seq >= s.floor {
-		s.noteBehind(seq, fx)
+		if gone := s.progress.noteBehind(seq); len(gone) > 0 {
+			fx.DiscardedRanges = append(fx.DiscardedRanges, gone...)
+			fx.State = true
+		}
 	}
 }
 
 // advanceFloor moves floor to the first entry that is not done.
 func (s *Session) advanceFloor() {
-	floor := s.diskFrom
-	if len(s.queue) > 0 {
-		floor = s.queue[0].Seq
-	}
-	if len(s.released) > 0 {
-		floor = min(floor, s.released[0])
-	}
-	s.floor = floor
-	s.done.trim(floor)
-	s.gaps.trim(s.diskFrom)
-	for { // on disk only, done or not there, and the first
-		switch {
-		case len(s.done) > 0 && s.done[0].First == s.floor:
-			s.floor = s.done[0].Last + 1
-		case len(s.gaps) > 0 && s.gaps[0].First == s.floor:
-			s.floor = s.gaps[0].Last + 1
-		default:
-			s.diskFrom = max(s.diskFrom, s.floor)
-			s.gaps.trim(s.diskFrom)
-			s.freeBelow(s.floor)
-			if s.queueLen == 0 {
-				s.queueBytes = 0
-			}
-			return
-		}
-		s.done.trim(s.floor)
-		s.gaps.trim(s.floor)
+	s.progress.advance(s.window.front(s.diskFrom))
+	s.freeBelow(s.floor)
+	if s.queueLen == 0 {
+		s.queueBytes = 0
 	}
 }
 
@@ -651,12 +498,13 @@ func (s *Session) TakeShared(shares map[string]bool, sentToo bool, fx *Effects) 
 		taken = append(taken, q.Entry)
 	}
 	for _, e := range taken {
-		i := sort.Search(len(s.queue), func(i int) bool { return s.queue[i].Seq >= e.Seq })
+		i := s.window.index(e.Seq)
 		if s.attached && i < s.cursor {
 			s.inflight--
 		}
 		s.finish(i, fx)
 	}
+	s.check()
 	return taken
 }
 

@@ -44,9 +44,9 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
-// What may have been sent before a crash stays doubtful over a second crash
+// What may have been sent before a crash stays maybeSent over a second crash
 // before the Client came back, also while it is in memory and not sent again.
-func TestDoubtOutlivesAnotherCrash(t *testing.T) {
+func TestMaybeSentOutlivesAnotherCrash(t *testing.T) {
 	limits := Limits{WindowMessages: 10, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 2}
 	var entries []Entry
 	for seq := uint64(1); seq <= 5; seq++ {

@@ -40,7 +40,7 @@ func TestOldStates(t *testing.T) {
 			t.Errorf("% x became % x", old.bytes, b)
 		}
 		for _, st := range []*State{&s, &again} {
-			if got := slices.Collect(st.Received.All()); !slices.Equal(got, old.ids) || st.Floor != s.Floor || st.Doubtful != s.Doubtful {
+			if got := slices.Collect(st.Received.All()); !slices.Equal(got, old.ids) || st.Floor != s.Floor || st.MaybeSent != s.MaybeSent {
 				t.Errorf("% x: %+v with %d", old.bytes, st, got)
 			}
 		}
@@ -52,7 +52,7 @@ func TestOldStates(t *testing.T) {
 		long = binary.BigEndian.AppendUint16(long, 30*(999-id)+3) // in any order
 	}
 	var s, again State
-	if s.Decode(long) != nil || again.Decode(s.Append(nil)) != nil || again.Doubtful != 5 ||
+	if s.Decode(long) != nil || again.Decode(s.Append(nil)) != nil || again.MaybeSent != 5 ||
 		!slices.Equal(slices.Collect(again.Received.All()), want) {
 		t.Errorf("%d of 1,000 identifiers are read from a list, then %d", s.Received.Len(), again.Received.Len())
 	}

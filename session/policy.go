@@ -41,6 +41,7 @@ func (s *Session) Full() bool { return s.FullBy() != NoLimit }
 func (s *Session) Refuse(fx *Effects) {
 	fx.DroppedNewest++
 	s.noteLost(1)
+	s.check()
 }
 
 // noteLost counts messages that were dropped although they had not expired: for
@@ -58,6 +59,7 @@ func (s *Session) TakeLost() (n uint64) {
 	if s.deliverState != nil {
 		n, s.lost = s.lost, 0
 	}
+	s.check()
 	return n
 }
 
@@ -126,9 +128,6 @@ func (s *Session) trim(fx *Effects) {
 // dropOldest ends the delivery of the oldest entry in memory that was never
 // sent, and reports whether there was one. What was sent stays: the Client may
 // have it and acknowledge it. [MQTT-4.4.0-1]
-//
-// Unlike forget it leaves no gap behind: entries in flight that stay in front
-// for long must not let the queue in memory grow with each entry dropped.
 func (s *Session) dropOldest(fx *Effects) bool {
 	i := s.cursor
 	for i < len(s.queue) && (s.queue[i].Message == nil || s.queue[i].sentBefore) {
@@ -140,22 +139,7 @@ func (s *Session) dropOldest(fx *Effects) bool {
 	seq, bytes := s.queue[i].Seq, s.queue[i].bytes()
 	s.queueLen--
 	s.queueBytes -= int64(bytes)
-	s.windowBytes -= bytes
-	to, sent := i+1, 0
-	for from := i - 1; from >= 0; from-- { // those in front move up, without the finished ones
-		if s.queue[from].Message == nil {
-			continue
-		}
-		if to--; from < s.cursor {
-			sent++
-		}
-		s.queue[to] = s.queue[from]
-	}
-	clear(s.queue[:to])
-	s.queue, s.cursor, s.holes = s.queue[to:], sent, 0
-	if len(s.queue) == 0 {
-		s.queue = s.ring[:0]
-	}
+	s.window.drop(i)
 	fx.DroppedOldest++
 	s.noteLost(1)
 	s.markDone(seq, fx)

@@ -79,6 +79,7 @@ func Restore(l *Loaded, limits *Limits) (*Session, error) {
 	s.restoreOwed(l.Owed)
 	s.received = st.Received
 	s.restoreQueue(&st, l)
+	s.check()
 	return s, nil
 }
 
@@ -93,12 +94,13 @@ func (s *Session) AppendState(dst []byte) []byte {
 		s.sentNoted = max(s.sentNoted, min(s.sent+uint64(s.receiveMaximum), s.next))
 	}
 	st := State{
-		Floor: s.floor, Sent: s.sentNoted, Next: s.next, Doubtful: s.stillDoubtful(), Lost: s.lost,
+		Floor: s.floor, Sent: s.sentNoted, Next: s.next, MaybeSent: s.stillMaybeSent(), Lost: s.lost,
 		Done: s.done, Released: s.released, Received: s.received,
 	}
 	if x := s.ids.x; x != nil {
 		st.identified = x.list
 	}
+	s.check()
 	return st.Append(dst)
 }
 

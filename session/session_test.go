@@ -227,7 +227,7 @@ func FuzzDecodeState(f *testing.F) {
 	f.Add(full.Append(nil))
 	full.Lost = 300
 	f.Add(full.Append(nil))
-	full.Doubtful, full.Lost = 4, 0
+	full.MaybeSent, full.Lost = 4, 0
 	full.Received = packetIDsOf(1)
 	for id := range uint16(1000) {
 		full.Received.add(id+2, 0)

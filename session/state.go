@@ -17,9 +17,9 @@ type State struct {
 	Sent uint64
 	// Next is the Seq of the next new entry, as far as it was known.
 	Next uint64
-	// Doubtful is how many of the first entries that are not done may have
+	// MaybeSent is how many of the first entries that are not done may have
 	// been sent before a crash although Sent does not say so.
-	Doubtful uint64
+	MaybeSent uint64
 	// Lost is what TakeLost is to return.
 	Lost uint64
 	// Done are the entries above Floor that are done.
@@ -37,13 +37,13 @@ type State struct {
 
 var errState = errors.New("session: stored state is damaged")
 
-// The formats of an encoded State: without and with Doubtful, which is not 0, and
-// with both Doubtful and Lost, which is not 0; all with Received as a list behind
-// its length. The next has Doubtful, Lost, and Received as PacketIDs.append has it,
+// The formats of an encoded State: without and with MaybeSent, which is not 0, and
+// with both MaybeSent and Lost, which is not 0; all with Received as a list behind
+// its length. The next has MaybeSent, Lost, and Received as PacketIDs.append has it,
 // and the last identified too, which is not empty, behind Lost.
 const (
 	stateFormat           = 1
-	stateFormatDoubtful   = 2
+	stateFormatMaybeSent  = 2
 	stateFormatLost       = 3
 	stateFormatReceived   = 4
 	stateFormatIdentified = 5
@@ -56,20 +56,20 @@ func (s *State) Append(dst []byte) []byte {
 	switch {
 	case len(s.identified) > 0:
 		dst = append(dst, stateFormatIdentified)
-		dst = binary.AppendUvarint(dst, s.Doubtful)
+		dst = binary.AppendUvarint(dst, s.MaybeSent)
 		dst = binary.AppendUvarint(dst, s.Lost)
 		dst = s.appendIdentified(dst)
 	case s.Received.Len() > listedMax:
 		dst = append(dst, stateFormatReceived)
-		dst = binary.AppendUvarint(dst, s.Doubtful)
+		dst = binary.AppendUvarint(dst, s.MaybeSent)
 		dst = binary.AppendUvarint(dst, s.Lost)
 	case s.Lost > 0:
 		dst = append(dst, stateFormatLost)
-		dst = binary.AppendUvarint(dst, s.Doubtful)
+		dst = binary.AppendUvarint(dst, s.MaybeSent)
 		dst = binary.AppendUvarint(dst, s.Lost)
-	case s.Doubtful > 0:
-		dst = append(dst, stateFormatDoubtful)
-		dst = binary.AppendUvarint(dst, s.Doubtful)
+	case s.MaybeSent > 0:
+		dst = append(dst, stateFormatMaybeSent)
+		dst = binary.AppendUvarint(dst, s.MaybeSent)
 	default:
 		dst = append(dst, stateFormat)
 	}
@@ -104,13 +104,13 @@ func (s *State) Decode(b []byte) error {
 	r := stateReader{b: b[1:]}
 	switch b[0] {
 	case stateFormat:
-	case stateFormatDoubtful:
-		if s.Doubtful = r.uvarint(); s.Doubtful == 0 || s.Doubtful > packetIDs {
+	case stateFormatMaybeSent:
+		if s.MaybeSent = r.uvarint(); s.MaybeSent == 0 || s.MaybeSent > packetIDs {
 			return errState
 		}
 	case stateFormatLost, stateFormatReceived, stateFormatIdentified:
-		s.Doubtful, s.Lost = r.uvarint(), r.uvarint()
-		if s.Doubtful > packetIDs || s.Lost == 0 && b[0] == stateFormatLost {
+		s.MaybeSent, s.Lost = r.uvarint(), r.uvarint()
+		if s.MaybeSent > packetIDs || s.Lost == 0 && b[0] == stateFormatLost {
 			return errState
 		}
 	default:

@@ -1,0 +1,187 @@
+//go:build invariants
+
+package session
+
+import "fmt"
+
+// check panics if an invariant of the Session does not hold. Every exported method
+// that changes the delivery state ends with it.
+func (s *Session) check() {
+	d := s.deliverState
+	if d == nil {
+		return
+	}
+	for part, err := range map[string]error{
+		"window": d.window.check(), "progress": d.progress.check(s), "quota": d.quota.check(s), "room": d.room.check(s),
+	} {
+		if err != nil {
+			panic(fmt.Sprintf("the %s of session %d of %q: %v\n%+v", part, s.ID, s.ClientID, err, *d))
+		}
+	}
+}
+
+// check: the entries are in order, the first is not done, what is counted is there,
+// and few done ones stand among them.
+func (w *window) check() error {
+	holes, bytes, last := 0, 0, uint64(0)
+	for i := range w.queue {
+		q := &w.queue[i]
+		switch {
+		case q.Seq <= last:
+			return fmt.Errorf("entry %d follows %d", q.Seq, last)
+		case q.Message == nil && i == 0:
+			return fmt.Errorf("the first entry, %d, is done", q.Seq)
+		case q.Message == nil:
+			holes++
+		case i < w.cursor && (!q.sentBefore || q.packetID == 0):
+			return fmt.Errorf("entry %d is before the cursor and was not sent", q.Seq)
+		}
+		last = q.Seq
+		bytes += q.messageBytes()
+	}
+	switch {
+	case holes != w.holes:
+		return fmt.Errorf("%d entries are done, not %d", holes, w.holes)
+	case bytes != w.windowBytes:
+		return fmt.Errorf("the entries have %d bytes, not %d", bytes, w.windowBytes)
+	case w.cursor < 0 || w.cursor > len(w.queue):
+		return fmt.Errorf("the cursor is at %d of %d", w.cursor, len(w.queue))
+	case w.holes > holesMax && 2*w.holes > len(w.queue):
+		return fmt.Errorf("%d of %d entries are done", w.holes, len(w.queue))
+	}
+	return nil
+}
+
+// messageBytes is bytes; 0 of an entry that is done.
+func (q *queued) messageBytes() int {
+	if q.Message == nil {
+		return 0
+	}
+	return q.bytes()
+}
+
+// check: each Seq from floor on is in one place only, and floor is not done.
+func (p *progress) check(s *Session) error {
+	if p.floor < 1 || p.floor > p.diskFrom || p.diskFrom > p.next || p.sent > p.next {
+		return fmt.Errorf("floor, diskFrom, next, sent are %d, %d, %d, %d", p.floor, p.diskFrom, p.next, p.sent)
+	}
+	if !s.durable && (p.diskFrom != p.next || len(p.done)+len(p.gaps) > 0) {
+		return fmt.Errorf("it is not durable, and %d are on disk; done %v", p.next-p.diskFrom, p.done)
+	}
+	if err := p.done.check(p.floor, p.next); err != nil {
+		return fmt.Errorf("done: %w", err)
+	}
+	if err := p.gaps.check(p.diskFrom, p.next); err != nil {
+		return fmt.Errorf("gaps: %w", err)
+	}
+	if p.done.has(p.floor) || p.gaps.has(p.floor) {
+		return fmt.Errorf("floor %d is done", p.floor)
+	}
+	last := uint64(0)
+	for _, seq := range p.released {
+		if seq < p.floor || seq >= p.next || seq <= last || p.done.has(seq) || p.gaps.has(seq) {
+			return fmt.Errorf("%d awaits PUBCOMP after %d, and floor is %d; done %v, gaps %v", seq, last, p.floor, p.done, p.gaps)
+		}
+		last = seq
+	}
+	for i := range s.queue {
+		q := &s.queue[i]
+		if q.Message != nil && (q.Seq < p.floor || q.Seq >= p.diskFrom || p.settled(q.Seq)) {
+			return fmt.Errorf("%d is in memory, and done or on disk only", q.Seq)
+		}
+		if q.Message != nil && q.packetID != 0 && q.Seq >= p.sent {
+			return fmt.Errorf("%d was sent, and sent is %d", q.Seq, p.sent)
+		}
+	}
+	if n := p.onDisk(); n < 0 || p.maybeSent < 0 {
+		return fmt.Errorf("%d entries are on disk only, %d of them maybe sent", n, p.maybeSent)
+	}
+	return nil
+}
+
+// check: the set is in order and has no more ranges than it needs, from from to below to.
+func (s ranges) check(from, to uint64) error {
+	for i, r := range s {
+		if r.First > r.Last || r.First < from || r.Last >= to || i > 0 && r.First <= s[i-1].Last+1 {
+			return fmt.Errorf("%v in %d to %d", s, from, to)
+		}
+	}
+	return nil
+}
+
+// check: what is under way is counted, and each of it has an identifier of its own.
+func (q *quota) check(s *Session) error {
+	under := make(map[uint16]uint64)
+	take := func(seq uint64, id uint16) error {
+		other, taken := under[id]
+		switch {
+		case id == 0 || uint64(id) > s.limits.turn() || taken:
+			return fmt.Errorf("%d has Packet Identifier %d, and so has %d", seq, id, other)
+		case id != s.packetIDOf(seq) || s.seqOf(id) != seq:
+			return fmt.Errorf("%d has Packet Identifier %d; %d and %d say otherwise", seq, id, s.packetIDOf(seq), s.seqOf(id))
+		}
+		under[id] = seq
+		return nil
+	}
+	inflight := 0
+	for _, seq := range s.released {
+		inflight++
+		if err := take(seq, s.packetIDOf(seq)); err != nil {
+			return err
+		}
+	}
+	for i := range s.queue {
+		e := &s.queue[i]
+		if e.Message == nil {
+			continue
+		}
+		if i < s.cursor {
+			inflight++
+		}
+		if e.packetID != 0 {
+			if err := take(e.Seq, e.packetID); err != nil {
+				return err
+			}
+		}
+	}
+	if s.attached && inflight != q.inflight || !s.attached && q.inflight != 0 {
+		return fmt.Errorf("%d are under way, not %d", inflight, q.inflight)
+	}
+	return q.ids.check(s)
+}
+
+func (d *identifiers) check(s *Session) error {
+	if d.safe > s.floor || d.probe != 0 && d.probeFloor > s.floor {
+		return fmt.Errorf("floors %d and %d are taken for stored, and floor is %d", d.safe, d.probeFloor, s.floor)
+	}
+	x := d.x
+	if x == nil {
+		return nil
+	}
+	if len(x.users) != x.inUse.Len() {
+		return fmt.Errorf("%d identifiers have users and %d are in use", len(x.users), x.inUse.Len())
+	}
+	last := uint64(0)
+	for _, e := range x.list {
+		if e.seq < s.floor || e.seq <= last || e.seq >= x.after || x.users[e.id] != e.seq {
+			return fmt.Errorf("exception %+v follows %d, floor is %d, and its identifier is used by %d", e, last, s.floor, x.users[e.id])
+		}
+		last = e.seq
+	}
+	return nil
+}
+
+// check: every entry that is not done is counted once, and its bytes.
+func (r *room) check(s *Session) error {
+	live := len(s.queue) - s.holes
+	if n := live + len(s.released) + s.onDisk(); n != r.queueLen {
+		return fmt.Errorf("%d entries, not %d: %d in memory, %d await PUBCOMP, %d on disk", n, r.queueLen, live, len(s.released), s.onDisk())
+	}
+	if !s.durable && r.queueBytes != int64(s.windowBytes) {
+		return fmt.Errorf("%d bytes, not %d", s.windowBytes, r.queueBytes)
+	}
+	if r.beyond < 0 || r.beyondBytes < 0 {
+		return fmt.Errorf("%d entries of %d bytes beyond the limits", r.beyond, r.beyondBytes)
+	}
+	return nil
+}
