@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -24,58 +23,6 @@ type deliverState struct {
 func (s *Session) startQueue() {
 	s.deliverState = &deliverState{progress: progress{next: 1, floor: 1, sent: 1, diskFrom: 1}}
 	s.ids.safe = 1
-}
-
-func (s *Session) restoreQueue(st *State, l *Loaded) {
-	s.next = max(st.Next, l.NextSeq, st.Floor)
-	s.floor, s.sent = st.Floor, min(st.Sent, s.next)
-	s.sentNoted = s.sent
-	s.done, s.released, s.lost = st.Done, st.Released, st.Lost
-	s.diskFrom = s.floor
-	if l.FirstSeq > s.diskFrom {
-		s.diskFrom = l.FirstSeq
-	}
-	if l.NextSeq <= s.diskFrom {
-		s.diskFrom = s.next
-	}
-	s.queueLen = len(s.released) + s.onDisk()
-	s.queueBytes = int64(l.QueuedBytes)
-	s.maybeSent = int(st.MaybeSent)
-	if stored := s.onDisk(); l.Record.Connected { // the broker died, and may have sent any
-		s.maybeSent = stored
-	} else { // what came later is certain
-		s.maybeSent = min(s.maybeSent, stored)
-	}
-	s.anyMaybeSent, s.restored = s.maybeSent > 0, s.next
-	s.restoreIDs(st.identified)
-	s.behind.count = int(s.done.within(s.floor, s.next))
-	s.advanceFloor()
-}
-
-// stillMaybeSent counts the entries, from the first that is not done, among
-// which some may have been sent before a crash and are not known to: another
-// crash must not make them certain.
-func (s *Session) stillMaybeSent() uint64 {
-	if !s.anyMaybeSent {
-		return 0
-	}
-	if s.diskFrom >= s.restored {
-		s.maybeSent = 0 // all that it was about is in memory, or done
-	}
-	undone, last := 0, 0
-	for i := range s.queue {
-		if s.queue[i].Message == nil {
-			continue
-		}
-		if undone++; s.queue[i].maybeSent && s.queue[i].Seq >= s.sent {
-			last = undone
-		}
-	}
-	if s.maybeSent > 0 {
-		last = undone + s.maybeSent
-	}
-	s.anyMaybeSent = last > 0
-	return uint64(min(last, packetIDs))
 }
 
 // QueueLen is the number of messages queued or on their way to the Client.
@@ -164,7 +111,7 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 			return
 		}
 	}
-	fx.Awaited = s.attached && e.QoS == 1 && !s.mustWait(e.Seq)
+	fx.Awaited = s.durable && s.attached && e.QoS == 1 && !s.mustWait(e.Seq)
 	s.diskFrom = s.next
 	s.window.push(queued{Entry: e})
 	s.pump(now, fx)
@@ -265,178 +212,6 @@ func (s *Session) sendEntry(q *queued, fx *Effects) bool {
 	return true
 }
 
-// wantPage asks for stored entries when those in memory run out.
-func (s *Session) wantPage(fx *Effects) {
-	if s.attached && !s.paging && s.diskFrom < s.next && len(s.queue)-s.cursor <= s.limits.WindowMessages/2 {
-		s.paging, fx.Page = true, true
-	}
-}
-
-// PageFrom returns what Paged must be given next: entries with from <= Seq <
-// upTo, all of which were handed to the commit group before this call.
-func (s *Session) PageFrom() (from, upTo uint64) { return s.diskFrom, s.next }
-
-// PageSize is how much Paged wants: a window, and what DropOldest is to drop, so
-// that it keeps up with publishers however long it takes to read a page.
-func (s *Session) PageSize() (messages, bytes int) {
-	return s.limits.WindowMessages + s.beyond, s.limits.WindowBytes + s.beyondBytes
-}
-
-// Paged takes stored entries, read in answer to Effects.Page. If there are
-// none, everything before upTo is done.
-func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects) {
-	s.paging = false
-	for i := range entries {
-		e := &entries[i]
-		if e.Seq < s.diskFrom || e.Seq >= s.next {
-			continue
-		}
-		s.skipDisk(e.Seq)
-		s.diskFrom = e.Seq + 1
-		if s.settled(e.Seq) {
-			continue
-		}
-		q := queued{Entry: *e, sentBefore: e.Seq < s.sent}
-		if s.maybeSent > 0 && e.Seq < s.restored {
-			s.maybeSent--
-			q.maybeSent = true
-		}
-		s.window.push(q)
-		if s.over() { // at once, so that no more than a window stays in memory
-			s.dropOldest(fx)
-		}
-	}
-	if len(entries) == 0 {
-		s.skipDisk(upTo)
-		s.diskFrom = max(s.diskFrom, upTo)
-	}
-	s.advanceFloor()
-	s.trim(fx)
-	s.pump(now, fx)
-	s.check()
-}
-
-// Orphans returns, of stored entries read in order after the Session has ended,
-// those of Shared Subscriptions that another member may get: what is not done
-// and, with QoS 2, cannot have been sent. [MQTT-4.8.2-4] [MQTT-4.8.2-5]
-func (s *Session) Orphans(entries []Entry) []Entry {
-	var orphans []Entry
-	for _, e := range entries {
-		if s.done.has(e.Seq) || s.isReleased(e.Seq) {
-			continue
-		}
-		if e.Share != "" && !(e.Seq < s.sent && e.QoS == 2) {
-			orphans = append(orphans, e)
-		}
-	}
-	return orphans
-}
-
-// skipDisk corrects the length for Seqs below seq that turned out not to be stored.
-func (s *Session) skipDisk(seq uint64) {
-	if seq > s.diskFrom {
-		s.freeMissing(s.diskFrom, seq)
-		s.queueLen -= s.progress.unsettled(s.diskFrom, seq)
-	}
-}
-
-// find returns the index in queue of the entry with this Packet Identifier
-// that was sent on the attached connection, or -1.
-func (s *Session) find(packetID uint16) int {
-	if s.deliverState == nil {
-		return -1
-	}
-	if i := s.window.index(s.seqOf(packetID)); i < s.cursor {
-		return i
-	}
-	return -1
-}
-
-// ReceivePuback completes a QoS 1 delivery, whatever its Reason Code
-// [MQTT-4.4.0-2], and reports whether there was one. A PUBACK for a QoS 2
-// message is not an acknowledgement of it.
-func (s *Session) ReceivePuback(packetID uint16, now time.Time, fx *Effects) (found bool) {
-	i := s.find(packetID)
-	if i < 0 || s.queue[i].QoS != 1 {
-		return false
-	}
-	fx.Acknowledged = true
-	s.inflight--
-	s.endProbe(s.queue[i].Seq)
-	s.finish(i, fx)
-	s.pump(now, fx)
-	s.check()
-	return true
-}
-
-// ReceivePubrec moves a QoS 2 delivery on: with a Reason Code of 0x80 or
-// greater it ends it, else PUBREL is to be sent after the commit and PUBLISH
-// never again. [MQTT-4.3.3-4] [MQTT-4.3.3-6] It reports whether there was one.
-func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now time.Time, fx *Effects) (found bool) {
-	if s.deliverState == nil {
-		return false
-	}
-	seq := s.seqOf(packetID)
-	if s.isReleased(seq) { // a repeated PUBREC is answered again
-		fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
-		s.check()
-		return true
-	}
-	i := s.find(packetID)
-	if i < 0 || s.queue[i].QoS != 2 {
-		return false
-	}
-	s.endProbe(seq)
-	if reason >= 0x80 {
-		s.inflight--
-		s.finish(i, fx)
-		s.pump(now, fx)
-		s.check()
-		return true
-	}
-	s.progress.release(seq)
-	s.queueBytes -= int64(s.queue[i].bytes())
-	s.window.forget(i)
-	fx.State = fx.State || s.Durable()
-	fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
-	s.check()
-	return true
-}
-
-// ReceivePubcomp completes a QoS 2 delivery and reports whether there was one.
-func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (found bool) {
-	if s.deliverState == nil {
-		return false
-	}
-	seq := s.seqOf(packetID)
-	i, found := slices.BinarySearch(s.released, seq)
-	if !found {
-		return false
-	}
-	s.released = slices.Delete(s.released, i, i+1)
-	s.inflight--
-	s.queueLen--
-	s.markDone(seq, fx)
-	s.pump(now, fx)
-	s.check()
-	return true
-}
-
-// Awaits returns the acknowledgement that a delivery on the attached connection
-// with this Packet Identifier waits for: PUBACK, PUBREC or PUBCOMP; 0: there is
-// none. A PUBREC may also come again while PUBCOMP is awaited.
-func (s *Session) Awaits(packetID uint16) codec.PacketType {
-	switch i := s.find(packetID); {
-	case i >= 0 && s.queue[i].QoS == 1:
-		return codec.TypePuback
-	case i >= 0:
-		return codec.TypePubrec
-	case s.deliverState != nil && s.isReleased(s.seqOf(packetID)):
-		return codec.TypePubcomp
-	}
-	return 0
-}
-
 // finish ends the delivery of queue[i].
 func (s *Session) finish(i int, fx *Effects) {
 	seq := s.queue[i].Seq
@@ -452,7 +227,7 @@ func (s *Session) markDone(seq uint64, fx *Effects) {
 		fx.Removed = append(fx.Removed, seq)
 		s.done.add(seq)
 	}
-	if s.freeID(seq) && s.Durable() {
+	if (s.ids.x != nil || s.ids.probe == seq) && s.freeID(seq) && s.Durable() {
 		fx.State = true
 	}
 	s.advanceFloor()
@@ -467,7 +242,9 @@ func (s *Session) markDone(seq uint64, fx *Effects) {
 // advanceFloor moves floor to the first entry that is not done.
 func (s *Session) advanceFloor() {
 	s.progress.advance(s.window.front(s.diskFrom))
-	s.freeBelow(s.floor)
+	if s.ids.x != nil {
+		s.freeBelow(s.floor)
+	}
 	if s.queueLen == 0 {
 		s.queueBytes = 0
 	}
@@ -476,37 +253,6 @@ func (s *Session) advanceFloor() {
 // Floor is of a Durable Session: every queue entry with a lower Seq is done and
 // may be removed.
 func (s *Session) Floor() uint64 { return s.floor }
-
-// TakeShared removes and returns the entries of these Shared Subscriptions
-// (nil: of any) that may still go to another member: those never sent and,
-// if sentToo, the QoS 1 messages that were sent and not acknowledged. A QoS 2
-// message whose delivery has started stays. [MQTT-4.8.2-4] [MQTT-4.8.2-5]
-// Only entries in memory are seen.
-func (s *Session) TakeShared(shares map[string]bool, sentToo bool, fx *Effects) []Entry {
-	if s.deliverState == nil {
-		return nil
-	}
-	var taken []Entry
-	for i := 0; i < len(s.queue); i++ {
-		q := &s.queue[i]
-		if q.Message == nil || q.Share == "" || (shares != nil && !shares[q.Share]) {
-			continue
-		}
-		if q.sentBefore && (q.QoS == 2 || !sentToo) {
-			continue
-		}
-		taken = append(taken, q.Entry)
-	}
-	for _, e := range taken {
-		i := s.window.index(e.Seq)
-		if s.attached && i < s.cursor {
-			s.inflight--
-		}
-		s.finish(i, fx)
-	}
-	s.check()
-	return taken
-}
 
 // publishBytes is the size of the entry's PUBLISH packet without Topic Alias.
 func publishBytes(e *Entry, v codec.Version, now time.Time) int {

@@ -52,7 +52,12 @@ func (l *Limits) turn() uint64 {
 }
 
 // derivedID is the Packet Identifier that follows from a Seq.
-func (s *Session) derivedID(seq uint64) uint16 { return uint16((seq-1)%s.limits.turn()) + 1 }
+func (s *Session) derivedID(seq uint64) uint16 {
+	if s.limits.packetIDs > 0 {
+		return uint16((seq-1)%uint64(s.limits.packetIDs)) + 1
+	}
+	return uint16((seq-1)%packetIDs) + 1 // by a constant, which is much faster
+}
 
 // identify gives q its Packet Identifier, if it has none. It reports false if all
 // are in use. [MQTT-2.2.1-4] exceptional says that it is a new exception.
@@ -60,14 +65,19 @@ func (s *Session) identify(q *queued) (exceptional, ok bool) {
 	if q.packetID != 0 {
 		return false, true
 	}
+	if s.ids.x == nil && q.Seq-s.floor < s.limits.turn() {
+		q.packetID = s.derivedID(q.Seq)
+		return false, true
+	}
+	return s.identifyFree(q)
+}
+
+// identifyFree is identify beyond the ordinary case.
+func (s *Session) identifyFree(q *queued) (exceptional, ok bool) {
 	turn, id := s.limits.turn(), s.derivedID(q.Seq)
 	x := s.ids.x
-	if x == nil && q.Seq-s.floor >= turn {
-		x = s.widen(nil)
-	}
 	if x == nil {
-		q.packetID = id
-		return false, true
+		x = s.widen(nil)
 	}
 	if i, found := x.find(q.Seq); found { // since an earlier process
 		q.packetID = x.list[i].id
@@ -134,11 +144,14 @@ func (s *Session) seqOf(packetID uint16) uint64 {
 		return x.users[packetID]
 	}
 	turn := s.limits.turn()
-	if uint64(packetID) > turn {
+	if packetID == 0 || uint64(packetID) > turn {
 		return 0
 	}
-	at := (s.floor - 1) % turn
-	return s.floor + (uint64(packetID-1)+turn-at)%turn
+	first := s.derivedID(s.floor)
+	if packetID >= first {
+		return s.floor + uint64(packetID-first)
+	}
+	return s.floor + turn - uint64(first-packetID)
 }
 
 // freeID takes the Packet Identifier of an entry back, if it has one, and reports
@@ -221,12 +234,10 @@ func (s *Session) startProbe(seq uint64) {
 	}
 }
 
-// endProbe notes that the Client has got a message.
-func (s *Session) endProbe(seq uint64) {
-	if seq == s.ids.probe {
-		s.ids.safe, s.ids.probe = s.ids.probeFloor, 0
-		s.narrow()
-	}
+// endProbe notes that the Client has got the message that is the probe.
+func (s *Session) endProbe() {
+	s.ids.safe, s.ids.probe = s.ids.probeFloor, 0
+	s.narrow()
 }
 
 func (x *exceptions) find(seq uint64) (i int, found bool) {

@@ -42,7 +42,14 @@ func (w *window) front(otherwise uint64) uint64 {
 // index returns where the entry with this Seq stands; len(w.queue): nowhere, or it
 // is done.
 func (w *window) index(seq uint64) int {
-	i := sort.Search(len(w.queue), func(i int) bool { return w.queue[i].Seq >= seq })
+	if len(w.queue) == 0 || seq < w.queue[0].Seq {
+		return len(w.queue)
+	}
+	i := int(min(seq-w.queue[0].Seq, uint64(len(w.queue)-1))) // nearly always, if nothing is missing before it
+	if w.queue[i].Seq == seq && w.queue[i].Message != nil {
+		return i
+	}
+	i = sort.Search(len(w.queue), func(i int) bool { return w.queue[i].Seq >= seq })
 	if i < len(w.queue) && (w.queue[i].Seq != seq || w.queue[i].Message == nil) {
 		return len(w.queue)
 	}
