@@ -13,27 +13,26 @@ import (
 const (
 	// tellAloneMax is how many Waiters the Committer tells of a commit itself: fewer
 	// are told sooner than another goroutine wakes.
-	tellAloneMax = 16
-	// tellChunk is how many one teller takes at a time, and tellQueue how many chunks
-	// may wait for the tellers; then the Committer helps.
+	tellAloneMax = 64
+	// tellChunk is how many one teller takes at a time.
 	tellChunk = 32
-	tellQueue = 64
 	// tellersMax bounds the goroutines that tell.
 	tellersMax = 4
 )
 
-// tellers let Waiters know of commits, so that the Committer goes on with the next group:
-// telling one is a write to its socket, and there may be thousands.
+// tellers let Waiters know of commits together with the Committer: telling one is a write
+// to its socket, and there may be thousands. What no teller is free for the Committer does
+// itself; were it ahead of them, its groups would be smaller, and cost more in all.
 type tellers struct {
 	log    *slog.Logger
 	m      *metrics.Broker
-	chunks chan []Waiter
+	chunks chan []Waiter // unbuffered
 	ended  sync.WaitGroup
 }
 
 // start begins the goroutines.
 func (t *tellers) start() {
-	t.chunks = make(chan []Waiter, tellQueue)
+	t.chunks = make(chan []Waiter)
 	for range min(tellersMax, runtime.GOMAXPROCS(0)) {
 		t.ended.Go(func() {
 			for chunk := range t.chunks {
@@ -49,8 +48,8 @@ func (t *tellers) stop() {
 	t.ended.Wait()
 }
 
-// tellOf lets waiters know of a commit, few of them before it returns. Only the goroutine
-// that starts and stops the tellers calls it.
+// tellOf lets waiters know of a commit; tellers may go on with the last of many when it
+// returns. Only the goroutine that starts and stops the tellers calls it.
 func (t *tellers) tellOf(waiters []Waiter) {
 	if len(waiters) <= tellAloneMax {
 		t.tell(waiters)
