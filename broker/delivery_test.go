@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/x0a1b/promptmq/broker/link"
@@ -18,12 +19,24 @@ var outcomesSeed = flag.Uint64("outcomes.seed", 0, "run TestOutcomes with this s
 // A received is a transport that keeps what the broker sends.
 type received struct {
 	sink
+	mu    sync.Mutex // also the committer's goroutine writes
 	bytes []byte
 }
 
 func (r *received) TryWrite(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.bytes = append(r.bytes, b...)
 	return len(b), nil
+}
+
+// take returns what was sent since the last call.
+func (r *received) take() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bytes
+	r.bytes = nil
+	return b
 }
 
 // A subject is a Client of TestOutcomes as the test knows it.
@@ -369,10 +382,7 @@ func (o *outcomesTest) read(s *subject) {
 	if s.conn == nil {
 		return
 	}
-	s.conn.out.mu.Lock()
-	b := s.in.bytes
-	s.in.bytes = nil
-	s.conn.out.mu.Unlock()
+	b := s.in.take()
 	var r codec.Reader
 	r.Reset(1 << 20)
 	r.SetVersion(codec.Version5)
