@@ -47,7 +47,7 @@ func started() int {
 // its own, over one connection or many.
 func TestFlushStartsNoGoroutine(t *testing.T) {
 	const pings, most = 2000, 200 // what else runs in this process starts some
-	for _, kind := range []string{"TCP", "WebSocket"} {
+	for _, kind := range []string{"TCP", "WebSocket", "blocking"} {
 		for _, connections := range []int{1, 50} {
 			t.Run(fmt.Sprint(kind, " ", connections), func(t *testing.T) {
 				clients := make([]net.Conn, connections)

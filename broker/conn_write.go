@@ -399,7 +399,7 @@ func (o *outbox) flush() {
 	for len(o.out) > 0 {
 		buf := o.takeLocked()
 		if link.Blocks(o.c.net) {
-			go o.drain(buf, 0)
+			link.DrainLater(o.c.net, o, buf, 0)
 			return
 		}
 		for n := 0; n < len(buf); {
@@ -410,7 +410,7 @@ func (o *outbox) flush() {
 				return
 			}
 			if written < len(piece) {
-				go o.drain(buf, n)
+				link.DrainLater(o.c.net, o, buf, n)
 				return
 			}
 		}
@@ -477,8 +477,8 @@ func (o *outbox) wakeLocked() {
 	}
 }
 
-// drain writes buf from n on, and what is queued meanwhile, and may block.
-func (o *outbox) drain(buf []byte, n int) {
+// Drain writes buf from n on, and what is queued meanwhile, and may block.
+func (o *outbox) Drain(buf []byte, n int) {
 	defer o.c.b.recoverPanic("writing", o.abort)
 	o.mu.Lock()
 	defer o.mu.Unlock()

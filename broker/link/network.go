@@ -46,7 +46,7 @@ type Network struct {
 	hangups *hangups  // of the connections of listeners that want it; nil: there is none
 	direct  *Listener // of connections that no listener accepted
 
-	Writers   Writers
+	writers   Writers
 	open      atomic.Int64 // sockets, from accept to close
 	waiting   waitingSockets
 	lingering atomic.Int64 // connections that linger
@@ -109,7 +109,7 @@ func (n *Network) Stop() {
 // Close ends what is left after Stop, when no connection is.
 func (n *Network) Close() {
 	n.hangups.close()
-	n.Writers.Close()
+	n.writers.Close()
 }
 
 // socketOf returns the socket of a Transport; nil: it has none.

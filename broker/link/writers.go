@@ -32,6 +32,16 @@ type writing struct {
 // A Drainer writes buf from n on, and may block. It does not panic.
 type Drainer interface{ Drain(buf []byte, n int) }
 
+// DrainLater has a goroutine of the Transport's Network call to.Drain: see
+// Writers.Drain.
+func DrainLater(t Transport, to Drainer, buf []byte, n int) {
+	if l := t.Listener(); l != nil {
+		l.network.writers.Drain(to, buf, n)
+		return
+	}
+	go to.Drain(buf, n)
+}
+
 // Drain has a goroutine call to.Drain. It does not block, and may be called with
 // locks held.
 func (w *Writers) Drain(to Drainer, buf []byte, n int) {
