@@ -85,6 +85,8 @@ func (m *expiryModel) setLocked(th *modelThing, now time.Time) {
 // with a time is in it once and knows where.
 func (m *expiryModel) checkLocked(now time.Time) {
 	m.t.Helper()
+	m.x.mu.Lock()
+	defer m.x.mu.Unlock()
 	pending := 0
 	for i := range m.things {
 		th := &m.things[i]
@@ -99,8 +101,8 @@ func (m *expiryModel) checkLocked(now time.Time) {
 			m.t.Fatalf("thing %d, due at %d, is not at its place %d", i, th.due, th.at)
 		}
 	}
-	if m.x.len() != pending {
-		m.t.Fatalf("%d in the heap, expected %d", m.x.len(), pending)
+	if len(m.x.heap) != pending {
+		m.t.Fatalf("%d in the heap, expected %d", len(m.x.heap), pending)
 	}
 	for i := 1; i < len(m.x.heap); i++ {
 		if m.x.heap[i].at < m.x.heap[(i-1)/2].at {

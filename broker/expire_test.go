@@ -43,6 +43,7 @@ func TestExpirer(t *testing.T) {
 		}
 		go x.run()
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		now := b.clock.Now()
 		for i := range things { // what is to come comes sooner, or never
 			if len(things[i].fired) == 0 && due[i].After(now) {
