@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -20,7 +21,7 @@ func (c *conn) handleAck(f codec.Frame) error {
 	if cl.conn != c {
 		return errTakenOver
 	}
-	c.touched.fx.Reset()
+	c.pending.fx.Reset()
 	if ack.Type == codec.TypePubrel {
 		c.receivePubrelLocked(ack.PacketID)
 	} else if err := c.receiveAckLocked(ack); err != nil {
@@ -35,7 +36,7 @@ func (c *conn) handleAck(f codec.Frame) error {
 // kind than the delivery awaits would leave the Client with another idea of what
 // was delivered than the Server has.
 func (c *conn) receiveAckLocked(ack *codec.Ack) error {
-	cl, fx := c.client, &c.touched.fx
+	cl, fx := c.client, &c.pending.fx
 	var found bool
 	switch ack.Type {
 	case codec.TypePuback:
@@ -50,10 +51,10 @@ func (c *conn) receiveAckLocked(ack *codec.Ack) error {
 			return refuse(codec.ProtocolError, fmt.Sprintf("%v for Packet Identifier %d, which awaits %v", ack.Type, ack.PacketID, awaited))
 		}
 	}
-	cl.applyLocked(c.now, &c.touched)
+	cl.applyLocked(c.now, &c.pending)
 	if !found && ack.Type == codec.TypePubrec && ack.Reason < 0x80 {
 		// The sender of PUBREC waits for PUBREL; 0x92 tells it that there is no such message.
-		c.out.queueHeld(&c.touched, 0, false,
+		c.out.QueueHeld(&c.pending.Pending, link.Hold{},
 			encodeAck(codec.TypePubrel, ack.PacketID, codec.PacketIdentifierNotFound, c.version))
 	}
 	return nil
@@ -65,11 +66,11 @@ func (c *conn) receivePubrelLocked(packetID uint16) {
 	control.Panic(control.PanicInAcknowledgement)
 	cl := c.client
 	reason := codec.Success
-	if !cl.sess.ReceivePubrel(packetID, &c.touched.fx) {
+	if !cl.sess.ReceivePubrel(packetID, &c.pending.fx) {
 		reason = codec.PacketIdentifierNotFound
 	}
-	if c.touched.fx.State { // there is nothing else to do
-		cl.applyLocked(c.now, &c.touched)
+	if c.pending.fx.State { // there is nothing else to do
+		cl.applyLocked(c.now, &c.pending)
 	}
 	// An unknown identifier may be one whose release is still to be committed.
 	group := uint64(0)
@@ -81,8 +82,19 @@ func (c *conn) receivePubrelLocked(packetID uint16) {
 	}
 	// What an earlier connection received does not count on this one. Section 4.9.
 	credit := reason == codec.Success && c.receiving > 0
-	held := c.out.queueHeld(&c.touched, group, credit, encodeAck(codec.TypePubcomp, packetID, reason, c.version))
+	held := c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: group, Credit: credit}, encodeAck(codec.TypePubcomp, packetID, reason, c.version))
 	if credit && !held {
 		c.receiving--
+	}
+}
+
+// encodeAck returns an encoder for a packet that only carries a Packet
+// Identifier and a Reason Code.
+func encodeAck(t codec.PacketType, id uint16, reason codec.ReasonCode, v codec.Version) func([]byte) []byte {
+	return func(dst []byte) []byte {
+		ack := codec.Ack{Type: t, PacketID: id, Reason: reason}
+		control.BreakAck(&ack)
+		dst, _ = codec.AppendAck(dst, &ack, v) // cannot fail: the fields are in range
+		return dst
 	}
 }

@@ -4,16 +4,16 @@
 // # Locks
 //
 // In this order, outermost first: the gate of commit.Committer, registry.mu, router.mu,
-// Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, outbox.mu, and the locks
-// of package commit. Below outbox.mu are the locks of package link. Two Clients are never
-// locked at once. No I/O and no wait for a channel happens with a lock held, but for two
-// of link, which keep the frames on one WebSocket apart.
+// Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, and the locks of packages
+// link and, below those, commit. Two Clients are never locked at once. No I/O and no wait
+// for a channel happens with a lock held, but for two of link, which keep the frames on one
+// WebSocket apart.
 //
 // # Acknowledgements
 //
 // What a packet changes joins the open commit group under the gate, and its
-// acknowledgement is queued in the connection's outbox with that group's
-// number. The outbox lets it go when the group is on disk: see outbox.
+// acknowledgement is queued in the connection's Outbox with that group's number,
+// which lets it go when the group is on disk: see link.Outbox.
 package broker
 
 import (
@@ -54,6 +54,7 @@ type Broker struct {
 	clock       *commit.Clock
 	notices     *notice.Log
 	network     *link.Network
+	outboxes    link.OutboxConfig // of all connections
 	limits      session.Limits
 	ctx         context.Context // of log lines; never done
 
@@ -99,6 +100,9 @@ func New(o Options, s Store) (*Broker, error) {
 		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
 		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout, Origins: o.WSOrigins,
 	})
+	b.outboxes = link.OutboxConfig{
+		Commits: b.commits, Metrics: o.Metrics, WriteBuffer: o.WriteBuffer, WriteTimeout: o.WriteTimeout, Recover: b.recoverPanic,
+	}
 	b.expirer = newExpirer(b)
 	b.router = newRouter(b.expirer)
 	b.registerGauges()
@@ -183,7 +187,7 @@ func (b *Broker) Failed() <-chan error { return b.commits.Failed() }
 func (b *Broker) addConn(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.stopping.Load() || (!c.net.Listener().Accepts() && int64(len(b.conns)) >= b.network.SocketsMax()) {
+	if b.stopping.Load() || (!c.net().Listener().Accepts() && int64(len(b.conns)) >= b.network.SocketsMax()) {
 		return false
 	}
 	b.conns[c] = struct{}{}
@@ -221,10 +225,10 @@ func (b *Broker) begin(c *conn) {
 		reason := "too many connections"
 		if b.stopping.Load() {
 			reason = codec.ServerShuttingDown.String()
-			c.net.EndWith(codec.ServerShuttingDown)
+			c.net().EndWith(codec.ServerShuttingDown)
 		}
 		b.m.Refused(reason).Inc()
-		_ = c.net.Close()
+		_ = c.net().Close()
 		return
 	}
 	c.serve()

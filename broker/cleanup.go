@@ -65,7 +65,7 @@ func (b *Broker) sweepClient(cl *Client) {
 // It returns the group to wait for, 0 if nothing was removed, and whether there
 // is more to look at on disk.
 func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, time.Time, *session.Effects)) (group uint64, more bool) {
-	var l flushList
+	var l pending
 	defer l.flush(b.m)
 	b.commits.Enter()
 	defer b.commits.Leave()

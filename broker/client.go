@@ -6,7 +6,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
-	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -63,7 +63,7 @@ func (cl *Client) storedLocked() *stored {
 
 // storeLocked merges the writes of l.fx into the open group. The caller is in the
 // committer's gate.
-func (cl *Client) storeLocked(l *flushList) {
+func (cl *Client) storeLocked(l *pending) {
 	durable := cl.sess.Durable()
 	if !durable && l.fx.Rows == nil {
 		return
@@ -74,7 +74,7 @@ func (cl *Client) storeLocked(l *flushList) {
 		cl.lastGroup = max(cl.lastGroup, part.Group())
 	}
 	for _, w := range l.completed {
-		w.(*outbox).note(l)
+		l.Add(w.(*link.Outbox))
 	}
 	clear(l.completed)
 }
@@ -84,14 +84,6 @@ func (cl *Client) noteFullLocked() {
 	if by := cl.sess.FullBy(); by != cl.full.by() {
 		cl.full.Store(by)
 	}
-}
-
-// appendPublish encodes p. A message that cannot be encoded for this version
-// was refused when it was received.
-func appendPublish(dst []byte, p *codec.Publish, v codec.Version) []byte {
-	control.BreakPublish(p)
-	dst, _ = codec.AppendPublish(dst, p, v)
-	return dst
 }
 
 // pageFrom returns what to read, and the group to wait for before; current says
@@ -110,7 +102,7 @@ func (cl *Client) pageFrom(sess *session.Session, c *conn) (from, upTo uint64, m
 func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	defer cl.b.recoverPanic("paging a queue", func() {
 		if c != nil { // nothing would page for it any more
-			c.out.abort()
+			c.out.Abort()
 		}
 	})
 	if cl.b.commits.Wait(group) != nil {
@@ -124,11 +116,11 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	if err != nil {
 		cl.b.noteUnread("reading a queue failed", cl.id, err)
 		if c != nil {
-			c.out.abort() // the Session is kept; the Client may come back
+			c.out.Abort() // the Session is kept; the Client may come back
 		}
 		return
 	}
-	var l flushList
+	var l pending
 	defer l.flush(cl.b.m)
 	cl.b.commits.Enter()
 	defer cl.b.commits.Leave()

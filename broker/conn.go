@@ -26,8 +26,7 @@ const partialBytesMax = 4096
 // them are idle at any time, so it is kept small: see TestConnectionSize.
 type conn struct {
 	// Static after accept.
-	b   *Broker
-	net link.Transport
+	b *Broker
 
 	// Static after CONNECT; local after accept.
 	client  *Client
@@ -50,8 +49,7 @@ type conn struct {
 	routes     *routeCache   // what was published to before
 	*workspace               // while there is something to handle, else nil
 
-	out         outbox
-	sentAliases *aliasNumbers // nil: none was set; guarded by out.mu: used only while encoding
+	out link.Outbox // has the Transport
 }
 
 // What others than the reader know of a connection.
@@ -59,13 +57,14 @@ const (
 	greeted    = 1 << iota // a CONNACK of success was sent
 	superseded             // another connection waits for the Session: see supersede
 	takenOver              // another connection has or gets it: nothing that comes has any effect
-	lingers                // when all is written it is read on, so that the Client gets that: see linger
 	cutShort               // taken over before all that had come was handled
 	finished               // the Client ended it in good order, and may still read
 )
 
+// net is the Transport of the connection.
+func (c *conn) net() link.Transport { return c.out.Transport }
+
 func (c *conn) mark(what uint32)        { c.marks.Or(what) }
-func (c *conn) unmark(what uint32)      { c.marks.And(^uint32(what)) }
 func (c *conn) marked(what uint32) bool { return c.marks.Load()&what != 0 }
 
 // A workspace is what the reader needs only while it handles packets, so an idle
@@ -78,7 +77,7 @@ type workspace struct {
 	inGate  int  // packets handled since it is
 	stored  bool // something of what was read is in the open group
 	packets packets
-	touched flushList // to be flushed after the read buffer is handled
+	pending pending // to be flushed after the read buffer is handled
 	route   routing
 	slab    messageSlab
 }
@@ -115,7 +114,7 @@ func (c *conn) rest() {
 	w.reader = codec.Reader{}
 	w.in.Ended = nil
 	w.route.forget()
-	w.touched.fx.Reset()
+	w.pending.fx.Reset()
 	workspaces.Put(w)
 }
 
@@ -132,7 +131,6 @@ type packets struct {
 type connectParams struct {
 	keepAliveSeconds uint16 // 0: none
 	receiveMaximum   uint16
-	aliasMaximum     uint16
 	keepAliveImposed bool // by Options.KeepAliveSeconds, not the Client's wish
 	// endsWithConnection says that a v5 Client asked for no Session Expiry
 	// Interval; sessionExpirySeconds is the one that holds.
@@ -142,8 +140,8 @@ type connectParams struct {
 }
 
 func (b *Broker) newConn(a link.Accepted) *conn {
-	c := &conn{b: b, net: a.Transport, local: isLoopback(a.Transport.RemoteAddr()) && !a.Proxied}
-	c.out.c = c
+	c := &conn{b: b, local: isLoopback(a.Transport.RemoteAddr()) && !a.Proxied}
+	c.out.Init(&b.outboxes, a.Transport)
 	c.lastPacket = momentOf(a.At)
 	c.partial = c.lastPacket
 	return c
@@ -169,9 +167,9 @@ func (c *conn) serve() {
 func (c *conn) end(ended bool, panicked any) {
 	if panicked != nil {
 		c.b.m.Panics.Inc()
-		c.b.notices.Line(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net.RemoteAddr().String(),
+		c.b.notices.Line(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net().RemoteAddr().String(),
 			"client", notice.Shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).Write()
-		c.out.abort()
+		c.out.Abort()
 	}
 	if ended {
 		c.finish()
@@ -187,7 +185,7 @@ func (c *conn) read() error {
 		if err := c.armDeadline(); err != nil {
 			return err
 		}
-		err := c.net.Receive(c)
+		err := c.net().Receive(c)
 		if err == nil {
 			err = c.in.Ended
 		} else {
@@ -216,7 +214,7 @@ func (c *conn) Received(n int) bool {
 	}
 	c.in.Ended = c.handleBuffered()
 	c.in.Unfinished = c.reader.Buffered() > 0
-	c.touched.flush(c.b.m)
+	c.pending.flush(c.b.m)
 	if c.in.Ended != nil {
 		return false
 	}
@@ -237,8 +235,8 @@ func (c *conn) Received(n int) bool {
 // the Server on it, in favour of another one of its Client.
 func (c *conn) supersede() {
 	c.mark(superseded)
-	c.out.wake()
-	c.net.Wake()
+	c.out.Interrupt()
+	c.net().Wake()
 }
 
 // readRest handles what has reached the Server, and reports how the connection
@@ -247,7 +245,7 @@ func (c *conn) readRest() error {
 	late := time.NewTimer(successionWait)
 	defer late.Stop()
 	for left := restBytesMax; ; {
-		n, err := c.net.ReadNow(c)
+		n, err := c.net().ReadNow(c)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break // there is no more
 		}
@@ -257,7 +255,7 @@ func (c *conn) readRest() error {
 		if c.Received(n); c.in.Ended != nil {
 			return c.in.Ended
 		}
-		if left -= n; left <= 0 || !c.out.roomBefore(late.C) {
+		if left -= n; left <= 0 || !c.roomBefore(late.C) {
 			c.mark(cutShort)
 			break
 		}
@@ -311,12 +309,12 @@ func (c *conn) handleBuffered() error {
 		if err := c.handle(f); err != nil {
 			return err
 		}
-		if c.inGate++; c.inGate >= gateBatch || len(c.touched.list) > gateBatch {
+		if c.inGate++; c.inGate >= gateBatch || c.pending.Len() > gateBatch {
 			c.leaveGate()
 		}
-		if c.touched.ripe {
+		if c.pending.Ripe() {
 			c.leaveGate()
-			c.touched.flush(c.b.m)
+			c.pending.flush(c.b.m)
 		}
 	}
 	if c.reader.Buffered() == 0 {
@@ -339,7 +337,7 @@ func (c *conn) sized(err error) error {
 
 // checkFirst refuses what cannot become a CONNECT as soon as it begins.
 func (c *conn) checkFirst() error {
-	if err := c.net.Listener().CheckFirst(c.reader.Peek()); err != nil {
+	if err := c.net().Listener().CheckFirst(c.reader.Peek()); err != nil {
 		return err
 	}
 	if t, ok := c.reader.PeekType(); ok && t != codec.TypeConnect {
@@ -398,7 +396,7 @@ func (c *conn) handlePingreq(f codec.Frame) error {
 	if err := codec.DecodePing(f); err != nil {
 		return err
 	}
-	c.out.queueNow(&c.touched, codec.AppendPingresp)
+	c.out.Queue(&c.pending.Pending, codec.AppendPingresp)
 	return nil
 }
 
@@ -443,34 +441,34 @@ func (c *conn) fail(err error) {
 		}
 		if err == errDisconnect {
 			if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
-				c.b.log.Debug("client disconnected", "client", notice.Shown(c.clientID()), "remote", c.net.RemoteAddr().String())
+				c.b.log.Debug("client disconnected", "client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String())
 			}
 			return
 		}
 		if what, ok := err.(link.ForeignError); ok {
-			c.net.Listener().RefuseForeign(c.net.RemoteAddr(), what)
+			c.net().Listener().RefuseForeign(c.net().RemoteAddr(), what)
 			return
 		}
 		c.noteEnd(err)
 		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
 	case !c.marked(greeted):
-		c.net.EndWith(reason)
+		c.net().EndWith(reason)
 		c.b.m.Refused(reason.String()).Inc()
 		c.closeWith(c.appendRefusedConnack(nil, reason, detail))
 	default:
-		c.net.EndWith(reason)
+		c.net().EndWith(reason)
 		c.b.m.ProtocolErrors(reason.String()).Inc()
 		c.closeWith(c.appendDisconnect(nil, reason, detail))
 	}
 	id, attrs := c.logged(err)
 	c.b.notices.Info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
-		"client", notice.Shown(id), "remote", c.net.RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
+		"client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
 }
 
 // noteEnd logs that the connection ended without DISCONNECT. Who never sent
 // CONNECT, such as a load balancer that tries the port, is counted only.
 func (c *conn) noteEnd(err error) {
-	attrs := []any{"client", notice.Shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "error", err}
+	attrs := []any{"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "error", err}
 	switch {
 	case c.client == nil && errors.Is(err, net.ErrClosed): // it made room for another, and is counted
 	case c.client == nil:
@@ -483,7 +481,7 @@ func (c *conn) noteEnd(err error) {
 }
 
 // host is the address of the machine at the other end.
-func (c *conn) host() string { return link.HostOf(c.net.RemoteAddr()) }
+func (c *conn) host() string { return link.HostOf(c.net().RemoteAddr()) }
 
 // appendRefusedConnack encodes a CONNACK with a Reason Code of 0x80 or greater.
 // A peer whose protocol version is not known gets none, but for one that asked
@@ -555,7 +553,7 @@ func (c *conn) lastWord() []byte {
 	if !c.marked(takenOver) || !c.marked(greeted) { // [MQTT-3.14.0-1]
 		return nil
 	}
-	c.net.EndWith(codec.SessionTakenOver)
+	c.net().EndWith(codec.SessionTakenOver)
 	if control.Broken(control.TakeoverReason) {
 		return c.appendDisconnect(nil, codec.UnspecifiedError, "")
 	}
@@ -571,6 +569,6 @@ func (c *conn) finish() {
 	if c.client != nil {
 		c.b.disconnected(c)
 	}
-	c.touched.flush(c.b.m)
+	c.pending.flush(c.b.m)
 	c.Idle()
 }

@@ -14,9 +14,9 @@ import (
 // unfinished one, see progress, or, before CONNECT, by the connect timeout after accept.
 func (c *conn) armDeadline() error {
 	c.armed = c.deadlineKind()
-	err := c.net.SetReadDeadline(c.b.clock.Deadline(c.deadline()))
+	err := c.net().SetReadDeadline(c.b.clock.Deadline(c.deadline()))
 	if c.marked(superseded) {
-		c.net.Wake() // the deadline has taken the place of the one that was to
+		c.net().Wake() // the deadline has taken the place of the one that was to
 	}
 	return err
 }
@@ -88,7 +88,7 @@ func (c *conn) explain(err error) error {
 	}
 	// What has come counts, though it was not read in time: this machine may have
 	// stood still, or had too much to do.
-	n, err := c.net.ReadNow(c)
+	n, err := c.net().ReadNow(c)
 	switch {
 	case err == nil:
 		c.Received(n)

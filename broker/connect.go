@@ -22,7 +22,7 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	if f.Type() != codec.TypeConnect { // [MQTT-3.1.0-1]
 		return refuse(codec.ProtocolError, "the first packet is not CONNECT")
 	}
-	c.b.network.Connected(c.net)
+	c.b.network.Connected(c.net())
 	err = p.Decode(f)
 	c.version = p.Version
 	c.reader.SetVersion(p.Version)
@@ -36,7 +36,6 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	c.params = connectParams{
 		receiveMaximum: p.ReceiveMaximum,
 		packetBytesMax: p.MaximumPacketSize,
-		aliasMaximum:   min(p.TopicAliasMaximum, c.b.o.TopicAliasMaximum),
 	}
 	if c.version != codec.Version5 {
 		c.params.receiveMaximum = 65535
@@ -64,6 +63,11 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	}
 	c.params.endsWithConnection = p.Version == codec.Version5 && p.SessionExpirySeconds == 0
 	c.params.breakRules()
+	aliasMaximum := min(p.TopicAliasMaximum, c.b.o.TopicAliasMaximum)
+	if control.Broken(control.AliasInvented) {
+		aliasMaximum = 100
+	}
+	c.out.SetClient(c.version, aliasMaximum, c.params.packetBytesMax)
 	c.fillConnack(&ack)
 	if !c.fits(&ack) { // before anything is done: the Client could not be told
 		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client", "limit", p.MaximumPacketSize)
@@ -86,7 +90,7 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 	}
 	if reason := c.b.admit(c.local); reason != codec.Success {
 		detail := "anonymous Clients are admitted from loopback only"
-		if isLoopback(c.net.RemoteAddr()) {
+		if isLoopback(c.net().RemoteAddr()) {
 			detail += ", and not if a proxy hands them on or their Host is another than localhost"
 		}
 		return refuse(reason, detail, "key", "auth.allow-anonymous")
@@ -124,7 +128,7 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	if err != nil {
 		return err
 	}
-	c.touched.flush(c.b.m)
+	c.pending.flush(c.b.m)
 	if control.Broken(control.ConnackBeforeCommit) {
 		group = 0
 	}
@@ -141,19 +145,19 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	}
 	c.tellLostLocked(ack, p.RequestProblemInformation)
 	c.mark(greeted)
-	c.out.queueNow(&c.touched, func(dst []byte) []byte {
+	c.out.Queue(&c.pending.Pending, func(dst []byte) []byte {
 		dst, _ = codec.AppendConnack(dst, ack, c.version) // cannot fail: the fields are in range
 		return dst
 	})
 	cl.connected.Store(true)
-	c.touched.fx.Reset()
-	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &c.touched.fx)
-	cl.applyLocked(c.now, &c.touched)
+	c.pending.fx.Reset()
+	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &c.pending.fx)
+	cl.applyLocked(c.now, &c.pending)
 	cl.startFeedLocked()
 	c.waited()
 	if b.log.Enabled(b.ctx, slog.LevelDebug) {
-		c.touched.say(b.notices.Unlimited(slog.LevelDebug, "client connected", "client", notice.Shown(id), "listener", c.net.Listener().String(),
-			"remote", c.net.RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent))
+		c.pending.say(b.notices.Unlimited(slog.LevelDebug, "client connected", "client", notice.Shown(id), "listener", c.net().Listener().String(),
+			"remote", c.net().RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent))
 	}
 	return nil
 }
@@ -194,7 +198,7 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 		return aftermath{}
 	}
 	if cl.sess != nil {
-		over = cl.endLocked(c.now, &c.touched)
+		over = cl.endLocked(c.now, &c.pending)
 	}
 	cl.sess = session.New(c.b.nextSessionID(), cl.id, string(p.UserName), c.params.sessionExpirySeconds > 0, &c.b.limits)
 	c.b.sessions.Add(1)
@@ -226,9 +230,9 @@ func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 	}
 	cl.durable.Store(s.Durable())
 	cl.full.Store(s.FullBy())
-	c.touched.fx.Reset()
-	s.Open(o, c.now, &c.touched.fx)
-	cl.applyLocked(c.now, &c.touched)
+	c.pending.fx.Reset()
+	s.Open(o, c.now, &c.pending.fx)
+	cl.applyLocked(c.now, &c.pending)
 	if !s.Durable() {
 		return 0
 	}
@@ -257,7 +261,5 @@ func (p *connectParams) breakRules() {
 		p.packetBytesMax = 0
 	case control.Broken(control.KeepAliveIgnored):
 		p.keepAliveSeconds = 0
-	case control.Broken(control.AliasInvented):
-		p.aliasMaximum = 100
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -22,8 +23,8 @@ const (
 // An origin is who published a message.
 type origin struct {
 	kind   originKind
-	client *Client // of fromClient and fromSession
-	out    *outbox // of fromClient: where its acknowledgement goes
+	client *Client      // of fromClient and fromSession
+	out    *link.Outbox // of fromClient: where its acknowledgement goes
 }
 
 // member is the member of a Shared Subscription that is not to get the message again if
@@ -105,7 +106,7 @@ type delivery struct {
 // member of a Shared Subscription that is none any more, the outcome is passedOn,
 // and deliverToAnother must be called, with no lock held. The caller holds the gate
 // for reading if the message has QoS 1 or 2.
-func (pub *publication) deliver(t *target, l *flushList) outcome {
+func (pub *publication) deliver(t *target, l *pending) outcome {
 	d := delivery{why: pub.why, pub: pub, to: t}
 	if cl := t.client; cl != nil {
 		cl.mu.Lock()
@@ -118,7 +119,7 @@ func (pub *publication) deliver(t *target, l *flushList) outcome {
 // once when it is routed, whatever published it, and if it is queued then, each time
 // its Session sends it. cl is nil if no member of a Shared Subscription can take it.
 // The caller holds cl.mu, and the gate if the message has QoS 1 or 2.
-func (cl *Client) decideLocked(d *delivery, l *flushList) (o outcome) {
+func (cl *Client) decideLocked(d *delivery, l *pending) (o outcome) {
 	switch {
 	// A permission is a case here: !cl.mayReceive(d): o = denied.
 	case d.send != nil:
@@ -144,7 +145,7 @@ func (cl *Client) decideLocked(d *delivery, l *flushList) (o outcome) {
 
 // giveLocked gives a copy to the connection, if the Session need not keep it, or
 // else to the Session. [MQTT-4.3.1-1]
-func (cl *Client) giveLocked(d *delivery, l *flushList) outcome {
+func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
 	pub, t, c := d.pub, d.to, cl.conn
 	p := codec.Publish{ // a copy
 		QoS:    min(pub.p.QoS, t.qos), // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
@@ -164,7 +165,7 @@ func (cl *Client) giveLocked(d *delivery, l *flushList) outcome {
 	switch {
 	case p.QoS > 0 && fits && !p.HasMessageExpiry && t.share == "" && cl.sess.DeliverUnkept(&p):
 		cl.noteFullLocked()
-		if !c.out.queuePublish(l, 0, &p, false) {
+		if c.out.QueuePublish(&l.Pending, &p, 0) != link.Taken {
 			return sessionEnded // it ends with its connection
 		}
 	case p.QoS > 0:
@@ -173,17 +174,32 @@ func (cl *Client) giveLocked(d *delivery, l *flushList) outcome {
 		return offline
 	case !fits:
 		return tooLarge
-	case !c.out.queuePublish(l, 0, &p, d.why != causeRetained):
-		if c.out.ends() {
-			return offline
-		}
+	default:
+		return cl.sendQoS0Locked(&p, d.why, l)
+	}
+	return sent
+}
+
+// sendQoS0Locked gives a copy to the connection. A retained message is sent at the pace
+// of its Client, and never dropped because that is slow.
+func (cl *Client) sendQoS0Locked(p *codec.Publish, why cause, l *pending) outcome {
+	var accepted link.Acceptance
+	if why == causeRetained {
+		accepted = cl.conn.out.QueuePublish(&l.Pending, p, 0)
+	} else {
+		accepted = cl.conn.out.OfferPublish(&l.Pending, p)
+	}
+	switch accepted {
+	case link.Full:
 		return slowConsumer
+	case link.Closing:
+		return offline
 	}
 	return sent
 }
 
 // keepLocked gives a copy to the Session to be kept until it is acknowledged.
-func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, l *flushList) outcome {
+func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, l *pending) outcome {
 	pub, t := d.pub, d.to
 	l.fx.Reset()
 	if pub.yields && cl.b.limits.Policy == session.Reject && cl.sess.Full() {
@@ -233,7 +249,7 @@ func (pub *publication) noteStored(awaited bool) {
 
 // applyLocked carries out l.fx: writes first, then what may be sent. The
 // caller holds gate for reading if the Session is durable.
-func (cl *Client) applyLocked(now time.Time, l *flushList) {
+func (cl *Client) applyLocked(now time.Time, l *pending) {
 	cl.storeLocked(l)
 	fx := &l.fx
 	for i := range fx.Sends {
@@ -263,7 +279,7 @@ func (cl *Client) applyLocked(now time.Time, l *flushList) {
 }
 
 // sendQueuedLocked sends a copy that the Session keeps.
-func (cl *Client) sendQueuedLocked(d *delivery, l *flushList) outcome {
+func (cl *Client) sendQueuedLocked(d *delivery, l *pending) outcome {
 	s := d.send
 	p := codec.Publish{
 		Dup: s.Dup, QoS: s.QoS, Retain: s.Retain, PacketID: s.PacketID,
@@ -275,7 +291,7 @@ func (cl *Client) sendQueuedLocked(d *delivery, l *flushList) outcome {
 		group = cl.lastGroup
 	}
 	switch {
-	case cl.conn.out.queuePublish(l, group, &p, false):
+	case cl.conn.out.QueuePublish(&l.Pending, &p, group) == link.Taken:
 		return sent // and counted as published
 	case cl.sess.Durable() || (s.Shared && s.QoS == 1):
 		return queued // still; to be sent to another member, if not to this Client
@@ -285,10 +301,10 @@ func (cl *Client) sendQueuedLocked(d *delivery, l *flushList) outcome {
 }
 
 // sendPubrelLocked queues a PUBREL.
-func (cl *Client) sendPubrelLocked(s *session.Send, l *flushList) {
+func (cl *Client) sendPubrelLocked(s *session.Send, l *pending) {
 	var group uint64
 	if s.AfterCommit && !control.Broken(control.PubrelBeforeCommit) {
 		group = cl.lastGroup
 	}
-	cl.conn.out.queueHeld(l, group, false, encodeAck(codec.TypePubrel, s.PacketID, codec.Success, cl.conn.version))
+	cl.conn.out.QueueHeld(&l.Pending, link.Hold{Commit: group}, encodeAck(codec.TypePubrel, s.PacketID, codec.Success, cl.conn.version))
 }

@@ -256,7 +256,7 @@ func (o *outcomesTest) publishLate(s *subject) {
 func (o *outcomesTest) publishClosing(s *subject) {
 	o.drain(s)
 	o.note("%s is closing", s.id)
-	s.conn.out.close(nil)
+	s.conn.out.Close(nil)
 	o.publish(false)
 	o.cut(s)
 }
@@ -370,7 +370,7 @@ func (o *outcomesTest) drain(s *subject) {
 		for o.acknowledge(s) {
 		}
 		if n := s.conn.client.queueLen(); n > 0 {
-			s.conn.out.flush() // what awaited a commit
+			s.conn.out.Committed() // what awaited a commit
 			return fmt.Sprintf("%d messages are queued for %s", n, s.id)
 		}
 		return ""

@@ -54,7 +54,7 @@ type aftermath struct {
 // for is on disk, so that the close tells the Client that it is.
 func (b *Broker) disconnected(c *conn) {
 	group, lazily := b.detach(c)
-	c.touched.flush(c.b.m)
+	c.pending.flush(c.b.m)
 	switch {
 	case group > 0 && lazily:
 		_ = b.commits.Outwait(group)
@@ -71,11 +71,11 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 	defer b.commits.Leave()
 	cl := c.client
 	now := b.clock.Now()
-	b.ending(cl, now, &c.touched, func() aftermath {
+	b.ending(cl, now, &c.pending, func() aftermath {
 		if cl.conn != c {
 			return aftermath{}
 		}
-		after := cl.detachLocked(c.clean, now, &c.touched)
+		after := cl.detachLocked(c.clean, now, &c.pending)
 		switch {
 		case !c.left:
 		case after.ended != nil:
@@ -85,7 +85,7 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 		}
 		if c.marked(takenOver) {
 			s := cl.successionLocked()
-			s.replaced, s.cutShort = c.net.RemoteAddr(), c.marked(cutShort)
+			s.replaced, s.cutShort = c.net().RemoteAddr(), c.marked(cutShort)
 		}
 		cl.noteEndLocked(&after)
 		return after
@@ -96,7 +96,7 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 // detachLocked ends what binds the connection to the Session: its Will becomes
 // due or void, and the Session ends or waits for its Session Expiry Interval.
 // The caller holds client.mu and the gate, and calls finishDetach afterwards.
-func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermath {
+func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) aftermath {
 	b, s := cl.b, cl.sess
 	control.Panic(control.PanicInDetach)
 	next := cl.leftLocked()
@@ -120,7 +120,7 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *flushList) aftermat
 
 // endLocked ends the Session; its subscriptions are still in the router. [MQTT-4.1.0-2]
 // The caller holds client.mu and the gate, and calls finishDetach afterwards.
-func (cl *Client) endLocked(now time.Time, l *flushList) aftermath {
+func (cl *Client) endLocked(now time.Time, l *pending) aftermath {
 	l.fx.Reset()
 	closed := cl.sess.End(now, &l.fx)
 	cl.applyLocked(now, l)
@@ -144,7 +144,7 @@ func (cl *Client) endedLocked(closed session.Closed) aftermath {
 
 // finishDetach does what an aftermath asks for. The caller holds the gate, so
 // that all of it joins the same commit group, and no other lock.
-func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *flushList) {
+func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *pending) {
 	if s := after.ended; s != nil {
 		b.unsubscribeAll(cl, s)
 	}
@@ -203,7 +203,7 @@ func (b *Broker) unsubscribeEach(cl *Client, s *session.Session) {
 
 // takeForOthers takes what connected members of Shared Subscriptions may get
 // instead of a Client that has just lost its connection.
-func (cl *Client) takeForOthers(now time.Time, l *flushList) []session.Entry {
+func (cl *Client) takeForOthers(now time.Time, l *pending) []session.Entry {
 	ready := make(map[string]bool)
 	for _, filter := range cl.sharedFilters() {
 		if cl.b.otherMemberReady(filter, cl) {
@@ -275,7 +275,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 // and in the same group takes it from there, so that a crash makes nobody get it
 // again; at the end of the queue it removes the Session.
 func (b *Broker) handOverSpilled(s *session.Session, part *commit.Part, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
-	var l flushList
+	var l pending
 	defer l.flush(b.m)
 	b.commits.Enter()
 	defer b.commits.Leave()
@@ -293,7 +293,7 @@ const handOverStep = 256
 // handOver delivers messages of Shared Subscriptions to other members than from.
 // stored says that from is Durable: then they move in one commit. The caller holds
 // the gate.
-func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, l *flushList) {
+func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, l *pending) {
 	for i := range orphans {
 		if !stored && i%handOverStep == handOverStep-1 {
 			b.commits.Leave()

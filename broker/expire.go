@@ -183,7 +183,7 @@ func (cl *Client) scheduleLocked() {
 // and publishes its Will if the Will Delay Interval has passed [MQTT-3.1.3-9],
 // unless it was resumed meanwhile [MQTT-4.1.0-1].
 func (s *stored) expire(b *Broker, now time.Time) {
-	var l flushList
+	var l pending
 	defer l.flush(b.m)
 	b.commits.Enter()
 	defer b.commits.Leave()
@@ -193,7 +193,7 @@ func (s *stored) expire(b *Broker, now time.Time) {
 
 // takeDueLocked takes from the Session that s belongs to what is due, and schedules
 // what remains. The caller holds client.mu and the gate.
-func (cl *Client) takeDueLocked(s *stored, now time.Time, l *flushList) (after aftermath) {
+func (cl *Client) takeDueLocked(s *stored, now time.Time, l *pending) (after aftermath) {
 	if cl.stored != s || cl.conn != nil {
 		return after
 	}
@@ -214,7 +214,7 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time, l *flushList) (after a
 
 // publishWill routes a Will Message. It joins the group in which the Will is
 // removed. The caller holds the gate. [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.1.2-15]
-func (b *Broker) publishWill(w *session.Will, now time.Time, l *flushList) {
+func (b *Broker) publishWill(w *session.Will, now time.Time, l *pending) {
 	control.Panic(control.PanicInWill)
 	m := *w.Message
 	p := codec.Publish{

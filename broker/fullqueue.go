@@ -41,7 +41,7 @@ const mentionEvery = time.Second
 
 // noteShortage counts what a full queue has cost, and says so: with the first
 // message, and then as often as the limiter lets it. Locks may be held.
-func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int, now time.Time, l *flushList) {
+func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int, now time.Time, l *pending) {
 	v, ok := b.shortages.Load(cl)
 	if !ok {
 		v, _ = b.shortages.LoadOrStore(cl, new(shortage))
@@ -67,7 +67,7 @@ func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int
 }
 
 // refuses reports whether a full queue makes the Server refuse the message.
-func (b *Broker) refuses(pub *publication, s *routing, l *flushList) bool {
+func (b *Broker) refuses(pub *publication, s *routing, l *pending) bool {
 	if b.limits.Policy != session.Reject || pub.p.QoS == 0 || pub.yields {
 		return false
 	}
@@ -86,7 +86,7 @@ func (b *Broker) refuses(pub *publication, s *routing, l *flushList) bool {
 
 // noteDroppedLocked counts what the Session dropped from its queue, and says what a
 // full queue made it drop. A copy that was not queued is counted where that is decided.
-func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, l *flushList) {
+func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, l *pending) {
 	l.outcomes.dropQueued(expired, d.Expired)
 	l.outcomes.dropQueued(tooLarge, d.TooLarge)
 	l.outcomes.dropQueued(tooOld, d.TooOld)
@@ -128,8 +128,8 @@ func (c *conn) tellLostLocked(ack *codec.Connack, permitted bool) {
 	if lost == 0 {
 		return
 	}
-	c.touched.say(cl.b.notices.Line(slog.LevelInfo, "messages lost", cl.id, "client connected; messages for its session were dropped meanwhile",
-		"client", notice.Shown(cl.id), "remote", c.net.RemoteAddr().String(), "dropped", lost))
+	c.pending.say(cl.b.notices.Line(slog.LevelInfo, "messages lost", cl.id, "client connected; messages for its session were dropped meanwhile",
+		"client", notice.Shown(cl.id), "remote", c.net().RemoteAddr().String(), "dropped", lost))
 	if c.version != codec.Version5 || !permitted {
 		return
 	}

@@ -22,7 +22,6 @@ func TestConnectionSize(t *testing.T) {
 		bytes, max uintptr
 	}{
 		{"conn, with its outbox", unsafe.Sizeof(conn{}), 192},
-		{"outbox", unsafe.Sizeof(outbox{}), 72},
 		{"Client", unsafe.Sizeof(Client{}), 112},
 		{"Session", unsafe.Sizeof(session.Session{}), 112},
 	} {

@@ -30,7 +30,7 @@ func (b *Broker) restoreWill(l *session.Loaded, now time.Time) {
 
 // takeKeptLocked returns the Will that the last process left, and removes it from
 // the store; nil: there is none. The caller holds client.mu and the gate.
-func (cl *Client) takeKeptLocked(now time.Time, l *flushList) *session.Will {
+func (cl *Client) takeKeptLocked(now time.Time, l *pending) *session.Will {
 	if cl.stored == nil || cl.stored.kept == nil {
 		return nil
 	}

@@ -14,7 +14,7 @@ func (p *path) routed(topic string, qos codec.QoS, retain bool) (*publication, *
 	pk := &codec.Publish{Topic: codec.View(topic), Payload: codec.View("late"), QoS: qos, Retain: retain}
 	pub, s := &publication{p: pk, origin: origin{fromClient, p.pub.client, &p.pub.out}, now: p.b.clock.Now()}, new(routing)
 	p.b.router.remembers(s, pk.Topic)
-	var l flushList
+	var l pending
 	if !retain {
 		p.b.find(pub, s)
 	} else if !p.b.findAndRetain(pub, s, &l) {
@@ -28,7 +28,7 @@ func (p *path) routed(topic string, qos codec.QoS, retain bool) (*publication, *
 func (p *path) deliverAll(pub *publication, s *routing) {
 	p.b.commits.Enter()
 	defer p.b.commits.Leave()
-	var l flushList
+	var l pending
 	p.b.deliverAll(pub, s, &l)
 	l.flush(p.b.m)
 }

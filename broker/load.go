@@ -52,7 +52,7 @@ func (b *Broker) load() error {
 	}
 	b.router.history.fill(all) // nobody else knows of the router yet
 	wills := 0
-	var w flushList // for the writes: nothing is sent
+	var w pending // for the writes: nothing is sent
 	for _, s := range l.byClient {
 		if s.HoldsKeptWill() {
 			b.restoreWill(s, now)
@@ -75,7 +75,7 @@ func (b *Broker) load() error {
 
 // endStale removes a stored Session that has ended, as endLocked would have. The
 // caller holds the gate.
-func (b *Broker) endStale(l *session.Loaded, now time.Time, w *flushList) error {
+func (b *Broker) endStale(l *session.Loaded, now time.Time, w *pending) error {
 	s, err := session.Restore(l, &b.limits)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (b *Broker) restoreRetained(topic string, version uint64, m *session.Messag
 }
 
 // restoreSession makes the Client of a stored Session. The caller holds the gate.
-func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *flushList) error {
+func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) error {
 	s, err := session.Restore(l, &b.limits)
 	if err != nil {
 		return err

@@ -152,7 +152,7 @@ type feeding struct {
 	spent               bool // it may do no more
 
 	now time.Time
-	l   *flushList
+	l   *pending
 }
 
 // nextLocked returns the next message that is owed, and to which subscription; nil:
@@ -270,7 +270,7 @@ func (cl *Client) owedLocked() *backlog {
 
 // oweLocked notes that a subscription is owed all that is retained now; nil: that
 // is nothing. The caller holds router.mu and cl.mu.
-func (cl *Client) oweLocked(sub *session.Subscription, now time.Time, l *flushList) *debt {
+func (cl *Client) oweLocked(sub *session.Subscription, now time.Time, l *pending) *debt {
 	if !cl.b.router.mayMatchLocked(sub.Filter) {
 		if o := cl.owedLocked(); o != nil && o.debts[sub.Filter] != nil {
 			cl.disownLocked(o, o.debts[sub.Filter], now, l)
@@ -310,7 +310,7 @@ func (cl *Client) keepOwedLocked(sub *session.Subscription) {
 
 // storeOwedLocked notes in the Session what is owed to a subscription, with what was
 // just queued for it. The caller holds cl.mu and the gate.
-func (cl *Client) storeOwedLocked(d *debt, now time.Time, l *flushList) {
+func (cl *Client) storeOwedLocked(d *debt, now time.Time, l *pending) {
 	if control.Broken(control.OwedNotStored) || (cl.sess.Owes(d.sub.Filter) && control.Broken(control.OwedProgressLost)) {
 		return
 	}
@@ -339,7 +339,7 @@ func (cl *Client) restoreOwedLocked(owed map[string]session.Owed) {
 }
 
 // disownLocked forgets what is owed to a subscription. The caller holds cl.mu and the gate.
-func (cl *Client) disownLocked(o *backlog, d *debt, now time.Time, l *flushList) {
+func (cl *Client) disownLocked(o *backlog, d *debt, now time.Time, l *pending) {
 	l.fx.Reset()
 	cl.sess.Disown(d.sub.Filter, &l.fx)
 	cl.applyLocked(now, l)
@@ -359,7 +359,7 @@ func (cl *Client) takesRetainedLocked() bool {
 // or the Client must first read or acknowledge. Messages that were replaced since
 // they were found are not in the history any more: the Client was or will be sent
 // what replaced them. The caller holds router.mu, cl.mu and the gate.
-func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
+func (cl *Client) feedLocked(now time.Time, l *pending) (more bool) {
 	o := cl.owedLocked()
 	if o == nil {
 		return false
@@ -383,7 +383,7 @@ func (cl *Client) feedLocked(now time.Time, l *flushList) (more bool) {
 // feedFoundLocked delivers what was found for new subscriptions in the step that
 // made them. cl.mu is held since, so nothing can have overtaken it, and the router
 // is free again. What cannot be delivered now is searched for once more later.
-func (cl *Client) feedFoundLocked(made []*debt, now time.Time, l *flushList) {
+func (cl *Client) feedFoundLocked(made []*debt, now time.Time, l *pending) {
 	for _, d := range made {
 		if !d.searched || d.waiting == nil { // it takes long, or it came twice and is done
 			continue
@@ -417,16 +417,18 @@ func (cl *Client) feed(c *conn) {
 	ended := false
 	defer func() {
 		if !ended { // it panicked: another connection may try again
-			c.out.abort()
+			c.out.Abort()
 			cl.mu.Lock()
 			defer cl.mu.Unlock()
 			cl.endFeedLocked(c)
 		}
 	}()
 	defer cl.b.recoverPanic("delivering retained messages")
-	var l flushList
+	var l pending
 	for more := true; more; {
-		c.out.awaitRoom(0)
+		if room := c.out.Room(); room != nil {
+			<-room
+		}
 		more = cl.feedStep(c, &l)
 		l.flush(cl.b.m)
 	}
@@ -434,7 +436,7 @@ func (cl *Client) feed(c *conn) {
 }
 
 // feedStep delivers a few messages and reports whether to go on.
-func (cl *Client) feedStep(c *conn, l *flushList) (more bool) {
+func (cl *Client) feedStep(c *conn, l *pending) (more bool) {
 	b := cl.b
 	b.commits.Enter()
 	defer b.commits.Leave()

@@ -39,7 +39,7 @@ func names(format string, n int) []string {
 
 // step feeds c a little.
 func (p *path) step(c *conn) (more bool) {
-	var l flushList
+	var l pending
 	more = c.client.feedStep(c, &l)
 	l.flush(p.b.m)
 	return more

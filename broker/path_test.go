@@ -113,7 +113,7 @@ func (p *path) put(c *conn, packets []byte) {
 		if err := c.handleBuffered(); err != nil {
 			p.tb.Fatal(err)
 		}
-		c.touched.flush(c.b.m)
+		c.pending.flush(c.b.m)
 		c.Idle()
 	}
 }

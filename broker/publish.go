@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
@@ -43,7 +44,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if control.Broken(control.PanicOnPublish) {
 		panic("asked for")
 	}
-	c.touched.tally.received[p.QoS].add(p)
+	c.pending.Received(p)
 	if err := c.countReceiving(p); err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	}
 	if p.QoS == 0 && !p.Retain {
 		c.b.find(&pub, &c.route)
-		c.b.deliverAll(&pub, &c.route, &c.touched)
+		c.b.deliverAll(&pub, &c.route, &c.pending)
 		return nil
 	}
 	return c.publishStored(&pub)
@@ -79,7 +80,7 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 		return nil
 	}
 	if c.receiving > 0 {
-		c.receiving = max(0, c.receiving-c.out.takeCredits())
+		c.receiving = max(0, c.receiving-c.out.TakeCredits())
 	}
 	c.receiving++
 	if c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) {
@@ -92,7 +93,7 @@ func (c *conn) countReceiving(p *codec.Publish) error {
 // does so again after the next CONNECT, so the log says what to change.
 func (c *conn) refuseReceiving() error {
 	limit := c.b.o.ReceiveMaximum
-	c.touched.say(c.b.notices.Line(slog.LevelWarn, "receive maximum exceeded", c.client.id,
+	c.pending.say(c.b.notices.Line(slog.LevelWarn, "receive maximum exceeded", c.client.id,
 		"a client has sent more QoS 1 and 2 messages at a time than it may",
 		"client", notice.Shown(c.client.id), "receive_maximum", limit, "key", "mqtt.receive-maximum"))
 	return refuse(codec.ReceiveMaximumExceeded, fmt.Sprintf("more messages in flight than the Receive Maximum of %d", limit))
@@ -126,7 +127,7 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 	if p.QoS == 2 {
 		t = codec.TypePubrec
 	}
-	if !c.out.queueHeld(&c.touched, 0, true, encodeAck(t, p.PacketID, reason, c.version)) {
+	if !c.out.QueueHeld(&c.pending.Pending, link.Hold{Credit: true}, encodeAck(t, p.PacketID, reason, c.version)) {
 		c.receiving--
 	}
 	return nil
@@ -152,7 +153,7 @@ func (c *conn) publishStored(pub *publication) error {
 			pub.cost = rowCost
 		}
 	}
-	if reason := b.publishLocked(pub, &c.route, &c.touched); reason != codec.Success {
+	if reason := b.publishLocked(pub, &c.route, &c.pending); reason != codec.Success {
 		control.BeLate(control.RefusalLate)
 		if p.QoS == 2 {
 			c.forgetQoS2(sess, p.PacketID)
@@ -170,17 +171,18 @@ func (c *conn) publishStored(pub *publication) error {
 		if pub.committing || p.Retain {
 			r = nil
 		}
-		seg := segment{group: group, size: size, credit: true, receipt: r}
-		if !c.out.queueSegment(&c.touched, seg, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version)) {
+		hold := link.Hold{Commit: group, Answered: size, Credit: true}
+		if r != nil {
+			hold.Receipt = r
+		}
+		if !c.out.QueueHeld(&c.pending.Pending, hold, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version)) {
 			c.receiving--
 		}
-		if r != nil {
-			if r.Routed() {
-				c.out.note(&c.touched)
-			}
+		if r != nil && r.Routed() {
+			c.pending.Add(&c.out)
 		}
 	case 2:
-		c.out.queueSegment(&c.touched, segment{group: group, size: size},
+		c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: group, Answered: size},
 			encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
 	}
 	return nil
@@ -216,19 +218,19 @@ func (c *conn) receiveQoS2(p *codec.Publish) (sess *session.Session, stored bool
 	if cl.conn != c {
 		return nil, false, errTakenOver
 	}
-	c.touched.fx.Reset()
-	switch r := cl.sess.ReceivePublish(p.PacketID, digest, p.Dup, &c.touched.fx); {
+	c.pending.fx.Reset()
+	switch r := cl.sess.ReceivePublish(p.PacketID, digest, p.Dup, &c.pending.fx); {
 	case r == session.Accepted || control.Broken(control.QoS2Twice):
-		stored = c.touched.fx.State
+		stored = c.pending.fx.State
 		if stored { // there is nothing else to do
-			cl.applyLocked(c.now, &c.touched)
+			cl.applyLocked(c.now, &c.pending)
 		}
 		return cl.sess, stored, nil
 	case r == session.InUse && !control.Broken(control.IdentifierInUseIgnored):
 		return nil, false, c.refusePublish(p, codec.PacketIdentifierInUse)
 	}
 	c.receiving--
-	c.out.queueHeld(&c.touched, cl.lastGroup, false, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
+	c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: cl.lastGroup}, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
 	return nil, false, nil
 }
 
@@ -242,15 +244,15 @@ func (c *conn) forgetQoS2(sess *session.Session, packetID uint16) {
 	if cl.sess != sess {
 		return
 	}
-	c.touched.fx.Reset()
-	cl.sess.ReceivePubrel(packetID, &c.touched.fx)
-	cl.applyLocked(c.now, &c.touched)
+	c.pending.fx.Reset()
+	cl.sess.ReceivePubrel(packetID, &c.pending.fx)
+	cl.applyLocked(c.now, &c.pending)
 }
 
 // publishLocked routes a message whose effects may be stored, all in the open
 // group. It refuses before anything is changed, or not at all. The caller holds
 // the gate for reading.
-func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (reason codec.ReasonCode) {
+func (b *Broker) publishLocked(pub *publication, s *routing, l *pending) (reason codec.ReasonCode) {
 	if pub.p.Retain {
 		if !b.findAndRetain(pub, s, l) {
 			return codec.QuotaExceeded
@@ -271,7 +273,7 @@ func (b *Broker) publishLocked(pub *publication, s *routing, l *flushList) (reas
 
 // deliverAll gives each of the message's targets its copy. The caller holds the gate
 // if the message has QoS 1 or 2, and no other lock.
-func (b *Broker) deliverAll(pub *publication, s *routing, l *flushList) {
+func (b *Broker) deliverAll(pub *publication, s *routing, l *pending) {
 	for i := range s.targets {
 		if pub.deliver(&s.targets[i], l) == passedOn {
 			b.deliverToAnother(s.targets[i], pub, l)
@@ -298,7 +300,7 @@ func (b *Broker) find(pub *publication, s *routing) {
 // findAndRetain fills s and retains the message in one step, so that no new
 // subscriber gets both or neither. It reports false, and has changed nothing, if
 // there is no room.
-func (b *Broker) findAndRetain(pub *publication, s *routing, l *flushList) bool {
+func (b *Broker) findAndRetain(pub *publication, s *routing, l *pending) bool {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)

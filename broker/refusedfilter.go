@@ -2,10 +2,7 @@ package broker
 
 import (
 	"cmp"
-	"errors"
-	"os"
 	"slices"
-	"time"
 
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -60,13 +57,12 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string,
 	return "storage.max-size", "the store has no room"
 }
 
-// noteWriteTimeout counts and logs, if that is what err says, that the Client has
-// taken nothing for so long that its connection is closed. No lock may be held.
-func (c *conn) noteWriteTimeout(err error, after time.Duration) {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+// noteWriteTimeout logs, if that is so, that the Client has taken nothing for so long
+// that its connection was closed. No lock may be held.
+func (c *conn) noteWriteTimeout() {
+	if !c.out.TimedOut() {
 		return
 	}
-	c.b.m.WriteTimeouts.Inc()
 	c.b.notices.Info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it",
-		"client", notice.Shown(c.clientID()), "remote", c.net.RemoteAddr().String(), "limit", after.String(), "key", "server.write-timeout")
+		"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "limit", c.b.o.WriteTimeout.String(), "key", "server.write-timeout")
 }

@@ -121,7 +121,7 @@ func (old *retained) expire(b *Broker, _ time.Time) {
 
 // deliverRetainedLocked sends a message as the result of a new subscription:
 // with RETAIN 1, at the lower of both QoS. [MQTT-3.3.1-9] [MQTT-3.8.4-8]
-func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscription, now time.Time, l *flushList) {
+func (cl *Client) deliverRetainedLocked(m *session.Message, sub *session.Subscription, now time.Time, l *pending) {
 	p := &l.packet
 	*p = codec.Publish{
 		QoS: m.QoS, Retain: true, Topic: viewOf(m.Topic), Payload: m.Payload, Forward: codec.ForwardBytes(m.Forward),

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"bytes"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -55,7 +57,7 @@ func TestOpenGroupIsBounded(t *testing.T) {
 	pub.workspace = &workspace{stored: true} // as when it was read
 	blocked := make(chan bool)
 	go func() { blocked <- pub.awaitRoom() }()
-	for !waits(pub) {
+	for !waits() {
 		time.Sleep(time.Millisecond)
 	}
 	select {
@@ -79,9 +81,14 @@ func TestOpenGroupIsBounded(t *testing.T) {
 	}
 }
 
-// waits reports whether c has asked to be woken.
-func waits(c *conn) bool {
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
-	return c.out.room != nil
+// waits reports whether a goroutine blocks in awaitRoom.
+func waits() bool {
+	all := make([]byte, 1<<20)
+	for g := range bytes.SplitSeq(all[:runtime.Stack(all, true)], []byte("\n\n")) {
+		state, _, _ := bytes.Cut(g, []byte("\n"))
+		if bytes.Contains(g, []byte("(*conn).awaitRoom")) && bytes.Contains(state, []byte("[select")) {
+			return true
+		}
+	}
+	return false
 }

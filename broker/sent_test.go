@@ -22,8 +22,8 @@ func TestClosingIsNotSent(t *testing.T) {
 	p := newPath(t, 0, 2)
 	lasting := p.connect("lasting", new(sink), func(c *codec.Connect) { c.HasSessionExpiry, c.SessionExpirySeconds = true, 60 })
 	p.subscribe(lasting, 2, "t/#")
-	p.sub.out.close(nil) // and the readers have not noticed yet
-	lasting.out.close(nil)
+	p.sub.out.Close(nil) // and the readers have not noticed yet
+	lasting.out.Close(nil)
 	for qos := range codec.QoS(3) {
 		p.put(p.pub, sentPublish(t, qos))
 		if n := p.b.m.MessagesSent[qos].Get(); n != 0 {
@@ -59,11 +59,11 @@ func TestHeldIsNotSent(t *testing.T) {
 	store.gate.Lock()
 	p.put(pub, sentPublish(t, 2))
 	sent(0)
-	subs[1].out.close(nil)
+	subs[1].out.Close(nil)
 	store.gate.Unlock()
 	if err := p.b.commits.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	subs[0].out.flush() // the committer may not have come to it yet
+	subs[0].out.Committed() // the committer may not have come to it yet
 	sent(1)
 }

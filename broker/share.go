@@ -83,7 +83,7 @@ func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
 
 // deliverToAnother delivers a message to another member than the one that it came
 // too late for.
-func (b *Broker) deliverToAnother(t target, pub *publication, l *flushList) {
+func (b *Broker) deliverToAnother(t target, pub *publication, l *pending) {
 	routed := pub.routed
 	defer func() { pub.routed = routed }() // for other targets
 	for {

@@ -27,7 +27,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	conns := b.connections()
 	held := 0
 	for _, c := range conns {
-		held += c.out.heldCount()
+		held += c.out.Held()
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -61,7 +61,7 @@ func (b *Broker) shutdown(conns []*conn) error {
 	if !within(clientsEnd, ended) {
 		late := b.connections()
 		for _, c := range late {
-			c.out.abort()
+			c.out.Abort()
 		}
 		if !within(connsEnd, ended) {
 			b.log.Warn("connections did not end in time", "connections", len(b.connections()))
@@ -99,13 +99,13 @@ func (b *Broker) connections() []*conn {
 // stopConn tells a Client that the Server shuts down, if it is to be told, and closes.
 func (b *Broker) stopConn(c *conn) {
 	var last []byte
-	c.net.EndWith(codec.ServerShuttingDown)
+	c.net().EndWith(codec.ServerShuttingDown)
 	if c.marked(greeted) {
 		last = c.appendDisconnect(nil, codec.ServerShuttingDown, "")
 	}
-	c.out.close(last)
-	if c.marked(lingers) {
-		c.net.Wake()
+	c.out.Close(last)
+	if c.out.Lingers() {
+		c.net().Wake()
 	}
 }
 

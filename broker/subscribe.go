@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -133,7 +134,7 @@ func (c *conn) awaitSoFar(group uint64) error {
 	if group == 0 {
 		return nil
 	}
-	c.touched.flush(c.b.m)
+	c.pending.flush(c.b.m)
 	if c.b.commits.Wait(group) != nil {
 		return refuse(codec.ServerShuttingDown, "the Server is shutting down")
 	}
@@ -165,7 +166,7 @@ func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID 
 		group = cl.lastGroup
 	}
 	c.queueSuback(group, packetID, reasons)
-	cl.feedFoundLocked(made, c.now, &c.touched)
+	cl.feedFoundLocked(made, c.now, &c.pending)
 	cl.startFeedLocked()
 	return nil
 }
@@ -229,9 +230,9 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	if !known && cl.sess.Durable() && !b.commits.Admit(subscriptionCost(sub), codec.TypeSubscribe.String()) {
 		return nil, false
 	}
-	c.touched.fx.Reset()
-	cl.sess.Subscribe(sub, &c.touched.fx)
-	cl.applyLocked(c.now, &c.touched)
+	c.pending.fx.Reset()
+	cl.sess.Subscribe(sub, &c.pending.fx)
+	cl.applyLocked(c.now, &c.pending)
 	b.router.subscribeLocked(cl, binding{sub: sub, sess: cl.sess.ID})
 	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || control.Broken(control.RetainHandlingIgnored) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 	if sub.Shared() {                                                                                                       // none: section 4.8.2
@@ -241,7 +242,7 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 		cl.keepOwedLocked(sub)
 		return nil, true
 	}
-	return cl.oweLocked(sub, c.now, &c.touched), true
+	return cl.oweLocked(sub, c.now, &c.pending), true
 }
 
 func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.ReasonCode) {
@@ -256,7 +257,7 @@ func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.Reason
 		slices.Reverse(codes)
 	}
 	ack := codec.Suback{PacketID: packetID, Reasons: codes}
-	c.out.queueHeld(&c.touched, group, false, func(dst []byte) []byte {
+	c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: group}, func(dst []byte) []byte {
 		dst, _ = codec.AppendSuback(dst, &ack, c.version) // cannot fail: the fields are in range
 		return dst
 	})
@@ -305,7 +306,7 @@ func (c *conn) unsubscribeStep(step []codec.View, codes []byte, packetID uint16)
 	if err != nil {
 		return codes, err
 	}
-	b.handOver(orphans, cl, group > 0, c.now, &c.touched)
+	b.handOver(orphans, cl, group > 0, c.now, &c.pending)
 	unlockGate()
 	if packetID == 0 && len(codes)%filtersPerCommit == 0 {
 		err = c.awaitSoFar(group)
@@ -330,9 +331,9 @@ func (c *conn) unsubscribeSome(step []codec.View, codes []byte, packetID uint16)
 	unlockRouter() // the queue may be long
 	var orphans []session.Entry
 	if shares != nil {
-		c.touched.fx.Reset()
-		orphans = cl.sess.TakeShared(shares, false, &c.touched.fx)
-		cl.applyLocked(c.now, &c.touched)
+		c.pending.fx.Reset()
+		orphans = cl.sess.TakeShared(shares, false, &c.pending.fx)
+		cl.applyLocked(c.now, &c.pending)
 	}
 	group := uint64(0)
 	if cl.sess.Durable() {
@@ -371,7 +372,7 @@ func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) (_ []byte,
 
 func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
 	ack := codec.Unsuback{PacketID: packetID, Reasons: codes}
-	c.out.queueHeld(&c.touched, group, false, func(dst []byte) []byte {
+	c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: group}, func(dst []byte) []byte {
 		dst, _ = codec.AppendUnsuback(dst, &ack, c.version) // cannot fail: the fields are in range
 		return dst
 	})
@@ -382,12 +383,12 @@ func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
 func (c *conn) unsubscribeLocked(filter string) {
 	control.Panic(control.PanicInUnsubscribe)
 	b, cl := c.b, c.client
-	c.touched.fx.Reset()
-	cl.sess.Unsubscribe(filter, &c.touched.fx)
-	cl.applyLocked(c.now, &c.touched)
+	c.pending.fx.Reset()
+	cl.sess.Unsubscribe(filter, &c.pending.fx)
+	cl.applyLocked(c.now, &c.pending)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)
 	cl.unsubscribedAt = b.router.changes.Load()
 	if o := cl.owedLocked(); o != nil && o.debts[filter] != nil { // [MQTT-3.10.4-2]
-		cl.disownLocked(o, o.debts[filter], c.now, &c.touched)
+		cl.disownLocked(o, o.debts[filter], c.now, &c.pending)
 	}
 }

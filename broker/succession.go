@@ -179,7 +179,7 @@ func (b *Broker) yield(cl *Client) {
 // lock held, and does what that leaves to be done. Whatever happens meanwhile, no
 // CONNECT has the Session before it is done and the Will Message is published. The
 // caller holds the gate and no other lock.
-func (b *Broker) ending(cl *Client, now time.Time, l *flushList, leave func() aftermath) {
+func (b *Broker) ending(cl *Client, now time.Time, l *pending, leave func() aftermath) {
 	defer b.ended(cl)
 	after := func() aftermath {
 		cl.mu.Lock()
@@ -285,8 +285,8 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 				ended = s.endedLocked()
 				return
 			}
-			s.replaced, s.cutShort = old.net.RemoteAddr(), true
-			after = cl.detachLocked(false, c.now, &c.touched)
+			s.replaced, s.cutShort = old.net().RemoteAddr(), true
+			after = cl.detachLocked(false, c.now, &c.pending)
 			cl.noteEndLocked(&after)
 		}
 		over, group = c.takeSessionLocked(cl, p, ack)
@@ -295,10 +295,10 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 		return ended, old, 0, err
 	}
 	if old != nil {
-		old.out.close(old.lastWord())
+		old.out.Close(old.lastWord())
 	}
-	c.b.finishDetach(cl, after, c.now, &c.touched)
-	c.b.finishDetach(cl, over, c.now, &c.touched)
+	c.b.finishDetach(cl, after, c.now, &c.pending)
+	c.b.finishDetach(cl, over, c.now, &c.pending)
 	return nil, nil, group, nil
 }
 
@@ -355,14 +355,14 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 	if s != nil && s.replaced != nil {
 		control.Panic(control.PanicInTakeover)
 		c.b.m.Takeovers.Inc()
-		attrs := []any{"client", notice.Shown(cl.id), "from", s.replaced.String(), "by", c.net.RemoteAddr().String()}
+		attrs := []any{"client", notice.Shown(cl.id), "from", s.replaced.String(), "by", c.net().RemoteAddr().String()}
 		if s.cutShort {
 			c.b.m.TakeoversCutShort.Inc()
 			attrs = append(attrs, "cut_short", true)
 		}
-		c.touched.say(c.b.notices.Line(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
+		c.pending.say(c.b.notices.Line(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
 	}
-	cl.takeKeptLocked(c.now, &c.touched) // the Client is back: void [MQTT-3.1.3-9]
+	cl.takeKeptLocked(c.now, &c.pending) // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, ack)
 	c.client, cl.conn = cl, c
 	group = max(c.openSessionLocked(cl, p), over.awaited()) // what CONNACK promises is gone must be gone on disk

@@ -26,7 +26,9 @@
 //
 // # Locks
 //
-// In this order, outermost first: webSocket.reading, webSocket.writing,
+// Outbox.mu may be taken with any lock of the broker held. Below it are those of Commits
+// and of the Transport; nothing is written while it is held. Apart from it there are, in
+// this order, outermost first: webSocket.reading, webSocket.writing,
 // webSocket.deadline, and the leaves: hangups.mu, waitingSockets.mu, Network.mu,
 // Writers.mu. What is written to a connection may be written with locks of the broker
 // held that do no I/O; nothing here calls the broker but Config.Serve, Config.Now and a

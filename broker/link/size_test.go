@@ -11,6 +11,7 @@ func TestTransportSize(t *testing.T) {
 		name       string
 		bytes, max uintptr
 	}{
+		{"Outbox, with 16 for its Transport", unsafe.Sizeof(Outbox{}), 96},
 		{"raw", unsafe.Sizeof(raw{}), 48},
 		{"socket", unsafe.Sizeof(socket{}), 96},
 		{"webSocket", unsafe.Sizeof(webSocket{}), 256},

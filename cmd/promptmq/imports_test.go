@@ -39,7 +39,7 @@ var rules = map[string]rule{
 	"broker/control": {own: []string{"codec"}},
 	"broker/commit":  {own: []string{"broker/control", "session", "metrics"}},
 	"broker/notice":  {own: []string{"metrics"}},
-	"broker/link":    {own: []string{"broker/notice", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
+	"broker/link":    {own: []string{"broker/control", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
 	"broker":         {own: []string{"broker/commit", "broker/control", "broker/notice", "broker/link", "codec", "topics", "session", "metrics"}},
 	"config":         {own: []string{"broker", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
 	"cmd/promptmq":   {own: []string{"config", "broker", "broker/link", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},

@@ -1,0 +1,90 @@
+package link
+
+import (
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// aliasNumbers are the Topic Aliases that the Server sets on one connection: the
+// first topics it sends get one and keep it.
+type aliasNumbers struct {
+	numbers map[string]uint16
+	// ahead are those set by a held packet alone: what goes ahead of it must set
+	// them too.
+	ahead map[uint16]struct{}
+}
+
+// find returns the alias for a Topic Name, 0 if it gets none, and whether the
+// packet is to set it. held says that the packet is one of those that are held.
+func (a *aliasNumbers) find(name codec.View, maximum uint16, held bool) (number uint16, sets bool) {
+	if a == nil {
+		return 1, true
+	}
+	number, known := a.numbers[string(name)]
+	if !known {
+		if len(a.numbers) >= int(maximum) {
+			return 0, false
+		}
+		return uint16(len(a.numbers)) + 1, true
+	}
+	if held || control.Broken(control.AliasAhead) {
+		return number, false
+	}
+	_, sets = a.ahead[number]
+	return number, sets
+}
+
+// set notes that a packet sets an alias.
+func (a *aliasNumbers) set(name codec.View, number uint16, held bool) {
+	if _, known := a.numbers[string(name)]; !known {
+		a.numbers[string(name)] = number
+	}
+	if !held {
+		delete(a.ahead, number)
+		return
+	}
+	if a.ahead == nil {
+		a.ahead = make(map[uint16]struct{})
+	}
+	a.ahead[number] = struct{}{}
+}
+
+// released notes that the held packet which set an alias is written next.
+func (a *aliasNumbers) released(number uint16) { delete(a.ahead, number) }
+
+// appendPublishLocked encodes m, with a Topic Alias as far as the Client's Topic
+// Alias Maximum goes, and returns the alias if m sets one; 0: it does not.
+// [MQTT-3.1.2-26] [MQTT-3.1.2-27] [MQTT-3.3.2-11] Packets must be written in the
+// order of its calls: those that are held among themselves, and after what was
+// encoded before them.
+func (o *Outbox) appendPublishLocked(dst []byte, m *codec.Publish, held bool) (_ []byte, alias uint16) {
+	if o.aliasMaximum == 0 {
+		return appendPublish(dst, m, o.version), 0
+	}
+	topic := m.Topic
+	number, sets := o.aliases.find(topic, o.aliasMaximum, held)
+	if m.TopicAlias = number; number != 0 && !sets {
+		m.Topic = nil
+	}
+	if limit := o.packetBytesMax; limit > 0 && codec.PublishSize(m, o.version) > int(limit) {
+		m.TopicAlias, m.Topic, sets = 0, topic, false
+	}
+	if sets {
+		if o.aliases == nil {
+			o.aliases = &aliasNumbers{numbers: make(map[string]uint16)}
+		}
+		o.aliases.set(topic, number, held)
+		alias = number
+	}
+	dst = appendPublish(dst, m, o.version)
+	m.TopicAlias, m.Topic = 0, topic
+	return dst, alias
+}
+
+// appendPublish encodes m. A message that cannot be encoded for this version was
+// refused when it was received.
+func appendPublish(dst []byte, m *codec.Publish, v codec.Version) []byte {
+	control.BreakPublish(m)
+	dst, _ = codec.AppendPublish(dst, m, v)
+	return dst
+}

@@ -1,0 +1,243 @@
+package link
+
+import (
+	"sync"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+// Commits tells an Outbox what is on disk. Commit groups have growing numbers.
+type Commits interface {
+	// Committed is the number of the last group that is on disk. It never falls.
+	Committed() uint64
+	// Await makes w be told, once, when the group with this number is on disk. It
+	// reports false, and w is not told, if that has happened already. The caller may
+	// hold the lock that w's method takes.
+	Await(number uint64, w interface{ Committed() }) bool
+}
+
+// A Receipt may make a commit needless: when it is complete, the packet that has
+// it promises nothing that has to be on disk. It is complete for good.
+type Receipt = interface{ Complete() bool }
+
+// OutboxConfig is what all outboxes share. It is static.
+type OutboxConfig struct {
+	Commits Commits
+	Metrics *metrics.Broker
+	// WriteBuffer is how many bytes may gather before they are written without
+	// waiting for the rest of a batch.
+	WriteBuffer int
+	// WriteTimeout is how long a Client may take no bytes while bytes wait for it.
+	WriteTimeout time.Duration
+	// Recover is deferred by goroutines. It keeps a panic from ending the process,
+	// reports it, and then calls what it was given.
+	Recover func(doing string, then ...func())
+}
+
+const (
+	// OutBytesMax is how many bytes may wait for one connection before QoS 0
+	// messages to it are dropped and its own packets are no longer read.
+	OutBytesMax = 1 << 20
+	// HeldPacketsMax is how many packets may await a commit before a connection is
+	// no longer read.
+	HeldPacketsMax = 8192
+	// AnsweredBytesMax is the same for the bytes of the messages that they answer,
+	// which are in memory until then. The last of them may exceed it.
+	AnsweredBytesMax = 4 << 20
+	// outBytesMin is the first size of a write buffer.
+	outBytesMin = 4096
+)
+
+// An Outbox holds the encoded packets for one Network Connection and writes them.
+// What must await a commit is held, in order, until that commit; all else goes
+// ahead of it. Who queues also flushes, see Pending, with a write that does not
+// block; one of Writers takes over only while the peer does not read.
+//
+// It is the one place where the promise "an acknowledgement means it is on disk" is
+// enforced. There are four ways in:
+//
+//   - Queue, for packets that promise nothing: PINGRESP, CONNACK after its commit;
+//   - QueueHeld, for all that do: acknowledgements. None is written before its
+//     commit, nor before one that was queued earlier;
+//   - QueuePublish, for messages: one with QoS 2 is held like that, since a second
+//     copy could follow a crash, and one with QoS 1 that has a commit to await;
+//   - OfferPublish, for QoS 0 messages that are dropped if too much waits.
+//
+// What is held has one way out: see releaseLocked.
+//
+// Most connections have nothing to say at any time, so it is kept small. Its lock
+// may be taken with any other held; it takes those of the Transport and of Commits.
+type Outbox struct {
+	// Static after Init.
+	config    *OutboxConfig
+	Transport Transport
+
+	// Static after SetClient.
+	packetBytesMax uint32 // 0: no limit
+	aliasMaximum   uint16
+	version        codec.Version
+
+	marks   marks      // guarded by mu, as what follows it
+	mu      sync.Mutex // guards the following
+	out     []byte     // ready to be written
+	unsent  uint32     // bytes that were taken from out and are being written; 0: nobody writes
+	credits int32      // acknowledgements released since the reader last asked
+	held    *held      // awaiting commits; nil: nothing is
+	room    chan struct{}
+	aliases *aliasNumbers // nil: none was set
+}
+
+// marks are what else is to be known of an Outbox.
+type marks uint8
+
+const (
+	listed     marks = 1 << iota // somebody will flush
+	closing                      // nothing more is accepted; it is closed when all is written
+	closed                       // nothing more is written
+	lingers                      // when all is written it is read on: see Linger
+	interrupts                   // the reader no longer waits for room: see Interrupt
+	timedOut                     // the Client took nothing for the write timeout
+)
+
+func (o *Outbox) set(m marks)     { o.marks |= m }
+func (o *Outbox) unset(m marks)   { o.marks &^= m }
+func (o *Outbox) is(m marks) bool { return o.marks&m != 0 }
+
+// Init makes the zero Outbox one that writes to t.
+func (o *Outbox) Init(config *OutboxConfig, t Transport) { o.config, o.Transport = config, t }
+
+// SetClient says what CONNECT settled: the protocol version, how many Topic Aliases
+// the Server may set, and the Client's Maximum Packet Size in bytes; 0: no limit. It
+// comes before any message is queued.
+func (o *Outbox) SetClient(v codec.Version, aliasMaximum uint16, packetBytesMax uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.version, o.aliasMaximum, o.packetBytesMax = v, aliasMaximum, packetBytesMax
+}
+
+// Queue appends what encode produces to what is written next, ahead of all that is
+// held. It reports false if the connection is closing. encode must not block.
+func (o *Outbox) Queue(p *Pending, encode func(dst []byte) []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.is(closing) {
+		return false
+	}
+	o.growLocked()
+	o.out = encode(o.out)
+	o.listLocked(p)
+	return true
+}
+
+// A Hold says what a packet awaits, and what becomes of it meanwhile.
+type Hold struct {
+	// Commit is the number of the commit group that must be on disk. 0: the packet
+	// awaits only those that are held already.
+	Commit uint64
+	// Receipt, if it is complete before, makes the commit needless; nil: none does.
+	Receipt Receipt
+	// Answered is the size, in bytes, of the message that the packet answers, which is
+	// in memory as long.
+	Answered uint32
+	// Credit says that the packet ends the receipt of a QoS 1 or 2 PUBLISH: when it
+	// was held and is released, TakeCredits returns its unit of Receive Maximum.
+	Credit bool
+}
+
+// QueueHeld appends what encode produces to be written when that is allowed by h,
+// and after everything that was queued by it before. It reports whether the packet is
+// held; if not, it is what is written next, or the connection is closing. encode
+// must not block.
+func (o *Outbox) QueueHeld(p *Pending, h Hold, encode func(dst []byte) []byte) (waits bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.is(closing) {
+		return false
+	}
+	if control.Broken(control.AckBeforeCommit) {
+		h.Commit = 0
+	}
+	if held := o.holdLocked(h.Commit); held != nil {
+		held.bytes = encode(held.bytes)
+		o.heldLocked(p, held, segment{commit: h.Commit, receipt: h.Receipt, size: h.Answered, credit: h.Credit})
+		return true
+	}
+	o.growLocked()
+	o.out = encode(o.out)
+	o.listLocked(p)
+	return false
+}
+
+// An Acceptance says what an Outbox did with a message.
+type Acceptance uint8
+
+const (
+	Taken   Acceptance = iota
+	Full               // it was dropped: too much waits for the Client
+	Closing            // it was dropped: the connection ends
+)
+
+// QueuePublish queues a message, with QoS 2, or with QoS 1 if it awaits a commit, as
+// QueueHeld does; what has QoS 1 never overtakes what has QoS 1. The message is counted as sent, when it is released if it was held. m is unchanged in the end.
+func (o *Outbox) QueuePublish(p *Pending, m *codec.Publish, commit uint64) Acceptance {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.is(closing) {
+		return Closing
+	}
+	if m.QoS == 2 || m.QoS == 1 && (commit > 0 || o.held != nil && o.held.qos1 > 0) {
+		if held := o.holdLocked(commit); held != nil {
+			seg := segment{commit: commit, message: m.QoS, size: uint32(len(m.Payload))}
+			if m.QoS == 1 {
+				held.qos1++
+			}
+			held.bytes, seg.alias = o.appendPublishLocked(held.bytes, m, true)
+			o.heldLocked(p, held, seg)
+			return Taken
+		}
+	}
+	o.publishLocked(p, m)
+	return Taken
+}
+
+// OfferPublish is QueuePublish for a QoS 0 message that may be dropped.
+func (o *Outbox) OfferPublish(p *Pending, m *codec.Publish) Acceptance {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.is(closing) {
+		return Closing
+	}
+	if o.waitingLocked() >= OutBytesMax {
+		return Full
+	}
+	o.publishLocked(p, m)
+	return Taken
+}
+
+// publishLocked queues a message to be written next.
+func (o *Outbox) publishLocked(p *Pending, m *codec.Publish) {
+	o.growLocked()
+	o.out, _ = o.appendPublishLocked(o.out, m, false)
+	o.listLocked(p)
+	p.sent[m.QoS].add(m)
+}
+
+func (o *Outbox) growLocked() {
+	if o.out == nil {
+		o.out = OutBuffers.Get(outBytesMin)
+	}
+}
+
+// listLocked puts o on the list of those to be flushed, once.
+func (o *Outbox) listLocked(p *Pending) {
+	if !o.is(listed) {
+		o.set(listed)
+		p.outboxes = append(p.outboxes, o)
+	}
+	if len(o.out) >= o.config.WriteBuffer {
+		p.ripe = true
+	}
+}

@@ -1,0 +1,73 @@
+package link
+
+import (
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+// Pending is what one goroutine has queued and not yet written: the outboxes that it
+// must flush when it holds no lock, and a tally of messages. Its zero value is ready.
+type Pending struct {
+	outboxes []*Outbox
+	ripe     bool // one has gathered so much that it should be written now
+
+	// Messages since the last flush, by QoS: a plain addition for each in place of
+	// several atomic ones, on memory that all processors write to.
+	received, sent [3]traffic
+}
+
+// Len is the number of outboxes to flush.
+func (p *Pending) Len() int { return len(p.outboxes) }
+
+// Ripe reports whether one has gathered so much that it should be flushed before
+// anything else is queued.
+func (p *Pending) Ripe() bool { return p.ripe }
+
+// Add makes o be flushed, by which packets go whose Receipt has become complete.
+func (p *Pending) Add(o *Outbox) {
+	o.mu.Lock()
+	o.listLocked(p)
+	o.mu.Unlock()
+}
+
+// Received counts a message from a Client.
+func (p *Pending) Received(m *codec.Publish) { p.received[m.QoS].add(m) }
+
+// Flush writes what may be written without blocking, and counts the messages in m.
+// No lock may be held.
+func (p *Pending) Flush(m *metrics.Broker) {
+	p.count(m)
+	for i, o := range p.outboxes {
+		o.flush()
+		p.outboxes[i] = nil
+	}
+	p.outboxes, p.ripe = p.outboxes[:0], false
+}
+
+// count adds the tally to m and begins a new one.
+func (p *Pending) count(m *metrics.Broker) {
+	for qos := range p.sent {
+		if r := &p.received[qos]; r.messages > 0 {
+			m.MessagesReceived[qos].Add(r.messages)
+			m.MessageBytesReceived[qos].Add(r.bytes)
+			*r = traffic{}
+		}
+		if s := &p.sent[qos]; s.messages > 0 {
+			s.countSent(m, codec.QoS(qos))
+			*s = traffic{}
+		}
+	}
+}
+
+// traffic counts messages and the bytes of their payloads.
+type traffic struct{ messages, bytes int }
+
+func (t *traffic) add(m *codec.Publish) {
+	t.messages++
+	t.bytes += len(m.Payload)
+}
+
+func (t *traffic) countSent(m *metrics.Broker, qos codec.QoS) {
+	m.MessagesSent[qos].Add(t.messages)
+	m.MessageBytesSent[qos].Add(t.bytes)
+}

@@ -1,0 +1,51 @@
+package broker
+
+import (
+	"github.com/x0a1b/promptmq/broker/commit"
+	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// A pending is what one goroutine has caused, and must bring to its end when it holds no
+// lock: packets in outboxes, and log lines.
+type pending struct {
+	link.Pending
+	// oneID is the Subscription Identifier of the message that is being encoded.
+	oneID [1]uint32
+	// packet is the retained message that is being delivered.
+	packet codec.Publish
+	// outcomes are those of the deliveries that were decided.
+	outcomes outcomes
+	// fx is what the Session asks for whose Client the goroutine has locked: one
+	// at a time, so it is not each Client's own.
+	fx session.Effects
+	// completed are whose receipts have just become complete; emptied by storeLocked.
+	completed []commit.Waiter
+	// notices are log lines that wait until no lock is held.
+	notices []notice.Line
+}
+
+// say writes a log line with the next flush: for who holds a lock.
+func (l *pending) say(line notice.Line) { l.notices = append(l.notices, line) }
+
+// flush writes to the sockets, counts the messages in m, and then writes to the log.
+func (l *pending) flush(m *metrics.Broker) {
+	l.outcomes.count(m)
+	l.Flush(m)
+	if len(l.notices) > 0 {
+		l.writeNotices()
+	}
+}
+
+// writeNotices is not inlined: its frame would make the stacks of all readers grow.
+//
+//go:noinline
+func (l *pending) writeNotices() {
+	for i := range l.notices {
+		l.notices[i].Write()
+	}
+	l.notices = nil
+}
