@@ -20,7 +20,7 @@ type step struct {
 var steps = map[string]step{
 	// client m: the following steps are about this Client; the first is c.
 	"client": {false, (*world).stepClient},
-	// limits window=8 window-bytes=N messages=1000 bytes=N inflight=20 policy=reject
+	// limits window=8 window-bytes=N messages=1000 bytes=N inflight=20 policy=reject packet-ids=65535
 	"limits": {false, (*world).stepLimits},
 	// advance 5s
 	"advance": {false, (*world).stepAdvance},
@@ -108,6 +108,9 @@ func (w *world) stepLimits(a *args) error {
 	l.QueueMessages = a.number("messages", l.QueueMessages)
 	l.QueueBytes = int64(a.number("bytes", int(l.QueueBytes)))
 	l.Inflight = a.number("inflight", l.Inflight)
+	if n := a.number("packet-ids", 0); n > 0 {
+		l.SetPacketIDs(n)
+	}
 	l.Policy = session.QueuePolicy(a.text("policy", string(l.Policy)))
 	switch l.Policy {
 	case session.Reject, session.DropNewest, session.DropOldest:
