@@ -4,7 +4,7 @@
 // # Locks
 //
 // In this order, outermost first: the gate of commit.Committer, registry.mu, router.mu,
-// Client.mu, and the leaves: share.mu, expirer.mu, successions.mu, and the locks of packages
+// Client.mu, and the leaves: share.mu, timers.mu, successions.mu, and the locks of packages
 // link and, below those, commit. Two Clients are never locked at once. No I/O and no wait
 // for a channel happens with a lock held, but for two of link, which keep the frames on one
 // WebSocket apart.
@@ -50,7 +50,7 @@ type Broker struct {
 	registry    *registry
 	successions successions
 	router      *router
-	expirer     *expirer
+	timers      *timers
 	clock       *commit.Clock
 	notices     *notice.Log
 	network     *link.Network
@@ -103,8 +103,8 @@ func New(o Options, s Store) (*Broker, error) {
 	b.outboxes = link.OutboxConfig{
 		Commits: b.commits, Metrics: o.Metrics, WriteBuffer: o.WriteBuffer, WriteTimeout: o.WriteTimeout, Recover: b.recoverPanic,
 	}
-	b.expirer = newExpirer(b)
-	b.router = newRouter(b.expirer)
+	b.timers = newTimers(b.clock.Now, b.expire, b.commits.FlushUnless)
+	b.router = newRouter(b.timers)
 	b.registerGauges()
 	return b, nil
 }
@@ -126,7 +126,7 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
 	b.m.Gauge("promptmq_sessions_queue_full", b.fullQueues)
 	b.m.Gauge("promptmq_store_open_entries", func() float64 { return float64(b.commits.OpenEntries()) })
-	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.expirer.len()) })
+	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.timers.len()) })
 	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.Waiting().Seconds() })
 	b.m.Gauge("promptmq_store_full", func() float64 {
 		if b.commits.Full() {
@@ -164,12 +164,12 @@ func (b *Broker) Start() error {
 	if err := b.load(); err != nil {
 		return errors.Join(err, b.commits.Shutdown())
 	}
-	b.expirer.fireDue() // whose time is over must not be resumed
-	go b.expirer.run()
+	b.timers.fireDue() // whose time is over must not be resumed
+	go b.timers.run()
 	if err := b.listen(); err != nil {
 		b.network.Stop()
 		b.network.Close()
-		b.expirer.shutdown()
+		b.timers.shutdown()
 		return errors.Join(err, b.commits.Shutdown())
 	}
 	b.background.Add(1)

@@ -9,7 +9,7 @@ import (
 
 // cleanup removes expired and old messages from every queue, at the start and
 // then in intervals, until the broker stops. Sessions and retained messages need
-// none: the expirer ends them when their time is over, on disk too.
+// none: timers end them when their time is over, on disk too.
 func (b *Broker) cleanup() {
 	defer b.background.Done()
 	timer := time.NewTimer(0)

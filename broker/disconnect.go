@@ -132,7 +132,7 @@ func (cl *Client) endedLocked(closed session.Closed) aftermath {
 	after := aftermath{will: closed.Will, ended: cl.sess, spilled: closed.Spilled}
 	if cl.stored != nil {
 		after.group = cl.stored.part.Group()
-		cl.b.expirer.remove(cl.stored)
+		cl.b.timers.remove(cl.stored)
 	}
 	cl.sess, cl.stored = nil, nil
 	cl.full.Store(session.NoLimit)

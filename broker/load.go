@@ -103,7 +103,7 @@ func (b *Broker) restoreRetained(topic string, version uint64, m *session.Messag
 	r.retainedBytes += int64(m.Bytes())
 	r.version = max(r.version, version)
 	if due := dueAt(m.ExpiresAt); due != 0 {
-		r.expirer.set(at, due)
+		r.timers.set(at, due)
 	}
 	return at
 }

@@ -12,10 +12,10 @@ import (
 type retained struct {
 	message *session.Message
 	version uint64
-	expiry  uint32 // see expiring
+	expiry  uint32 // see timed
 }
 
-// place makes a retained message expiring.
+// place makes a retained message timed.
 func (r *retained) place() *uint32 { return &r.expiry }
 
 // setRetainedLocked replaces the retained message of its Topic Name. No version
@@ -27,7 +27,7 @@ func (r *router) setRetainedLocked(m *session.Message, version uint64) {
 		r.removeExpiryLocked(old)
 	}
 	if at := dueAt(m.ExpiresAt); at != 0 {
-		r.expirer.set(now, at)
+		r.timers.set(now, at)
 	}
 	r.history.add(now)
 	r.retainedBytes += int64(m.Bytes())
@@ -51,7 +51,7 @@ func (r *router) deleteRetainedLocked(topic string) (existed bool) {
 // removeExpiryLocked takes back when a retained message was to end.
 func (r *router) removeExpiryLocked(old *retained) {
 	if !old.message.ExpiresAt.IsZero() {
-		r.expirer.remove(old)
+		r.timers.remove(old)
 	}
 }
 
@@ -100,9 +100,9 @@ func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
 	return r.retained.Len() < b.o.MaxRetainedMessages && bytes <= b.o.MaxRetainedBytes
 }
 
-// expire removes a retained message whose Message Expiry Interval has passed,
+// expireRetained removes a retained message whose Message Expiry Interval has passed,
 // unless it was replaced meanwhile.
-func (old *retained) expire(b *Broker, _ time.Time) {
+func (b *Broker) expireRetained(old *retained) {
 	b.commits.Enter()
 	defer b.commits.Leave()
 	r := b.router

@@ -41,15 +41,15 @@ type router struct {
 	// version is that of the last change of a retained message.
 	version uint64
 	subs    int // subscriptions, each member of a share counted
-	expirer *expirer
+	timers  *timers
 
 	// changes counts changes of filters and shares; written with mu held.
 	changes atomic.Uint64
 }
 
-func newRouter(x *expirer) *router {
+func newRouter(t *timers) *router {
 	return &router{
-		expirer:  x,
+		timers:   t,
 		filters:  topics.NewFilters[*subscriber, binding](),
 		shares:   make(map[string]*share),
 		retained: topics.NewNames[*retained](),

@@ -52,7 +52,7 @@ func (b *Broker) shutdown(conns []*conn) error {
 	for _, c := range conns {
 		b.stopConn(c)
 	}
-	b.expirer.shutdown()
+	b.timers.shutdown()
 	ended := make(chan struct{})
 	go func() {
 		b.background.Wait()

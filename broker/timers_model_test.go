@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/x0a1b/promptmq/broker/commit"
 )
 
 // randomly returns a source of random numbers whose seed is printed.
@@ -26,11 +24,11 @@ func randomly(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// An expiryModel says when each thing is to fire, and checks each that does. What
+// A timersModel says when each thing is to fire, and checks each that does. What
 // fires may give itself or others a time, as a Session does whose Will was due.
-type expiryModel struct {
+type timersModel struct {
 	t      *testing.T
-	x      *expirer
+	x      *timers
 	things []modelThing
 
 	mu    sync.Mutex // guards the following
@@ -39,14 +37,14 @@ type expiryModel struct {
 }
 
 type modelThing struct {
-	m   *expiryModel
+	m   *timersModel
 	at  uint32
 	due dueTime // guarded by m.mu
 }
 
 func (th *modelThing) place() *uint32 { return &th.at }
 
-func (th *modelThing) expire(_ *Broker, now time.Time) {
+func (th *modelThing) fire(now time.Time) {
 	th.m.mu.Lock()
 	defer th.m.mu.Unlock()
 	if !th.due.over(now) || now.Sub(time.UnixMilli(int64(th.due))) > time.Millisecond {
@@ -66,7 +64,7 @@ func (th *modelThing) expire(_ *Broker, now time.Time) {
 }
 
 // setLocked gives a thing some time, or none.
-func (m *expiryModel) setLocked(th *modelThing, now time.Time) {
+func (m *timersModel) setLocked(th *modelThing, now time.Time) {
 	spans := []time.Duration{time.Millisecond, time.Second, time.Hour, 72 * time.Hour}
 	switch m.rnd.IntN(5) {
 	case 0:
@@ -83,7 +81,7 @@ func (m *expiryModel) setLocked(th *modelThing, now time.Time) {
 
 // checkLocked checks that nothing is late, and the heap: its order, that each thing
 // with a time is in it once and knows where.
-func (m *expiryModel) checkLocked(now time.Time) {
+func (m *timersModel) checkLocked(now time.Time) {
 	m.t.Helper()
 	m.x.mu.Lock()
 	defer m.x.mu.Unlock()
@@ -111,13 +109,12 @@ func (m *expiryModel) checkLocked(now time.Time) {
 	}
 }
 
-// TestExpirerModel sets, moves and removes times while the time passes, by jumps of
+// TestTimersModel sets, moves and removes times while the time passes, by jumps of
 // all sizes, and things fire.
-func TestExpirerModel(t *testing.T) {
+func TestTimersModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &Broker{clock: commit.NewClock(nil, nil)}
-		m := &expiryModel{t: t, x: newExpirer(b), rnd: randomly(t), things: make([]modelThing, expireStep-1)} // no commit is waited for
-		b.expirer = m.x
+		fire := func(thing timed, now time.Time) { thing.(*modelThing).fire(now) }
+		m := &timersModel{t: t, x: newTimers(time.Now, fire, noCommit), rnd: randomly(t), things: make([]modelThing, 31)}
 		for i := range m.things {
 			m.things[i].m = m
 		}
@@ -126,14 +123,14 @@ func TestExpirerModel(t *testing.T) {
 		for range 5000 {
 			m.mu.Lock()
 			for range m.rnd.IntN(4) {
-				m.setLocked(&m.things[m.rnd.IntN(len(m.things))], b.clock.Now())
+				m.setLocked(&m.things[m.rnd.IntN(len(m.things))], time.Now())
 			}
 			pause := []time.Duration{0, time.Millisecond, time.Second, 3 * time.Hour}[m.rnd.IntN(4)]
 			m.mu.Unlock()
 			time.Sleep(pause + time.Microsecond)
 			synctest.Wait()
 			m.mu.Lock()
-			m.checkLocked(b.clock.Now())
+			m.checkLocked(time.Now())
 			m.mu.Unlock()
 		}
 		if m.fired < 1000 {

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/x0a1b/promptmq/broker/commit"
 )
 
 // A timedThing notes when it was fired.
@@ -15,20 +13,23 @@ type timedThing struct {
 	fired []time.Time
 }
 
-func (t *timedThing) place() *uint32                { return &t.at }
-func (t *timedThing) expire(_ *Broker, n time.Time) { t.fired = append(t.fired, n) }
+func (t *timedThing) place() *uint32 { return &t.at }
 
-// TestExpirer sets, moves and removes the times of things at random: each fires
+// noCommit is for timers whose things write nothing.
+func noCommit(<-chan struct{}) error { return nil }
+
+// TestTimers sets, moves and removes the times of things at random: each fires
 // at its last time, once, and never too early; the heap holds each once.
-func TestExpirer(t *testing.T) {
+func TestTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd := randomly(t)
-		b := &Broker{clock: commit.NewClock(nil, nil)}
-		x := newExpirer(b)
-		b.expirer = x
+		x := newTimers(time.Now, func(thing timed, now time.Time) {
+			th := thing.(*timedThing)
+			th.fired = append(th.fired, now)
+		}, noCommit)
 		things := make([]timedThing, 3000)
 		due := make([]time.Time, len(things))
-		start := b.clock.Now()
+		start := time.Now()
 		for range 50000 {
 			i := rnd.IntN(len(things))
 			due[i] = time.Time{}
@@ -44,7 +45,7 @@ func TestExpirer(t *testing.T) {
 		go x.run()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		now := b.clock.Now()
+		now := time.Now()
 		for i := range things { // what is to come comes sooner, or never
 			if len(things[i].fired) == 0 && due[i].After(now) {
 				due[i] = now.Add(due[i].Sub(now) / 2)
@@ -65,7 +66,7 @@ func TestExpirer(t *testing.T) {
 				t.Fatalf("thing %d was due %v and fired %v", i, due[i], th.fired[0])
 			}
 		}
-		if x.len() != 0 || cap(x.heap) > expiriesKept {
+		if x.len() != 0 || cap(x.heap) > heapShrinkFrom {
 			t.Errorf("%d left in the heap, with room for %d", x.len(), cap(x.heap))
 		}
 	})
