@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/commit"
-	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -86,52 +85,17 @@ func (cl *Client) noteFullLocked() {
 	}
 }
 
-// pageFrom returns what to read, and the group to wait for before; current says
-// that sess and c are still the Client's.
-func (cl *Client) pageFrom(sess *session.Session, c *conn) (from, upTo uint64, messages, bytes int, group uint64, current bool) {
+func (cl *Client) queueLen() int {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	from, upTo = sess.PageFrom()
-	messages, bytes = sess.PageSize()
-	return from, upTo, messages, bytes, cl.lastGroup, cl.sess == sess && cl.conn == c
+	if cl.sess == nil {
+		return 0
+	}
+	return cl.sess.QueueLen()
 }
 
-// page reads the next stored entries and hands them to the Session, which wants
-// them for the Client, or without a connection (c is nil) to make room. It runs
-// in its own goroutine and holds no lock while it reads.
-func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
-	defer cl.b.recoverPanic("paging a queue", func() {
-		if c != nil { // nothing would page for it any more
-			c.out.Abort()
-		}
-	})
-	if cl.b.commits.Wait(group) != nil {
-		return
-	}
-	from, upTo, messages, bytes, group, current := cl.pageFrom(sess, c)
-	if !current || cl.b.commits.Wait(group) != nil {
-		return
-	}
-	entries, err := cl.b.store.Page(sess.ID, from, messages, bytes)
-	if err != nil {
-		cl.b.noteUnread("reading a queue failed", cl.id, err)
-		if c != nil {
-			c.out.Abort() // the Session is kept; the Client may come back
-		}
-		return
-	}
-	var l pending
-	defer l.flush(cl.b.m)
-	cl.b.commits.Enter()
-	defer cl.b.commits.Leave()
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	if cl.sess == sess && cl.conn == c {
-		now := cl.b.clock.Now()
-		l.fx.Reset()
-		sess.Paged(entries, upTo, now, &l.fx)
-		control.Panic(control.PanicInPage)
-		cl.applyLocked(now, &l)
-		cl.startFeedLocked() // no acknowledgement follows if all of them were dropped
-	}
+// unusedLocked reports whether the Client has neither a Session nor a connection,
+// and is to get none.
+func (cl *Client) unusedLocked() bool {
+	return cl.sess == nil && cl.conn == nil && cl.stored == nil && cl.changing == 0
 }

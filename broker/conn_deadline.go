@@ -1,9 +1,7 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -20,17 +18,6 @@ func (c *conn) armDeadline() error {
 	}
 	return err
 }
-
-// A deadlineKind is what the deadline of reads is for. While it stays the same
-// the deadline only moves away, and is moved when it has passed.
-type deadlineKind uint8
-
-const (
-	mustArm deadlineKind = iota
-	noDeadline
-	keepAliveDeadline
-	unfinishedDeadline
-)
 
 func (c *conn) deadlineKind() deadlineKind {
 	switch {
@@ -74,29 +61,6 @@ func (c *conn) packetTimeout() time.Duration {
 func (c *conn) overdue(now time.Time) bool {
 	d := c.deadline()
 	return !d.IsZero() && !now.Before(d)
-}
-
-// explain turns the error of a read into what the Client did wrong, if it did. It
-// returns nil if a deadline has passed that holds no longer, or was to wake the
-// reader, or if something had come all the same, which it handles.
-func (c *conn) explain(err error) error {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	if c.marked(superseded) || !c.overdue(c.b.clock.Now()) {
-		return nil
-	}
-	// What has come counts, though it was not read in time: this machine may have
-	// stood still, or had too much to do.
-	n, err := c.net().ReadNow(c)
-	switch {
-	case err == nil:
-		c.Received(n)
-		return c.in.Ended
-	case !errors.Is(err, os.ErrDeadlineExceeded):
-		return err
-	}
-	return c.refuseOverdue()
 }
 
 // refuseOverdue says what the Client has not sent in time.

@@ -11,10 +11,6 @@ import (
 	"github.com/x0a1b/promptmq/topics"
 )
 
-// connackBytesMin is the size of a CONNACK without properties. A Client whose
-// Maximum Packet Size is not known gets none that is larger. [MQTT-3.2.2-19]
-const connackBytesMin = 5
-
 // handleConnect takes the first packet of a connection. Section 3.1.4.
 func (c *conn) handleConnect(f codec.Frame) (err error) {
 	var p codec.Connect
@@ -162,49 +158,6 @@ func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
 	return nil
 }
 
-// fillConnack tells the Client what this Server does and does not. Section 3.2.2.3.
-func (c *conn) fillConnack(ack *codec.Connack) {
-	if c.version != codec.Version5 {
-		return
-	}
-	o := &c.b.o
-	if o.MaxQoS < 2 && !control.Broken(control.MaximumQoSNotTold) { // [MQTT-3.2.2-9]
-		ack.MaximumQoS, ack.HasMaximumQoS = o.MaxQoS, true
-	}
-	ack.ReceiveMaximum = o.ReceiveMaximum
-	ack.MaximumPacketSize = o.MaxPacketSize
-	ack.TopicAliasMaximum = o.TopicAliasMaximum
-	ack.RetainUnavailable = !o.RetainAvailable
-	ack.WildcardUnavailable = !o.WildcardAvailable
-	ack.SharedUnavailable = !o.SharedSubAvailable
-}
-
-// fits says whether the Client takes a packet as large as this CONNACK.
-// [MQTT-3.1.2-24]
-func (c *conn) fits(ack *codec.Connack) bool {
-	limit := c.params.packetBytesMax
-	if limit == 0 {
-		return true
-	}
-	b, _ := codec.AppendConnack(nil, ack, c.version) // cannot fail: the fields are in range
-	return uint64(len(b)) <= uint64(limit)
-}
-
-// chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]
-// [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
-func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath) {
-	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
-		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
-		return aftermath{}
-	}
-	if cl.sess != nil {
-		over = cl.endLocked(c.now, &c.pending)
-	}
-	cl.sess = session.New(c.b.nextSessionID(), cl.id, string(p.UserName), c.params.sessionExpirySeconds > 0, &c.b.limits)
-	c.b.sessions.Add(1)
-	return over
-}
-
 // sessionExpiry is the Session Expiry Interval that the Client asks for; that of
 // a 3.x Session without the clean session flag has no limit.
 func sessionExpiry(p *codec.Connect) uint32 {
@@ -218,37 +171,6 @@ func sessionExpiry(p *codec.Connect) uint32 {
 		return 0
 	}
 	return session.NeverExpires
-}
-
-// openSessionLocked notes what CONNECT says in the Session. [MQTT-3.1.2-7]
-func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
-	s := cl.sess
-	o := session.Opening{Version: c.version, ExpirySeconds: c.params.sessionExpirySeconds}
-	if p.HasWill {
-		o.Will = newWill(&p.Will)
-		o.KeepWill = !s.Durable() && c.b.mayKeepWill(p)
-	}
-	cl.durable.Store(s.Durable())
-	cl.full.Store(s.FullBy())
-	c.pending.fx.Reset()
-	s.Open(o, c.now, &c.pending.fx)
-	cl.applyLocked(c.now, &c.pending)
-	if !s.Durable() {
-		return 0
-	}
-	cl.scheduleLocked()
-	return cl.lastGroup
-}
-
-func newWill(w *codec.Will) *session.Will {
-	return &session.Will{
-		Message: &session.Message{
-			Topic: w.Topic.String(), Payload: w.Payload.Clone(), Forward: w.Forward.AppendTo(nil),
-			QoS: w.QoS, Retain: w.Retain,
-		},
-		DelaySeconds:     control.Unless(control.WillDelayIgnored, w.DelaySeconds),
-		HasMessageExpiry: w.HasMessageExpiry, MessageExpirySeconds: w.MessageExpirySeconds,
-	}
 }
 
 // breakRules forgets limits that the Client has set in CONNECT, in a build that breaks

@@ -1,12 +1,9 @@
 package broker
 
 import (
-	"cmp"
 	"errors"
 	"io"
-	"log/slog"
 
-	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -68,20 +65,4 @@ func reasonOf(err error) (reason codec.ReasonCode, detail string, ok bool) {
 		return r.reason, r.detail, true
 	}
 	return 0, "", false
-}
-
-// logged returns what else the log says about err, and the Client if c has none yet.
-func (c *conn) logged(err error) (clientID string, attrs []any) {
-	clientID = c.clientID()
-	var r *refusal
-	if errors.As(err, &r) {
-		clientID, attrs = cmp.Or(clientID, r.client), r.attrs
-	}
-	return clientID, attrs
-}
-
-// noteUnread logs that the store could not read the queue of a Client, which is
-// tried again as often as the Client likes.
-func (b *Broker) noteUnread(msg, clientID string, err error) {
-	b.notices.Line(slog.LevelError, "queue unread", clientID, msg, "client", notice.Shown(clientID), "error", err).Write()
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -137,3 +138,9 @@ func DefaultOptions() Options {
 		MaxRetainedBytes:        1 << 30,
 	}
 }
+
+// What Options.WSOrigins may have besides patterns.
+const (
+	SameOrigin = link.SameOrigin
+	AnyOrigin  = link.AnyOrigin
+)

@@ -56,13 +56,3 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string,
 	}
 	return "storage.max-size", "the store has no room"
 }
-
-// noteWriteTimeout logs, if that is so, that the Client has taken nothing for so long
-// that its connection was closed. No lock may be held.
-func (c *conn) noteWriteTimeout() {
-	if !c.out.TimedOut() {
-		return
-	}
-	c.b.notices.Info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it",
-		"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "limit", c.b.o.WriteTimeout.String(), "key", "server.write-timeout")
-}

@@ -41,12 +41,6 @@ func (r *registry) remove(cl *Client) {
 	}
 }
 
-// unusedLocked reports whether the Client has neither a Session nor a connection,
-// and is to get none.
-func (cl *Client) unusedLocked() bool {
-	return cl.sess == nil && cl.conn == nil && cl.stored == nil && cl.changing == 0
-}
-
 // all returns every Client.
 func (r *registry) all() []*Client {
 	r.mu.Lock()

@@ -3,8 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -139,16 +137,4 @@ func (b *Broker) unfinished(held int) error {
 	n, all := b.commits.Unstored()
 	e.Messages, e.Sessions, e.Retained, e.More = n.Messages, n.Sessions, n.Retained, !all
 	return e
-}
-
-// recoverPanic keeps a panic of a background task from ending the process. Then
-// it calls what the task has left to others to do.
-func (b *Broker) recoverPanic(doing string, then ...func()) {
-	if p := recover(); p != nil {
-		b.m.Panics.Inc()
-		b.notices.Line(slog.LevelError, "panic", doing, "panic", "doing", doing, "panic", p, "stack", string(debug.Stack())).Write()
-		for _, f := range then {
-			f()
-		}
-	}
 }

@@ -1,0 +1,68 @@
+package broker
+
+import (
+	"net"
+
+	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// ServeConn serves one Network Connection until it ends, over any ordered and
+// lossless stream.
+func (b *Broker) ServeConn(nc net.Conn) {
+	b.begin(b.newConn(link.Accepted{Transport: b.network.Transport(nc), At: b.clock.Now()}))
+}
+
+// accepted serves a Network Connection of a listener, until it has ended or another
+// goroutine goes on.
+func (b *Broker) accepted(a link.Accepted) {
+	c := b.newConn(a)
+	c.handOver = true
+	b.begin(c)
+}
+
+func (b *Broker) newConn(a link.Accepted) *conn {
+	c := &conn{b: b, local: isLoopback(a.Transport.RemoteAddr()) && !a.Proxied}
+	c.out.Init(&b.outboxes, a.Transport)
+	c.lastPacket = momentOf(a.At)
+	c.partial = c.lastPacket
+	return c
+}
+
+// begin serves c, if there is room for it.
+func (b *Broker) begin(c *conn) {
+	if !b.addConn(c) {
+		reason := "too many connections"
+		if b.stopping.Load() {
+			reason = codec.ServerShuttingDown.String()
+			c.net().EndWith(codec.ServerShuttingDown)
+		}
+		b.m.Refused(reason).Inc()
+		_ = c.net().Close()
+		return
+	}
+	c.serve()
+}
+
+// addConn registers a connection and reports whether there is room for it, which
+// a listener has made sure of for its own.
+func (b *Broker) addConn(c *conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopping.Load() || (!c.net().Listener().Accepts() && int64(len(b.conns)) >= b.network.SocketsMax()) {
+		return false
+	}
+	b.conns[c] = struct{}{}
+	b.background.Add(1)
+	b.m.ConnectionsTotal.Inc()
+	b.m.ConnectionsCurrent.Inc()
+	return true
+}
+
+func (b *Broker) removeConn(c *conn) {
+	b.mu.Lock()
+	delete(b.conns, c)
+	b.mu.Unlock()
+	b.m.ConnectionsCurrent.Dec()
+	b.background.Done()
+}

@@ -1,0 +1,133 @@
+package broker
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+
+	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/notice"
+)
+
+// fail is the one place where an error becomes a CONNACK or DISCONNECT and a
+// log line. It ends the connection. [MQTT-4.13.1-1] [MQTT-4.13.2-1]
+func (c *conn) fail(err error) {
+	reason, detail, known := reasonOf(err)
+	switch {
+	case !known:
+		if err == errDisconnect || err == io.EOF {
+			c.mark(finished)
+		}
+		if err == errDisconnect {
+			if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
+				c.b.log.Debug("client disconnected", "client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String())
+			}
+			return
+		}
+		if what, ok := err.(link.ForeignError); ok {
+			c.net().Listener().RefuseForeign(c.net().RemoteAddr(), what)
+			return
+		}
+		c.noteEnd(err)
+		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
+	case !c.marked(greeted):
+		c.net().EndWith(reason)
+		c.b.m.Refused(reason.String()).Inc()
+		c.closeWith(c.appendRefusedConnack(nil, reason, detail))
+	default:
+		c.net().EndWith(reason)
+		c.b.m.ProtocolErrors(reason.String()).Inc()
+		c.closeWith(c.appendDisconnect(nil, reason, detail))
+	}
+	id, attrs := c.logged(err)
+	c.b.notices.Info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
+		"client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
+}
+
+// logged returns what else the log says about err, and the Client if c has none yet.
+func (c *conn) logged(err error) (clientID string, attrs []any) {
+	clientID = c.clientID()
+	var r *refusal
+	if errors.As(err, &r) {
+		clientID, attrs = cmp.Or(clientID, r.client), r.attrs
+	}
+	return clientID, attrs
+}
+
+// noteEnd logs that the connection ended without DISCONNECT. Who never sent
+// CONNECT, such as a load balancer that tries the port, is counted only.
+func (c *conn) noteEnd(err error) {
+	attrs := []any{"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "error", err}
+	switch {
+	case c.client == nil && errors.Is(err, net.ErrClosed): // it made room for another, and is counted
+	case c.client == nil:
+		c.b.m.Refused("no CONNECT").Inc()
+	case err != errTakenOver && !errors.Is(err, net.ErrClosed):
+		c.b.notices.Info("ended", c.client.id, "connection ended", attrs...)
+		return
+	}
+	c.b.log.Debug("connection ended", attrs...)
+}
+
+// noteWriteTimeout logs, if that is so, that the Client has taken nothing for so long
+// that its connection was closed. No lock may be held.
+func (c *conn) noteWriteTimeout() {
+	if !c.out.TimedOut() {
+		return
+	}
+	c.b.notices.Info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it",
+		"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "limit", c.b.o.WriteTimeout.String(), "key", "server.write-timeout")
+}
+
+// closeWith writes last and closes, so that the Client can read it even if it goes
+// on sending.
+func (c *conn) closeWith(last []byte) {
+	if len(last) > 0 && !c.out.Lingers() && c.b.network.MayLinger() {
+		c.out.Linger()
+	}
+	c.out.Close(last)
+}
+
+// end frees what the connection held, if it has ended or panicked.
+func (c *conn) end(ended bool, panicked any) {
+	if panicked != nil {
+		c.b.m.Panics.Inc()
+		c.b.notices.Line(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net().RemoteAddr().String(),
+			"client", notice.Shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).Write()
+		c.out.Abort()
+	}
+	if ended {
+		c.finish()
+	}
+}
+
+// finish frees what the connection held. It runs whatever ended it.
+func (c *conn) finish() {
+	c.work()
+	defer c.b.removeConn(c)
+	defer c.b.recoverPanic("ending a connection")
+	defer c.hangUp()
+	if c.client != nil {
+		c.b.disconnected(c)
+	}
+	c.pending.flush(c.b.m)
+	c.Idle()
+}
+
+// hangUp ends the Network Connection, when the Session has let go of it. A Client
+// that has only ended its own side gets the answers that await a commit.
+func (c *conn) hangUp() {
+	if c.marked(finished) {
+		c.out.Settle()
+	}
+	c.noteWriteTimeout()
+	c.closeWith(c.lastWord())
+	if c.out.Lingers() {
+		defer c.b.network.Lingered()
+		defer c.out.HangUp()
+		c.b.network.Linger(c.net())
+	}
+}

@@ -1,0 +1,345 @@
+package broker
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// serve reads the connection until it ends. A panic ends this connection only.
+// If another goroutine may go on in its place, it returns after CONNECT: to wait
+// does not need the large stack that CONNECT took.
+func (c *conn) serve() {
+	ended := true
+	defer func() { c.end(ended, recover()) }()
+	err := c.read()
+	if err == errAnotherGoroutine {
+		ended = false
+		go c.serve()
+		return
+	}
+	link.GrowStack(0)
+	c.fail(err)
+}
+
+// read handles packets until an error ends the connection.
+func (c *conn) read() error {
+	for {
+		if c.marked(superseded) {
+			return c.readRest()
+		}
+		if err := c.armDeadline(); err != nil {
+			return err
+		}
+		err := c.net().Receive(c)
+		if err == nil {
+			err = c.in.Ended
+		} else {
+			err = c.explain(err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// State, Connected, Received, Room and Idle are for the Transport: see link.Reader.
+func (c *conn) State() *link.ReadState { return &c.in }
+
+func (c *conn) Connected() bool { return c.client != nil }
+
+// Received handles n bytes that were read into Room.
+func (c *conn) Received(n int) bool {
+	c.b.m.SocketReads.Inc()
+	c.b.m.BytesReceived.Add(n)
+	c.now = c.b.clock.Now()
+	c.in.Now, c.in.Before, c.in.Asked = int64(momentOf(c.now)), int64(max(c.lastPacket, c.partial)), false
+	c.reader.Wrote(n)
+	if c.partial != 0 && c.client != nil {
+		c.progress(n)
+	}
+	c.in.Ended = c.handleBuffered()
+	c.in.Unfinished = c.reader.Buffered() > 0
+	c.pending.flush(c.b.m)
+	if c.in.Ended != nil {
+		return false
+	}
+	if c.awaitRoom() {
+		c.waited() // the Client may have sent while it was not read
+		if c.partial != 0 {
+			c.partial = c.lastPacket
+		}
+	}
+	if c.handOver && c.client != nil {
+		c.handOver = false
+		c.in.Ended = errAnotherGoroutine
+	}
+	return c.in.Ended == nil && !c.marked(superseded)
+}
+
+// handleBuffered handles every whole packet that was read.
+func (c *conn) handleBuffered() error {
+	defer c.leaveGate()
+	if c.client == nil {
+		if err := c.checkFirst(); err != nil {
+			return err
+		}
+	}
+	for {
+		f, err := c.reader.Next()
+		if err == codec.ErrIncomplete {
+			break
+		}
+		if err != nil {
+			return c.sized(err)
+		}
+		c.lastPacket, c.partial = momentOf(c.now), 0
+		if err := c.handle(f); err != nil {
+			return err
+		}
+		if c.inGate++; c.inGate >= gateBatch || c.pending.Len() > gateBatch {
+			c.leaveGate()
+		}
+		if c.pending.Ripe() {
+			c.leaveGate()
+			c.pending.flush(c.b.m)
+		}
+	}
+	if c.reader.Buffered() == 0 {
+		if c.client != nil {
+			c.partial = 0
+		}
+	} else if c.partial == 0 {
+		c.partial = momentOf(c.now)
+	}
+	return nil
+}
+
+// sized adds to err, if it is that the next packet is too large, how large that is.
+func (c *conn) sized(err error) error {
+	if reason, detail, _ := reasonOf(err); reason == codec.PacketTooLarge {
+		return refuse(reason, detail, "size", c.reader.NextBytes(), "limit", c.b.o.MaxPacketSize, "key", "mqtt.max-packet-size")
+	}
+	return err
+}
+
+// checkFirst refuses what cannot become a CONNECT as soon as it begins.
+func (c *conn) checkFirst() error {
+	if err := c.net().Listener().CheckFirst(c.reader.Peek()); err != nil {
+		return err
+	}
+	if t, ok := c.reader.PeekType(); ok && t != codec.TypeConnect {
+		return refuse(codec.ProtocolError, "the first packet is not CONNECT") // [MQTT-3.1.0-1]
+	}
+	return nil
+}
+
+// handle is the one switch on the packet type.
+func (c *conn) handle(f codec.Frame) error {
+	if c.marked(takenOver) {
+		return errTakenOver
+	}
+	if c.client == nil {
+		return c.handleConnect(f)
+	}
+	switch f.Type() {
+	case codec.TypePublish:
+		c.in.Asked = true
+		return c.handlePublish(f)
+	case codec.TypePuback, codec.TypePubrec, codec.TypePubrel, codec.TypePubcomp:
+		return c.handleAck(f)
+	}
+	c.leaveGate()
+	c.in.Asked = true
+	switch f.Type() {
+	case codec.TypeSubscribe:
+		return c.handleSubscribe(f)
+	case codec.TypeUnsubscribe:
+		return c.handleUnsubscribe(f)
+	case codec.TypePingreq:
+		return c.handlePingreq(f)
+	case codec.TypeDisconnect:
+		return c.handleDisconnect(f)
+	case codec.TypeAuth:
+		return c.handleAuth(f)
+	case codec.TypeConnect:
+		if control.Broken(control.SecondConnectIgnored) {
+			return nil
+		}
+		return refuse(codec.ProtocolError, "a second CONNECT") // [MQTT-3.1.0-2]
+	}
+	return refuseType(f.Type())
+}
+
+// refuseType is apart from handle, like all that a PINGREQ does not need: the
+// stack of an idle connection should not have to grow.
+//
+//go:noinline
+func refuseType(t codec.PacketType) error {
+	return refuse(codec.ProtocolError, t.String()+" is not for a Server")
+}
+
+// explain turns the error of a read into what the Client did wrong, if it did. It
+// returns nil if a deadline has passed that holds no longer, or was to wake the
+// reader, or if something had come all the same, which it handles.
+func (c *conn) explain(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if c.marked(superseded) || !c.overdue(c.b.clock.Now()) {
+		return nil
+	}
+	// What has come counts, though it was not read in time: this machine may have
+	// stood still, or had too much to do.
+	n, err := c.net().ReadNow(c)
+	switch {
+	case err == nil:
+		c.Received(n)
+		return c.in.Ended
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	}
+	return c.refuseOverdue()
+}
+
+// readRest handles what has reached the Server, and reports how the connection
+// ends: by the Client, or because it is taken over.
+func (c *conn) readRest() error {
+	late := time.NewTimer(successionWait)
+	defer late.Stop()
+	for left := restBytesMax; ; {
+		n, err := c.net().ReadNow(c)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break // there is no more
+		}
+		if err != nil {
+			return err
+		}
+		if c.Received(n); c.in.Ended != nil {
+			return c.in.Ended
+		}
+		if left -= n; left <= 0 || !c.roomBefore(late.C) {
+			c.mark(cutShort)
+			break
+		}
+	}
+	c.mark(takenOver)
+	return errTakenOver
+}
+
+// awaitRoom blocks while too much waits for the connection, or if what it sent was
+// stored and too much waits for the store, and not if another connection waits for
+// the Session. It reports whether it blocked.
+func (c *conn) awaitRoom() (blocked bool) {
+	if room := c.out.RoomToRead(); room != nil {
+		<-room
+		blocked = true
+	}
+	if !c.stored {
+		return blocked
+	}
+	c.stored = false
+	for room := c.b.commits.Overfull(); room != nil; room = c.b.commits.Overfull() {
+		superseding := c.out.Woken()
+		if superseding == nil {
+			break
+		}
+		select {
+		case <-room:
+		case <-superseding:
+		}
+		blocked = true
+	}
+	return blocked
+}
+
+// roomBefore waits until there is room for more answers, and reports false if it is late.
+func (c *conn) roomBefore(late <-chan time.Time) bool {
+	room := c.out.Room()
+	if room == nil {
+		select {
+		case <-late:
+			return false
+		default:
+			return true
+		}
+	}
+	select {
+	case <-room:
+		return true
+	case <-late:
+		return false
+	}
+}
+
+// partialBytesMax is the size of the buffer in which the beginning of a packet
+// waits for the rest.
+const partialBytesMax = 4096
+
+// work makes sure that there is a workspace, rest gives it back.
+func (c *conn) work() {
+	if c.workspace != nil {
+		return
+	}
+	c.workspace = workspaces.Get().(*workspace)
+	c.route.cache = c.routes
+	if c.unfinished != nil {
+		c.reader = *c.unfinished
+	} else {
+		c.reader.Reset(int(c.b.o.MaxPacketSize))
+		c.reader.SetVersion(c.version)
+	}
+}
+
+func (c *conn) rest() {
+	w := c.workspace
+	if w.reader.Buffered() == 0 {
+		c.unfinished = nil
+	} else {
+		if c.unfinished == nil {
+			c.unfinished = new(codec.Reader)
+		}
+		*c.unfinished = w.reader
+	}
+	c.routes, c.workspace = w.route.cache, nil
+	w.packets = packets{} // by itself: what stands on this goroutine's stack meanwhile would make it grow
+	w.reader = codec.Reader{}
+	w.in.Ended = nil
+	w.route.forget()
+	w.pending.fx.Reset()
+	workspaces.Put(w)
+}
+
+// Room lends the reader a buffer when it has none.
+func (c *conn) Room() []byte {
+	c.work()
+	if c.reader.Buffered() == 0 {
+		if b := c.reader.Reclaim(); b != nil {
+			c.reader.Lend(b)
+		} else {
+			c.reader.Lend(link.ReadBuffers.Get(c.b.o.ReadBuffer))
+		}
+	}
+	room := c.reader.Room()
+	return room[:min(len(room), c.b.o.ReadBuffer)]
+}
+
+// Idle takes the buffer back before the connection waits. What is left of a
+// packet that is not whole waits in a small one.
+func (c *conn) Idle() {
+	if c.workspace == nil {
+		return
+	}
+	b := c.reader.Reclaim()
+	if n := c.reader.Buffered(); n > 0 && 2*n <= partialBytesMax && c.reader.Lent() > partialBytesMax {
+		b = c.reader.Move(make([]byte, partialBytesMax))
+	}
+	if b != nil {
+		link.ReadBuffers.Put(b)
+	}
+	c.rest()
+}

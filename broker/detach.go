@@ -1,0 +1,220 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// An aftermath is what remains to be done after a connection has left its
+// Session, without that Client's lock.
+type aftermath struct {
+	will  *session.Will // to be published now
+	ended *session.Session
+	// spilled says that ended has messages of Shared Subscriptions on disk only:
+	// endSpilled hands them on, and removes it from there.
+	spilled bool
+	group   uint64 // the last that has something of ended; 0: none has
+	left    bool   // the Session goes on, and was a member of Shared Subscriptions
+}
+
+// awaited is the group with which a Session that has ended is gone on disk; 0: it
+// was not there.
+func (a *aftermath) awaited() uint64 {
+	if a.ended == nil || !a.ended.Durable() {
+		return 0
+	}
+	return a.group
+}
+
+// disconnected detaches c from its Client, and waits until what DISCONNECT asked
+// for is on disk, so that the close tells the Client that it is.
+func (b *Broker) disconnected(c *conn) {
+	group, lazily := b.detach(c)
+	c.pending.flush(c.b.m)
+	switch {
+	case group > 0 && lazily:
+		_ = b.commits.Outwait(group)
+	case group > 0:
+		_ = b.commits.Wait(group) // if it fails the broker is stopping: the connection is closed anyway
+	}
+}
+
+// detach ends what binds c to its Client, and returns the commit group to wait
+// for before the connection is closed; 0: none. lazily says that it is not worth a
+// commit of its own: what comes and goes within one is never written.
+func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
+	b.commits.Enter()
+	defer b.commits.Leave()
+	cl := c.client
+	now := b.clock.Now()
+	b.ending(cl, now, &c.pending, func() aftermath {
+		if cl.conn != c {
+			return aftermath{}
+		}
+		after := cl.detachLocked(c.clean, now, &c.pending)
+		switch {
+		case !c.left:
+		case after.ended != nil:
+			group, lazily = after.group, !after.ended.Durable()
+		default:
+			group = cl.lastGroup
+		}
+		if c.marked(takenOver) {
+			s := cl.successionLocked()
+			s.replaced, s.cutShort = c.net().RemoteAddr(), c.marked(cutShort)
+		}
+		cl.noteEndLocked(&after)
+		return after
+	})
+	return group, lazily
+}
+
+// ending calls leave, which ends a connection or a Session of the Client with its
+// lock held, and does what that leaves to be done. Whatever happens meanwhile, no
+// CONNECT has the Session before it is done and the Will Message is published. The
+// caller holds the gate and no other lock.
+func (b *Broker) ending(cl *Client, now time.Time, l *pending, leave func() aftermath) {
+	defer b.ended(cl)
+	after := func() aftermath {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		cl.changing += oneEnd
+		return leave()
+	}()
+	b.finishDetach(cl, after, now, l)
+}
+
+// ended is called when nothing is left to be done of one end.
+func (b *Broker) ended(cl *Client) {
+	unused := func() bool {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		cl.changing -= oneEnd
+		if s := cl.leftLocked(); s != nil && cl.changing < oneEnd && s.ended != nil { // who waits for a connection looks whether it was that
+			close(s.ended)
+			s.ended = nil
+		}
+		cl.dropSuccessionLocked()
+		return cl.unusedLocked()
+	}()
+	if unused {
+		b.registry.remove(cl)
+	}
+}
+
+// detachLocked ends what binds the connection to the Session: its Will becomes
+// due or void, and the Session ends or waits for its Session Expiry Interval.
+// The caller holds client.mu and the gate, and calls finishDetach afterwards.
+func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) aftermath {
+	b, s := cl.b, cl.sess
+	control.Panic(control.PanicInDetach)
+	next := cl.leftLocked()
+	heir := next != nil && next.heir
+	if !heir {
+		b.connectedClients.Add(-1)
+	}
+	cl.conn = nil
+	cl.connected.Store(false)
+	stopping := b.stopping.Load()
+	l.fx.Reset()
+	closed := s.Close(clean, stopping, now, &l.fx)
+	cl.applyLocked(now, l)
+	if closed.Ended {
+		return cl.endedLocked(closed)
+	}
+	cl.storedLocked().expiresAt = dueAt(closed.ExpiresAt)
+	cl.scheduleLocked()
+	return aftermath{will: closed.Will, left: !stopping && !heir && s.HasShared()}
+}
+
+// endLocked ends the Session; its subscriptions are still in the router. [MQTT-4.1.0-2]
+// The caller holds client.mu and the gate, and calls finishDetach afterwards.
+func (cl *Client) endLocked(now time.Time, l *pending) aftermath {
+	l.fx.Reset()
+	closed := cl.sess.End(now, &l.fx)
+	cl.applyLocked(now, l)
+	return cl.endedLocked(closed)
+}
+
+// endedLocked forgets the Session, which has just ended.
+func (cl *Client) endedLocked(closed session.Closed) aftermath {
+	after := aftermath{will: closed.Will, ended: cl.sess, spilled: closed.Spilled}
+	if cl.stored != nil {
+		after.group = cl.stored.part.Group()
+		cl.b.timers.remove(cl.stored)
+	}
+	cl.sess, cl.stored = nil, nil
+	cl.full.Store(session.NoLimit)
+	cl.b.shortages.Delete(cl)
+	cl.durable.Store(false)
+	cl.b.sessions.Add(-1)
+	return after
+}
+
+// noteEndLocked notes what the next CONNACK must wait for when a connection has left.
+func (cl *Client) noteEndLocked(after *aftermath) {
+	if g := after.awaited(); g > 0 {
+		cl.successionLocked().group = g
+	}
+}
+
+// finishDetach does what an aftermath asks for. The caller holds the gate, so
+// that all of it joins the same commit group, and no other lock.
+func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *pending) {
+	if s := after.ended; s != nil {
+		b.unsubscribeAll(cl, s)
+	}
+	if after.will != nil && !control.Broken(control.WillLost) {
+		control.BeLate(control.WillLate)
+		b.publishWill(after.will, now, l)
+	}
+	s := after.ended
+	if s == nil {
+		if after.left {
+			b.handOver(cl.takeForOthers(now, l), cl, true, now, l)
+		}
+		return
+	}
+	if s.HasShared() {
+		var fx session.Effects // End has written what becomes of the queue
+		b.handOver(s.TakeShared(nil, true, &fx), cl, s.Durable(), now, l)
+	}
+	if after.spilled {
+		b.background.Add(1)
+		go b.endSpilled(s, cl, after.group)
+		return
+	}
+	l.outcomes.dropQueued(sessionEnded, s.Unsent())
+}
+
+// unsubscribeAll takes the subscriptions of a Session that has ended out of the
+// router. If they are many that goes on without the gate, which the caller holds:
+// nothing is delivered by them any more, and those of a newer Session stay.
+func (b *Broker) unsubscribeAll(cl *Client, s *session.Session) {
+	if s.SubscriptionCount() <= filtersAtOnce {
+		b.unsubscribeEach(cl, s)
+		return
+	}
+	b.background.Add(1)
+	go func() {
+		defer b.background.Done()
+		defer b.recoverPanic("removing the subscriptions of a session")
+		b.unsubscribeEach(cl, s)
+	}()
+}
+
+// unsubscribeEach does it, a few at a time.
+func (b *Broker) unsubscribeEach(cl *Client, s *session.Session) {
+	b.router.mu.Lock()
+	defer b.router.mu.Unlock()
+	n := 0
+	for sub := range s.Subscriptions() {
+		b.router.unsubscribeLocked(cl, s.ID, sub.Filter)
+		if n++; n%filtersAtOnce == 0 { // others may route meanwhile
+			b.router.mu.Unlock()
+			b.router.mu.Lock()
+		}
+	}
+}

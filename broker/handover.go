@@ -1,0 +1,154 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/commit"
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// handOverStep is how many messages are handed on without letting others into the
+// gate, where they need not be in one commit.
+const handOverStep = 256
+
+// handOver delivers messages of Shared Subscriptions to other members than from.
+// stored says that from is Durable: then they move in one commit. The caller holds
+// the gate.
+func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, l *pending) {
+	for i := range orphans {
+		if !stored && i%handOverStep == handOverStep-1 {
+			b.commits.Leave()
+			b.commits.Enter()
+		}
+		control.Panic(control.PanicInHandOver)
+		e := &orphans[i]
+		t, routed := b.pickOther(e, from)
+		p := codec.Publish{
+			Topic: codec.View(e.Message.Topic), Payload: e.Message.Payload, QoS: e.Message.QoS, Retain: e.Message.Retain,
+			Forward: codec.ForwardBytes(e.Message.Forward),
+		}
+		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
+		pub := publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed}
+		pub.origin, pub.why = origin{kind: fromSession, client: from}, causeHandedOver
+		if pub.deliver(&t, l) == passedOn {
+			b.deliverToAnother(t, &pub, l)
+		}
+	}
+}
+
+// pickOther chooses who gets e in place of from, or from itself if that is still a
+// member and there is no other.
+func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uint64) {
+	b.router.mu.RLock()
+	defer b.router.mu.RUnlock()
+	t, ok := b.router.pickLocked(e.Share, e.QoS, from)
+	if !ok {
+		t.dropped = true
+	}
+	return t, b.router.changes.Load()
+}
+
+// takeForOthers takes what connected members of Shared Subscriptions may get
+// instead of a Client that has just lost its connection.
+func (cl *Client) takeForOthers(now time.Time, l *pending) []session.Entry {
+	ready := make(map[string]bool)
+	for _, filter := range cl.sharedFilters() {
+		if cl.b.otherMemberReady(filter, cl) {
+			ready[filter] = true
+		}
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil || cl.conn != nil {
+		return nil
+	}
+	l.fx.Reset()
+	taken := cl.sess.TakeShared(ready, true, &l.fx)
+	cl.applyLocked(now, l)
+	return taken
+}
+
+// sharedFilters returns the filters of the Client's Shared Subscriptions.
+func (cl *Client) sharedFilters() (shares []string) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil {
+		return nil
+	}
+	for sub := range cl.sess.Subscriptions() {
+		if sub.Shared() {
+			shares = append(shares, sub.Filter)
+		}
+	}
+	return shares
+}
+
+// otherMemberReady reports whether a member other than cl is connected.
+func (b *Broker) otherMemberReady(filter string, cl *Client) bool {
+	b.router.mu.RLock()
+	defer b.router.mu.RUnlock()
+	sh := b.router.shares[filter]
+	if sh == nil {
+		return false
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i := range sh.members {
+		if m := &sh.members[i]; m.client != cl && m.client.connected.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// endSpilled hands on the messages that an ended Session had on disk by Shared
+// Subscriptions, and then removes the Session from the store.
+func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
+	defer b.background.Done()
+	defer b.recoverPanic("ending a session")
+	defer b.registry.remove(cl) // a start made it for this alone
+	if b.commits.Wait(group) != nil {
+		return // the next start ends it
+	}
+	var part commit.Part
+	from, _ := s.PageFrom()
+	left := s.Unsent()
+	for {
+		entries, err := b.store.Page(s.ID, from, windowMessages, windowBytes)
+		if err != nil {
+			b.noteUnread("reading the queue of an ended session failed", s.ClientID, err)
+			return
+		}
+		orphans := s.Orphans(entries)
+		if n := len(entries); n > 0 {
+			from = entries[n-1].Seq + 1
+		}
+		group := b.handOverSpilled(s, &part, cl, orphans, from, len(entries) == 0)
+		if left -= len(orphans); len(entries) == 0 {
+			var n outcomes
+			n.dropQueued(sessionEnded, max(0, left))
+			n.count(b.m)
+			return
+		}
+		if b.commits.Wait(group) != nil { // nor is more read than one transaction can write
+			return // the next start goes on
+		}
+	}
+}
+
+// handOverSpilled hands on what was read of an ended Session's queue up to from,
+// and in the same group takes it from there, so that a crash makes nobody get it
+// again; at the end of the queue it removes the Session.
+func (b *Broker) handOverSpilled(s *session.Session, part *commit.Part, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
+	var l pending
+	defer l.flush(b.m)
+	b.commits.Enter()
+	defer b.commits.Leave()
+	b.handOver(orphans, cl, true, b.clock.Now(), &l)
+	l.fx.Reset()
+	s.HandedOn(from, end, &l.fx)
+	b.commits.Merge(part, s, &l.fx, nil)
+	return part.Group()
+}

@@ -1,0 +1,114 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/x0a1b/promptmq/broker/commit"
+	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/metrics"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// New returns a Broker that keeps its state in s. Start makes it serve.
+func New(o Options, s Store) (*Broker, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewBroker()
+	}
+	clock := commit.NewClock(o.SystemClock, o.Logger)
+	b := &Broker{
+		o: o, log: o.Logger, m: o.Metrics, store: s, clock: clock,
+		commits:     commit.New(s, clock, o.Logger, o.Metrics),
+		registry:    &registry{clients: make(map[string]*Client)},
+		successions: successions{of: make(map[*Client]*succession)},
+		notices:     notice.New(o.Logger, o.Metrics),
+		ctx:         context.Background(),
+		conns:       make(map[*conn]struct{}),
+
+		cleanupStop: make(chan struct{}),
+		limits: session.Limits{
+			WindowMessages: max(windowMessages, 2*int(o.MaxInflight)), WindowBytes: windowBytes,
+			QueueMessages: o.MaxQueuedMessages, QueueBytes: o.MaxQueuedBytes,
+			Policy: session.QueuePolicy(o.QueuePolicy), Inflight: int(o.MaxInflight),
+		},
+	}
+	b.network = link.NewNetwork(link.Config{
+		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
+		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout, Origins: o.WSOrigins,
+	})
+	b.outboxes = link.OutboxConfig{
+		Commits: b.commits, Metrics: o.Metrics, WriteBuffer: o.WriteBuffer, WriteTimeout: o.WriteTimeout, Recover: b.recoverPanic,
+	}
+	b.timers = newTimers(b.clock.Now, b.expire, b.commits.FlushUnless)
+	b.router = newRouter(b.timers)
+	b.registerGauges()
+	return b, nil
+}
+
+// Start loads the store and opens the listeners. After an error nothing runs.
+func (b *Broker) Start() error {
+	b.nextID.Store(uint64(b.store.NextID()))
+	b.clock.GoOnFrom(b.store.LastTime())
+	go b.commits.Run()
+	if err := b.load(); err != nil {
+		return errors.Join(err, b.commits.Shutdown())
+	}
+	b.timers.fireDue() // whose time is over must not be resumed
+	go b.timers.run()
+	if err := b.listen(); err != nil {
+		b.network.Stop()
+		b.network.Close()
+		b.timers.shutdown()
+		return errors.Join(err, b.commits.Shutdown())
+	}
+	b.background.Add(1)
+	go b.cleanup()
+	b.ready.Store(true)
+	return nil
+}
+
+// listeners are the kinds of listeners, and the option that has the address of each.
+var listeners = []struct {
+	kind    *link.Kind
+	address func(*Options) string
+}{
+	{link.TCP, func(o *Options) string { return o.Bind }},
+	{link.WebSocket, func(o *Options) string { return o.WSBind }},
+}
+
+// listen opens the listeners that the options ask for.
+func (b *Broker) listen() error {
+	for _, l := range listeners {
+		if err := b.network.Listen(l.kind, l.address(&b.o)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Addr and WSAddr return the addresses of the listeners; nil: not open.
+func (b *Broker) Addr() net.Addr { return b.network.Addr(link.TCP) }
+
+func (b *Broker) WSAddr() net.Addr { return b.network.Addr(link.WebSocket) }
+
+// Ready returns nil while the store is loaded, the listeners are open, the disk
+// answers, and the store is where the next start will look for it.
+func (b *Broker) Ready() error {
+	switch {
+	case b.stopping.Load():
+		return commit.ErrShuttingDown
+	case !b.ready.Load():
+		return errNotReady
+	}
+	return b.commits.Ready()
+}
+
+// Failed yields an error when a commit stays failed: nothing is acknowledged
+// any more and the process should end.
+func (b *Broker) Failed() <-chan error { return b.commits.Failed() }

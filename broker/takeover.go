@@ -1,0 +1,277 @@
+package broker
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// takeSession makes c the connection of the Client: it takes the Session over
+// from another connection, resumes it, or starts a new one. It returns the
+// group that what CONNACK promises is in; 0: nothing is stored. A CONNECT that
+// is refused has changed nothing.
+func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (group uint64, err error) {
+	cl, err := c.b.claim(id)
+	if err != nil {
+		return 0, err
+	}
+	defer c.b.yield(cl)
+	for late := false; ; {
+		ended, old, group, err := c.tryTake(cl, p, ack, late)
+		if err != nil || ended == nil {
+			return group, err
+		}
+		if late, err = c.awaitEnd(ended, old); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// awaitEnd waits until what keeps c from taking the Session has ended: the
+// connection old, which is told to, or, if that is nil, what is ending already. It
+// reports whether old is late. No lock may be held.
+func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
+	var bound <-chan time.Time
+	if old != nil {
+		old.supersede()
+		timer := time.NewTimer(successionWait)
+		defer timer.Stop()
+		bound = timer.C
+	}
+	select {
+	case <-ended:
+		return false, nil
+	case <-bound:
+		old.cutOff()
+		return true, nil
+	case <-c.b.commits.Ending():
+		return false, refuse(codec.ServerUnavailable, "the Server is shutting down")
+	}
+}
+
+// cutOff makes sure that nothing of the connection has any effect from now on, and
+// that none of its handlers is in the middle of something that is stored: these hold
+// the gate.
+func (c *conn) cutOff() {
+	c.b.commits.Alone(func() { c.mark(takenOver) })
+}
+
+// tryTake takes the Session if nothing is in the way, and else returns what to
+// wait for: ended will be closed, and old, if it is not nil, has to be told to end.
+// If that is late, and was cut off, the Session is taken from it.
+func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
+	c.b.commits.Enter()
+	defer c.b.commits.Leave()
+	var after, over aftermath
+	func() {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		if cl.changing >= oneEnd {
+			ended = cl.successionLocked().endedLocked()
+			return
+		}
+		old = cl.conn
+		if s := cl.leftLocked(); s == nil || !s.heir {
+			if err = c.admitLocked(cl, p); err != nil {
+				return
+			}
+		}
+		if old != nil {
+			s := cl.successionLocked()
+			s.heir = true
+			if !late {
+				ended = s.endedLocked()
+				return
+			}
+			s.replaced, s.cutShort = old.net().RemoteAddr(), true
+			after = cl.detachLocked(false, c.now, &c.pending)
+			cl.noteEndLocked(&after)
+		}
+		over, group = c.takeSessionLocked(cl, p, ack)
+	}()
+	if err != nil || ended != nil {
+		return ended, old, 0, err
+	}
+	if old != nil {
+		old.out.Close(old.lastWord())
+	}
+	c.b.finishDetach(cl, after, c.now, &c.pending)
+	c.b.finishDetach(cl, over, c.now, &c.pending)
+	return nil, nil, group, nil
+}
+
+// admitLocked finds out, before anything is changed, whether the CONNECT can be
+// accepted, and counts its connection, unless it is to have the place of another.
+// The caller holds client.mu and the gate.
+func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
+	b, takeover := c.b, cl.conn != nil
+	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
+		return refuse(codec.QuotaExceeded, "too many sessions", "limit", c.b.o.MaxSessions, "key", "mqtt.max-sessions")
+	}
+	if !takeover && b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
+		b.connectedClients.Add(-1)
+		return refuse(codec.QuotaExceeded, "too many connections", "limit", c.b.o.MaxConnections, "key", "mqtt.max-connections")
+	}
+	fresh := cl.sess == nil || p.CleanStart || (takeover && cl.sess.ExpirySeconds() == 0)
+	if fresh && c.params.sessionExpirySeconds > 0 && !b.commits.Admit(sessionCost(p), codec.TypeConnect.String()) {
+		if !takeover {
+			b.connectedClients.Add(-1)
+		}
+		return refuse(codec.QuotaExceeded, "the store has no room for a session")
+	}
+	return nil
+}
+
+// takeSessionLocked makes c the connection of the Client. over is what a Session
+// that had to go leaves to be done, group what CONNACK waits for.
+func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath, group uint64) {
+	s := cl.leftLocked()
+	if s != nil && s.replaced != nil {
+		control.Panic(control.PanicInTakeover)
+		c.b.m.Takeovers.Inc()
+		attrs := []any{"client", notice.Shown(cl.id), "from", s.replaced.String(), "by", c.net().RemoteAddr().String()}
+		if s.cutShort {
+			c.b.m.TakeoversCutShort.Inc()
+			attrs = append(attrs, "cut_short", true)
+		}
+		c.pending.say(c.b.notices.Line(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
+	}
+	cl.takeKeptLocked(c.now, &c.pending) // the Client is back: void [MQTT-3.1.3-9]
+	over = c.chooseSessionLocked(cl, p, ack)
+	c.client, cl.conn = cl, c
+	group = max(c.openSessionLocked(cl, p), over.awaited()) // what CONNACK promises is gone must be gone on disk
+	if s != nil {
+		s.heir = false
+		group = max(group, s.group)
+	}
+	return over, group
+}
+
+// chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]
+// [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
+func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath) {
+	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
+		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
+		return aftermath{}
+	}
+	if cl.sess != nil {
+		over = cl.endLocked(c.now, &c.pending)
+	}
+	cl.sess = session.New(c.b.nextSessionID(), cl.id, string(p.UserName), c.params.sessionExpirySeconds > 0, &c.b.limits)
+	c.b.sessions.Add(1)
+	return over
+}
+
+// openSessionLocked notes what CONNECT says in the Session. [MQTT-3.1.2-7]
+func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
+	s := cl.sess
+	o := session.Opening{Version: c.version, ExpirySeconds: c.params.sessionExpirySeconds}
+	if p.HasWill {
+		o.Will = newWill(&p.Will)
+		o.KeepWill = !s.Durable() && c.b.mayKeepWill(p)
+	}
+	cl.durable.Store(s.Durable())
+	cl.full.Store(s.FullBy())
+	c.pending.fx.Reset()
+	s.Open(o, c.now, &c.pending.fx)
+	cl.applyLocked(c.now, &c.pending)
+	if !s.Durable() {
+		return 0
+	}
+	cl.scheduleLocked()
+	return cl.lastGroup
+}
+
+func newWill(w *codec.Will) *session.Will {
+	return &session.Will{
+		Message: &session.Message{
+			Topic: w.Topic.String(), Payload: w.Payload.Clone(), Forward: w.Forward.AppendTo(nil),
+			QoS: w.QoS, Retain: w.Retain,
+		},
+		DelaySeconds:     control.Unless(control.WillDelayIgnored, w.DelaySeconds),
+		HasMessageExpiry: w.HasMessageExpiry, MessageExpirySeconds: w.MessageExpirySeconds,
+	}
+}
+
+// claim waits until it is this CONNECT's turn to take the Session of the Client
+// Identifier. yield must be called afterwards.
+func (b *Broker) claim(id string) (*Client, error) {
+	cl, turn, err := b.queueClaim(id)
+	if turn == nil {
+		return cl, err
+	}
+	select {
+	case <-turn:
+		return cl, nil
+	case <-b.commits.Ending():
+		b.withdraw(cl, turn)
+		return nil, refuse(codec.ServerUnavailable, "the Server is shutting down")
+	}
+}
+
+// queueClaim returns the turn to wait for; nil: it has come, or there is an error.
+func (b *Broker) queueClaim(id string) (cl *Client, turn chan struct{}, err error) {
+	cl = b.registry.acquire(b, id)
+	defer cl.mu.Unlock()
+	if cl.changing&turnTaken == 0 {
+		cl.changing |= turnTaken
+		return cl, nil, nil
+	}
+	s := cl.successionLocked()
+	if len(s.turns) >= turnsMax {
+		return nil, nil, refuse(codec.ServerBusy, "too many connections wait for this Client Identifier")
+	}
+	turn = make(chan struct{})
+	s.turns = append(s.turns, turn)
+	return cl, turn, nil
+}
+
+// withdraw ends the wait for a turn.
+func (b *Broker) withdraw(cl *Client, turn chan struct{}) {
+	waited := func() bool {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		s := cl.leftLocked()
+		if s == nil {
+			return false
+		}
+		i := slices.Index(s.turns, turn)
+		if i >= 0 {
+			s.turns = slices.Delete(s.turns, i, i+1)
+		}
+		return i >= 0
+	}()
+	if !waited {
+		b.yield(cl) // it came just now
+	}
+}
+
+// yield ends the turn of a CONNECT, which has taken the Session or was refused.
+func (b *Broker) yield(cl *Client) {
+	unused := func() bool {
+		cl.mu.Lock()
+		defer cl.mu.Unlock()
+		if s := cl.leftLocked(); s != nil {
+			if s.heir && cl.conn == nil { // it got the place and not the Session
+				b.connectedClients.Add(-1)
+			}
+			s.heir, s.ended, s.replaced, s.group, s.cutShort = false, nil, nil, 0, false
+			if len(s.turns) > 0 {
+				close(s.turns[0])
+				s.turns = s.turns[1:]
+				return false
+			}
+		}
+		cl.changing &^= turnTaken
+		cl.dropSuccessionLocked()
+		return cl.unusedLocked()
+	}()
+	if unused {
+		b.registry.remove(cl)
+	}
+}
