@@ -17,7 +17,7 @@ func (b *Broker) ServeConn(nc net.Conn) {
 // goroutine goes on.
 func (b *Broker) accepted(a link.Accepted) {
 	c := b.newConn(a)
-	c.handOver = true
+	c.movesOn = true
 	b.begin(c)
 }
 
@@ -25,7 +25,7 @@ func (b *Broker) newConn(a link.Accepted) *conn {
 	c := &conn{b: b, local: isLoopback(a.Transport.RemoteAddr()) && !a.Proxied}
 	c.out.Init(&b.outboxes, a.Transport)
 	c.lastPacket = momentOf(a.At)
-	c.partial = c.lastPacket
+	c.unfinishedSince = c.lastPacket
 	return c
 }
 

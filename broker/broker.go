@@ -4,7 +4,7 @@
 // # Locks
 //
 // In this order, outermost first: the gate of commit.Committer, registry.mu, router.mu,
-// Client.mu, and the leaves: share.mu, timers.mu, successions.mu, and the locks of packages
+// Client.mu, and the leaves: share.mu, timers.mu, changeovers.mu, and the locks of packages
 // link and, below those, commit. Two Clients are never locked at once. No I/O and no wait
 // for a channel happens with a lock held, but for two of link, which keep the frames on one
 // WebSocket apart.
@@ -46,7 +46,7 @@ type Broker struct {
 	store       Store
 	commits     *commit.Committer
 	registry    *registry
-	successions successions
+	changeovers changeovers
 	router      *router
 	timers      *timers
 	clock       *commit.Clock

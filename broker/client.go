@@ -14,10 +14,10 @@ import (
 // swaps conn; a Clean Start swaps sess. [MQTT-3.1.3-2]
 type Client struct {
 	// Static after creation.
-	b    *Broker
-	id   string
-	no   uint64     // orders clients; never reused
-	self subscriber // its key in the router
+	b     *Broker
+	id    string
+	order uint64     // of creation; never reused
+	self  subscriber // its key in the router
 
 	// Hints for senders that do not hold mu; written with mu held.
 	connected atomic.Bool // a connection is attached and takes messages
@@ -26,7 +26,7 @@ type Client struct {
 
 	gone      bool // no longer in the registry; guarded by mu, as all that follows
 	feeding   bool // a goroutine delivers what is owed
-	changing  changes
+	changing  changing
 	mu        sync.Mutex
 	sess      *session.Session
 	conn      *conn   // attached, or waiting for its CONNACK

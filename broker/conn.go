@@ -16,37 +16,37 @@ type conn struct {
 	// Static after accept.
 	b *Broker
 
-	// Static after CONNECT; local after accept.
+	// Static after CONNECT, local after accept.
 	client  *Client
 	local   bool // the peer is on this machine
 	version codec.Version
-	armed   deadlineKind // what the deadline of reads is for now; owned by the reader
+	armed   deadlineKind // owned by the reader: what its deadline is for now
 	params  connectParams
 
-	// Owned by the reader; marks are for others to set and ask.
-	left       bool          // DISCONNECT came
-	clean      bool          // and makes the Will void
-	handOver   bool          // another goroutine is to go on after CONNECT
-	sample     uint8         // counts PUBLISH packets
-	receiving  int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
-	marks      atomic.Uint32 // greeted, superseded, takenOver
-	lastPacket moment        // when the last whole packet came; see progress
-	partial    moment        // when the first byte of an unfinished packet came; 0: none; see progress
-	unfinished *codec.Reader // what came of a packet that is not whole, while the connection waits
-	aliases    *aliasNames   // nil: none was set
-	routes     *routeCache   // what was published to before
-	*workspace               // while there is something to handle, else nil
+	// Owned by the reader, but for marks, which all may set and ask.
+	disconnected    bool          // DISCONNECT came
+	willVoid        bool          // and the Will is not to be published
+	movesOn         bool          // another goroutine goes on after CONNECT: see serve
+	sample          uint8         // counts PUBLISH packets: see sampleEvery
+	receiving       int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
+	marks           atomic.Uint32 // greeted and those below it
+	lastPacket      moment        // when the last whole packet came: see progress
+	unfinishedSince moment        // when the first byte of an unfinished packet came; 0: there is none: see progress
+	unfinished      *codec.Reader // the beginning of a packet, while the connection waits for the rest
+	aliases         *aliasNames   // nil: none was set
+	routes          *routeCache   // for Topic Names that were published to before
+	*readState                    // while there is something to handle, else nil
 
 	out link.Outbox // has the Transport
 }
 
-// What others than the reader know of a connection.
+// Marks of a conn.
 const (
 	greeted    = 1 << iota // a CONNACK of success was sent
 	superseded             // another connection waits for the Session: see supersede
-	takenOver              // another connection has or gets it: nothing that comes has any effect
-	cutShort               // taken over before all that had come was handled
-	finished               // the Client ended it in good order, and may still read
+	takenOver              // another connection has the Session, or gets it: nothing that comes has any effect
+	cutShort               // it was taken over before all that had come was handled
+	finished               // the Client ended the connection in good order, and may still read
 )
 
 // net is the Transport of the connection.
@@ -56,22 +56,22 @@ func (c *conn) mark(what uint32) { c.marks.Or(what) }
 
 func (c *conn) marked(what uint32) bool { return c.marks.Load()&what != 0 }
 
-// A workspace is what the reader needs only while it handles packets, so an idle
+// A readState is what the reader needs only while it handles packets. An idle
 // connection has none.
-type workspace struct {
-	now     time.Time
-	reader  codec.Reader
-	in      link.ReadState
-	gated   bool // the committer's gate is held for reading
-	inGate  int  // packets handled since it is
-	stored  bool // something of what was read is in the open group
-	packets packets
-	pending pending // to be flushed after the read buffer is handled
-	route   routing
-	slab    messageSlab
+type readState struct {
+	now        time.Time // when what is being handled came
+	reader     codec.Reader
+	in         link.ReadState
+	gated      bool // the gate is held: see enterGate
+	gatedCount int  // packets handled since it is
+	storedSome bool // something of what was read is in the open group
+	packets    packets
+	pending    pending // to be flushed when all that was read is handled
+	route      routing
+	slab       messageSlab
 }
 
-var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+var readStates = sync.Pool{New: func() any { return new(readState) }}
 
 // packets are the decoded packets, reused for each one read.
 type packets struct {
@@ -103,7 +103,7 @@ const gateBatch = 16
 func (c *conn) enterGate() {
 	if !c.gated {
 		c.b.commits.Enter()
-		c.gated, c.inGate = true, 0
+		c.gated, c.gatedCount = true, 0
 	}
 }
 
@@ -163,7 +163,7 @@ func (m moment) time() time.Time { return time.Unix(0, int64(m)) }
 type deadlineKind uint8
 
 const (
-	mustArm deadlineKind = iota
+	mustArm deadlineKind = iota // there is none yet, or it may be too late
 	noDeadline
 	keepAliveDeadline
 	unfinishedDeadline

@@ -21,7 +21,7 @@ func (c *conn) armDeadline() error {
 
 func (c *conn) deadlineKind() deadlineKind {
 	switch {
-	case c.partial != 0:
+	case c.unfinishedSince != 0:
 		return unfinishedDeadline
 	case c.params.keepAliveSeconds > 0:
 		return keepAliveDeadline
@@ -42,8 +42,8 @@ func (c *conn) deadline() time.Time {
 	if s := c.params.keepAliveSeconds; s > 0 {
 		d = c.lastPacket.time().Add(time.Duration(s) * time.Second * 3 / 2)
 	}
-	if c.partial != 0 {
-		if p := c.partial.time().Add(c.packetTimeout()); d.IsZero() || p.Before(d) {
+	if c.unfinishedSince != 0 {
+		if p := c.unfinishedSince.time().Add(c.packetTimeout()); d.IsZero() || p.Before(d) {
 			d = p
 		}
 	}
@@ -66,7 +66,7 @@ func (c *conn) overdue(now time.Time) bool {
 // refuseOverdue says what the Client has not sent in time.
 func (c *conn) refuseOverdue() error {
 	now := c.b.clock.Now()
-	if c.partial != 0 && !now.Before(c.partial.time().Add(c.packetTimeout())) {
+	if c.unfinishedSince != 0 && !now.Before(c.unfinishedSince.time().Add(c.packetTimeout())) {
 		if c.client == nil {
 			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
 		}
@@ -100,6 +100,6 @@ func (c *conn) waited() {
 // of life: a Client cannot send anything else before its end. [MQTT-3.1.2-22]
 func (c *conn) progress(n int) {
 	now, took := momentOf(c.now), moment(n)*moment(time.Second)/moment(c.b.o.ReadRateMin)
-	c.partial = min(c.partial+took, now)
+	c.unfinishedSince = min(c.unfinishedSince+took, now)
 	c.lastPacket = min(c.lastPacket+took, now)
 }

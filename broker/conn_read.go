@@ -57,9 +57,9 @@ func (c *conn) Received(n int) bool {
 	c.b.m.SocketReads.Inc()
 	c.b.m.BytesReceived.Add(n)
 	c.now = c.b.clock.Now()
-	c.in.Now, c.in.Before, c.in.Asked = int64(momentOf(c.now)), int64(max(c.lastPacket, c.partial)), false
+	c.in.Now, c.in.Before, c.in.Asked = int64(momentOf(c.now)), int64(max(c.lastPacket, c.unfinishedSince)), false
 	c.reader.Wrote(n)
-	if c.partial != 0 && c.client != nil {
+	if c.unfinishedSince != 0 && c.client != nil {
 		c.progress(n)
 	}
 	c.in.Ended = c.handleBuffered()
@@ -70,12 +70,12 @@ func (c *conn) Received(n int) bool {
 	}
 	if c.awaitRoom() {
 		c.waited() // the Client may have sent while it was not read
-		if c.partial != 0 {
-			c.partial = c.lastPacket
+		if c.unfinishedSince != 0 {
+			c.unfinishedSince = c.lastPacket
 		}
 	}
-	if c.handOver && c.client != nil {
-		c.handOver = false
+	if c.movesOn && c.client != nil {
+		c.movesOn = false
 		c.in.Ended = errAnotherGoroutine
 	}
 	return c.in.Ended == nil && !c.marked(superseded)
@@ -97,11 +97,11 @@ func (c *conn) handleBuffered() error {
 		if err != nil {
 			return c.sized(err)
 		}
-		c.lastPacket, c.partial = momentOf(c.now), 0
+		c.lastPacket, c.unfinishedSince = momentOf(c.now), 0
 		if err := c.handle(f); err != nil {
 			return err
 		}
-		if c.inGate++; c.inGate >= gateBatch || c.pending.Len() > gateBatch {
+		if c.gatedCount++; c.gatedCount >= gateBatch || c.pending.Len() > gateBatch {
 			c.leaveGate()
 		}
 		if c.pending.Ripe() {
@@ -111,10 +111,10 @@ func (c *conn) handleBuffered() error {
 	}
 	if c.reader.Buffered() == 0 {
 		if c.client != nil {
-			c.partial = 0
+			c.unfinishedSince = 0
 		}
-	} else if c.partial == 0 {
-		c.partial = momentOf(c.now)
+	} else if c.unfinishedSince == 0 {
+		c.unfinishedSince = momentOf(c.now)
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (c *conn) explain(err error) error {
 // readRest handles what has reached the Server, and reports how the connection
 // ends: by the Client, or because it is taken over.
 func (c *conn) readRest() error {
-	late := time.NewTimer(successionWait)
+	late := time.NewTimer(takeoverWait)
 	defer late.Stop()
 	for left := restBytesMax; ; {
 		n, err := c.net().ReadNow(c)
@@ -239,10 +239,10 @@ func (c *conn) awaitRoom() (blocked bool) {
 		<-room
 		blocked = true
 	}
-	if !c.stored {
+	if !c.storedSome {
 		return blocked
 	}
-	c.stored = false
+	c.storedSome = false
 	for room := c.b.commits.Overfull(); room != nil; room = c.b.commits.Overfull() {
 		superseding := c.out.Woken()
 		if superseding == nil {
@@ -280,12 +280,12 @@ func (c *conn) roomBefore(late <-chan time.Time) bool {
 // waits for the rest.
 const partialBytesMax = 4096
 
-// work makes sure that there is a workspace, rest gives it back.
+// work makes sure that there is a read state, rest gives it back.
 func (c *conn) work() {
-	if c.workspace != nil {
+	if c.readState != nil {
 		return
 	}
-	c.workspace = workspaces.Get().(*workspace)
+	c.readState = readStates.Get().(*readState)
 	c.route.cache = c.routes
 	if c.unfinished != nil {
 		c.reader = *c.unfinished
@@ -296,7 +296,7 @@ func (c *conn) work() {
 }
 
 func (c *conn) rest() {
-	w := c.workspace
+	w := c.readState
 	if w.reader.Buffered() == 0 {
 		c.unfinished = nil
 	} else {
@@ -305,13 +305,13 @@ func (c *conn) rest() {
 		}
 		*c.unfinished = w.reader
 	}
-	c.routes, c.workspace = w.route.cache, nil
+	c.routes, c.readState = w.route.cache, nil
 	w.packets = packets{} // by itself: what stands on this goroutine's stack meanwhile would make it grow
 	w.reader = codec.Reader{}
 	w.in.Ended = nil
 	w.route.forget()
 	w.pending.fx.Reset()
-	workspaces.Put(w)
+	readStates.Put(w)
 }
 
 // Room lends the reader a buffer when it has none.
@@ -331,7 +331,7 @@ func (c *conn) Room() []byte {
 // Idle takes the buffer back before the connection waits. What is left of a
 // packet that is not whole waits in a small one.
 func (c *conn) Idle() {
-	if c.workspace == nil {
+	if c.readState == nil {
 		return
 	}
 	b := c.reader.Reclaim()

@@ -7,21 +7,21 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// An aftermath is what remains to be done after a connection has left its
+// A detachment is what remains to be done after a connection has left its
 // Session, without that Client's lock.
-type aftermath struct {
+type detachment struct {
 	will  *session.Will // to be published now
 	ended *session.Session
 	// spilled says that ended has messages of Shared Subscriptions on disk only:
 	// endSpilled hands them on, and removes it from there.
-	spilled bool
-	group   uint64 // the last that has something of ended; 0: none has
-	left    bool   // the Session goes on, and was a member of Shared Subscriptions
+	spilled   bool
+	group     uint64 // the last that has something of ended; 0: none has
+	handsOver bool   // the Session goes on, and was a member of Shared Subscriptions
 }
 
 // awaited is the group with which a Session that has ended is gone on disk; 0: it
 // was not there.
-func (a *aftermath) awaited() uint64 {
+func (a *detachment) awaited() uint64 {
 	if a.ended == nil || !a.ended.Durable() {
 		return 0
 	}
@@ -49,21 +49,21 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 	defer b.commits.Leave()
 	cl := c.client
 	now := b.clock.Now()
-	b.ending(cl, now, &c.pending, func() aftermath {
+	b.detaching(cl, now, &c.pending, func() detachment {
 		if cl.conn != c {
-			return aftermath{}
+			return detachment{}
 		}
-		after := cl.detachLocked(c.clean, now, &c.pending)
+		after := cl.detachLocked(c.willVoid, now, &c.pending)
 		switch {
-		case !c.left:
+		case !c.disconnected:
 		case after.ended != nil:
 			group, lazily = after.group, !after.ended.Durable()
 		default:
 			group = cl.lastGroup
 		}
 		if c.marked(takenOver) {
-			s := cl.successionLocked()
-			s.replaced, s.cutShort = c.net().RemoteAddr(), c.marked(cutShort)
+			s := cl.changeoverLocked()
+			s.from, s.cutShort = c.net().RemoteAddr(), c.marked(cutShort)
 		}
 		cl.noteEndLocked(&after)
 		return after
@@ -75,28 +75,28 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 // lock held, and does what that leaves to be done. Whatever happens meanwhile, no
 // CONNECT has the Session before it is done and the Will Message is published. The
 // caller holds the gate and no other lock.
-func (b *Broker) ending(cl *Client, now time.Time, l *pending, leave func() aftermath) {
-	defer b.ended(cl)
-	after := func() aftermath {
+func (b *Broker) detaching(cl *Client, now time.Time, l *pending, leave func() detachment) {
+	defer b.detachingDone(cl)
+	after := func() detachment {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		cl.changing += oneEnd
+		cl.changing += oneEnding
 		return leave()
 	}()
 	b.finishDetach(cl, after, now, l)
 }
 
 // ended is called when nothing is left to be done of one end.
-func (b *Broker) ended(cl *Client) {
+func (b *Broker) detachingDone(cl *Client) {
 	unused := func() bool {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		cl.changing -= oneEnd
-		if s := cl.leftLocked(); s != nil && cl.changing < oneEnd && s.ended != nil { // who waits for a connection looks whether it was that
-			close(s.ended)
-			s.ended = nil
+		cl.changing -= oneEnding
+		if s := cl.currentChangeoverLocked(); s != nil && cl.changing < oneEnding && s.allEnded != nil { // who waits for a connection looks whether it was that
+			close(s.allEnded)
+			s.allEnded = nil
 		}
-		cl.dropSuccessionLocked()
+		cl.dropChangeoverLocked()
 		return cl.unusedLocked()
 	}()
 	if unused {
@@ -107,12 +107,12 @@ func (b *Broker) ended(cl *Client) {
 // detachLocked ends what binds the connection to the Session: its Will becomes
 // due or void, and the Session ends or waits for its Session Expiry Interval.
 // The caller holds client.mu and the gate, and calls finishDetach afterwards.
-func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) aftermath {
+func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) detachment {
 	b, s := cl.b, cl.sess
 	control.Panic(control.PanicInDetach)
-	next := cl.leftLocked()
-	heir := next != nil && next.heir
-	if !heir {
+	next := cl.currentChangeoverLocked()
+	admitted := next != nil && next.admitted
+	if !admitted {
 		b.connectedClients.Add(-1)
 	}
 	cl.conn = nil
@@ -126,12 +126,12 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) aftermath 
 	}
 	cl.storedLocked().expiresAt = dueAt(closed.ExpiresAt)
 	cl.scheduleLocked()
-	return aftermath{will: closed.Will, left: !stopping && !heir && s.HasShared()}
+	return detachment{will: closed.Will, handsOver: !stopping && !admitted && s.HasShared()}
 }
 
 // endLocked ends the Session; its subscriptions are still in the router. [MQTT-4.1.0-2]
 // The caller holds client.mu and the gate, and calls finishDetach afterwards.
-func (cl *Client) endLocked(now time.Time, l *pending) aftermath {
+func (cl *Client) endLocked(now time.Time, l *pending) detachment {
 	l.fx.Reset()
 	closed := cl.sess.End(now, &l.fx)
 	cl.applyLocked(now, l)
@@ -139,8 +139,8 @@ func (cl *Client) endLocked(now time.Time, l *pending) aftermath {
 }
 
 // endedLocked forgets the Session, which has just ended.
-func (cl *Client) endedLocked(closed session.Closed) aftermath {
-	after := aftermath{will: closed.Will, ended: cl.sess, spilled: closed.Spilled}
+func (cl *Client) endedLocked(closed session.Closed) detachment {
+	after := detachment{will: closed.Will, ended: cl.sess, spilled: closed.Spilled}
 	if cl.stored != nil {
 		after.group = cl.stored.part.Group()
 		cl.b.timers.remove(cl.stored)
@@ -154,15 +154,15 @@ func (cl *Client) endedLocked(closed session.Closed) aftermath {
 }
 
 // noteEndLocked notes what the next CONNACK must wait for when a connection has left.
-func (cl *Client) noteEndLocked(after *aftermath) {
+func (cl *Client) noteEndLocked(after *detachment) {
 	if g := after.awaited(); g > 0 {
-		cl.successionLocked().group = g
+		cl.changeoverLocked().group = g
 	}
 }
 
-// finishDetach does what an aftermath asks for. The caller holds the gate, so
+// finishDetach does what a detachment asks for. The caller holds the gate, so
 // that all of it joins the same commit group, and no other lock.
-func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *pending) {
+func (b *Broker) finishDetach(cl *Client, after detachment, now time.Time, l *pending) {
 	if s := after.ended; s != nil {
 		b.unsubscribeAll(cl, s)
 	}
@@ -172,7 +172,7 @@ func (b *Broker) finishDetach(cl *Client, after aftermath, now time.Time, l *pen
 	}
 	s := after.ended
 	if s == nil {
-		if after.left {
+		if after.handsOver {
 			b.handOver(cl.takeForOthers(now, l), cl, true, now, l)
 		}
 		return

@@ -23,8 +23,8 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 		}
 		cl.sess.SetExpiry(min(p.SessionExpirySeconds, c.b.o.MaxSessionExpirySeconds))
 	}
-	c.left = true
-	c.clean = p.Reason == codec.NormalDisconnection && !control.Broken(control.WillAfterDisconnect) // [MQTT-3.14.4-3]
+	c.disconnected = true
+	c.willVoid = p.Reason == codec.NormalDisconnection && !control.Broken(control.WillAfterDisconnect) // [MQTT-3.14.4-3]
 	return errDisconnect
 }
 

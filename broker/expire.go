@@ -46,12 +46,12 @@ func (b *Broker) expireSession(s *stored, now time.Time) {
 	b.commits.Enter()
 	defer b.commits.Leave()
 	cl := s.client
-	b.ending(cl, now, &l, func() aftermath { return cl.takeDueLocked(s, now, &l) })
+	b.detaching(cl, now, &l, func() detachment { return cl.takeDueLocked(s, now, &l) })
 }
 
 // takeDueLocked takes what is due of the Session that s belongs to, and sets the time
 // of the rest. The caller holds client.mu and the gate.
-func (cl *Client) takeDueLocked(s *stored, now time.Time, l *pending) (after aftermath) {
+func (cl *Client) takeDueLocked(s *stored, now time.Time, l *pending) (after detachment) {
 	if cl.stored != s || cl.conn != nil {
 		return after
 	}

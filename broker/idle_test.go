@@ -30,7 +30,7 @@ func TestConnectionSize(t *testing.T) {
 			t.Errorf("%s has %d bytes: at most %d", s.name, s.bytes, s.max)
 		}
 	}
-	t.Logf("%-22s %3d bytes, while there is something to handle", "workspace", unsafe.Sizeof(workspace{}))
+	t.Logf("%-22s %3d bytes, while there is something to handle", "read state", unsafe.Sizeof(readState{}))
 	t.Logf("%-22s %3d bytes, of a durable Session", "stored", unsafe.Sizeof(stored{}))
 }
 
@@ -131,7 +131,7 @@ func eventually(t *testing.T, ok func() string) {
 }
 
 // TestIdleConnection: a connection that waits has one goroutine with the
-// smallest stack, and neither a buffer nor a workspace, which are far larger
+// smallest stack, and neither a buffer nor a read state, which are far larger
 // than what it may have on the heap; also after it has handled something.
 func TestIdleConnection(t *testing.T) {
 	const (
@@ -207,7 +207,7 @@ func measure() memory {
 }
 
 // TestPiecemeal sends packets byte by byte, each when the broker has read the one
-// before and waits without a workspace: what it has of a packet stays.
+// before and waits without a read state: what it has of a packet stays.
 func TestPiecemeal(t *testing.T) {
 	b := listening(t)
 	nc := dialTCP(t, b)

@@ -162,7 +162,7 @@ func (c *conn) publishStored(pub *publication) error {
 	}
 	group, size := uint64(0), uint32(0)
 	if pub.stored || durable {
-		c.stored = true
+		c.storedSome = true
 		group, size = b.commits.Number(), messageBytes(p)
 	}
 	switch p.QoS {

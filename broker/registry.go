@@ -4,9 +4,9 @@ import "sync"
 
 // A registry finds the Client of a Client Identifier.
 type registry struct {
-	mu      sync.Mutex // guards the following; taken before any Client's lock
-	clients map[string]*Client
-	lastNo  uint64
+	mu        sync.Mutex // guards the following; taken before any Client's lock
+	clients   map[string]*Client
+	lastOrder uint64
 }
 
 // acquire returns the Client, made if there is none, with its lock held.
@@ -15,8 +15,8 @@ func (r *registry) acquire(b *Broker, id string) *Client {
 		r.mu.Lock()
 		cl := r.clients[id]
 		if cl == nil {
-			r.lastNo++
-			cl = &Client{b: b, id: id, no: r.lastNo}
+			r.lastOrder++
+			cl = &Client{b: b, id: id, order: r.lastOrder}
 			cl.self.client = cl
 			r.clients[id] = cl
 		}

@@ -34,10 +34,10 @@ func TestRegistry(t *testing.T) {
 				t.Fatalf("%s: a Client that is gone (%v), or of %q", id, cl.gone, cl.id)
 			case there && cl != k.cl:
 				t.Fatalf("%s: another Client, and the first was not removed", id)
-			case !there && cl.no <= last:
-				t.Fatalf("%s: a new Client with the number %d after %d", id, cl.no, last)
+			case !there && cl.order <= last:
+				t.Fatalf("%s: a new Client with the number %d after %d", id, cl.order, last)
 			}
-			last = max(last, cl.no)
+			last = max(last, cl.order)
 			if k.used = rnd.IntN(2) == 0; k.used {
 				cl.useLocked()
 			} else {

@@ -53,8 +53,8 @@ func TestOpenGroupIsBounded(t *testing.T) {
 	}
 
 	p.b.commits.LimitOpenEntries(p.b.commits.OpenEntries())
-	publish(pub, "t", false)                 // one more
-	pub.workspace = &workspace{stored: true} // as when it was read
+	publish(pub, "t", false)                     // one more
+	pub.readState = &readState{storedSome: true} // as when it was read
 	blocked := make(chan bool)
 	go func() { blocked <- pub.awaitRoom() }()
 	for !waits() {
@@ -65,7 +65,7 @@ func TestOpenGroupIsBounded(t *testing.T) {
 		t.Error("it is read on")
 	default:
 	}
-	prompt.workspace = new(workspace)
+	prompt.readState = new(readState)
 	if prompt.awaitRoom() {
 		t.Error("who only acknowledges waits")
 	}

@@ -262,5 +262,5 @@ func (t *target) order() uint64 {
 	if t.client == nil {
 		return 0
 	}
-	return t.client.no
+	return t.client.order
 }

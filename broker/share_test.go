@@ -13,7 +13,7 @@ var shareSeed = flag.Uint64("share.seed", 0, "run TestSharePick with this seed")
 
 // shareMember makes a Client that is a member of sh, by what pick looks at.
 func shareMember(sh *share, id session.ID, qos codec.QoS, connected, durable, full bool) *Client {
-	cl := &Client{no: uint64(id)}
+	cl := &Client{order: uint64(id)}
 	cl.connected.Store(connected)
 	cl.durable.Store(durable)
 	if full {
@@ -89,14 +89,14 @@ func TestSharePick(t *testing.T) {
 			if !ok {
 				break
 			}
-			if _, is := equal[got.client]; !is || got.share != sh.filter || got.sess != session.ID(got.client.no) {
-				t.Fatalf("picked client %d, which is none of the best", got.client.no)
+			if _, is := equal[got.client]; !is || got.share != sh.filter || got.sess != session.ID(got.client.order) {
+				t.Fatalf("picked client %d, which is none of the best", got.client.order)
 			}
 			equal[got.client]++
 		}
 		for cl, n := range equal {
 			if best == rankReady && n < 3*len(sh.members)/len(equal) {
-				t.Fatalf("client %d of %d equal ones had %d of %d turns", cl.no, len(equal), n, 3*len(sh.members))
+				t.Fatalf("client %d of %d equal ones had %d of %d turns", cl.order, len(equal), n, 3*len(sh.members))
 			}
 		}
 	}
@@ -108,7 +108,7 @@ func TestShareMembers(t *testing.T) {
 	r := newRouter(nil)
 	const filter = "$share/g/t"
 	join := func(id session.ID) *Client {
-		cl := &Client{no: uint64(id)}
+		cl := &Client{order: uint64(id)}
 		cl.self.client = cl
 		cl.connected.Store(true)
 		r.subscribeLocked(cl, binding{sub: &session.Subscription{Filter: filter, QoS: 1}, sess: id})

@@ -26,7 +26,7 @@ func New(o Options, s Store) (*Broker, error) {
 		o: o, log: o.Logger, m: o.Metrics, store: s, clock: clock,
 		commits:     commit.New(s, clock, o.Logger, o.Metrics),
 		registry:    &registry{clients: make(map[string]*Client)},
-		successions: successions{of: make(map[*Client]*succession)},
+		changeovers: changeovers{of: make(map[*Client]*changeover)},
 		notices:     notice.New(o.Logger, o.Metrics),
 		ctx:         context.Background(),
 		conns:       make(map[*conn]struct{}),

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
@@ -16,11 +15,11 @@ import (
 // group that what CONNACK promises is in; 0: nothing is stored. A CONNECT that
 // is refused has changed nothing.
 func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (group uint64, err error) {
-	cl, err := c.b.claim(id)
+	cl, err := c.b.takeTurn(id)
 	if err != nil {
 		return 0, err
 	}
-	defer c.b.yield(cl)
+	defer c.b.endTurn(cl)
 	for late := false; ; {
 		ended, old, group, err := c.tryTake(cl, p, ack, late)
 		if err != nil || ended == nil {
@@ -39,7 +38,7 @@ func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 	var bound <-chan time.Time
 	if old != nil {
 		old.supersede()
-		timer := time.NewTimer(successionWait)
+		timer := time.NewTimer(takeoverWait)
 		defer timer.Stop()
 		bound = timer.C
 	}
@@ -67,28 +66,28 @@ func (c *conn) cutOff() {
 func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
 	c.b.commits.Enter()
 	defer c.b.commits.Leave()
-	var after, over aftermath
+	var after, over detachment
 	func() {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		if cl.changing >= oneEnd {
-			ended = cl.successionLocked().endedLocked()
+		if cl.changing >= oneEnding {
+			ended = cl.changeoverLocked().allEndedLocked()
 			return
 		}
 		old = cl.conn
-		if s := cl.leftLocked(); s == nil || !s.heir {
+		if s := cl.currentChangeoverLocked(); s == nil || !s.admitted {
 			if err = c.admitLocked(cl, p); err != nil {
 				return
 			}
 		}
 		if old != nil {
-			s := cl.successionLocked()
-			s.heir = true
+			s := cl.changeoverLocked()
+			s.admitted = true
 			if !late {
-				ended = s.endedLocked()
+				ended = s.allEndedLocked()
 				return
 			}
-			s.replaced, s.cutShort = old.net().RemoteAddr(), true
+			s.from, s.cutShort = old.net().RemoteAddr(), true
 			after = cl.detachLocked(false, c.now, &c.pending)
 			cl.noteEndLocked(&after)
 		}
@@ -129,12 +128,12 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 
 // takeSessionLocked makes c the connection of the Client. over is what a Session
 // that had to go leaves to be done, group what CONNACK waits for.
-func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath, group uint64) {
-	s := cl.leftLocked()
-	if s != nil && s.replaced != nil {
+func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over detachment, group uint64) {
+	s := cl.currentChangeoverLocked()
+	if s != nil && s.from != nil {
 		control.Panic(control.PanicInTakeover)
 		c.b.m.Takeovers.Inc()
-		attrs := []any{"client", notice.Shown(cl.id), "from", s.replaced.String(), "by", c.net().RemoteAddr().String()}
+		attrs := []any{"client", notice.Shown(cl.id), "from", s.from.String(), "by", c.net().RemoteAddr().String()}
 		if s.cutShort {
 			c.b.m.TakeoversCutShort.Inc()
 			attrs = append(attrs, "cut_short", true)
@@ -146,7 +145,7 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 	c.client, cl.conn = cl, c
 	group = max(c.openSessionLocked(cl, p), over.awaited()) // what CONNACK promises is gone must be gone on disk
 	if s != nil {
-		s.heir = false
+		s.admitted = false
 		group = max(group, s.group)
 	}
 	return over, group
@@ -154,10 +153,10 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 
 // chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
-func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over aftermath) {
+func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over detachment) {
 	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
 		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
-		return aftermath{}
+		return detachment{}
 	}
 	if cl.sess != nil {
 		over = cl.endLocked(c.now, &c.pending)
@@ -195,83 +194,5 @@ func newWill(w *codec.Will) *session.Will {
 		},
 		DelaySeconds:     control.Unless(control.WillDelayIgnored, w.DelaySeconds),
 		HasMessageExpiry: w.HasMessageExpiry, MessageExpirySeconds: w.MessageExpirySeconds,
-	}
-}
-
-// claim waits until it is this CONNECT's turn to take the Session of the Client
-// Identifier. yield must be called afterwards.
-func (b *Broker) claim(id string) (*Client, error) {
-	cl, turn, err := b.queueClaim(id)
-	if turn == nil {
-		return cl, err
-	}
-	select {
-	case <-turn:
-		return cl, nil
-	case <-b.commits.Ending():
-		b.withdraw(cl, turn)
-		return nil, refuse(codec.ServerUnavailable, "the Server is shutting down")
-	}
-}
-
-// queueClaim returns the turn to wait for; nil: it has come, or there is an error.
-func (b *Broker) queueClaim(id string) (cl *Client, turn chan struct{}, err error) {
-	cl = b.registry.acquire(b, id)
-	defer cl.mu.Unlock()
-	if cl.changing&turnTaken == 0 {
-		cl.changing |= turnTaken
-		return cl, nil, nil
-	}
-	s := cl.successionLocked()
-	if len(s.turns) >= turnsMax {
-		return nil, nil, refuse(codec.ServerBusy, "too many connections wait for this Client Identifier")
-	}
-	turn = make(chan struct{})
-	s.turns = append(s.turns, turn)
-	return cl, turn, nil
-}
-
-// withdraw ends the wait for a turn.
-func (b *Broker) withdraw(cl *Client, turn chan struct{}) {
-	waited := func() bool {
-		cl.mu.Lock()
-		defer cl.mu.Unlock()
-		s := cl.leftLocked()
-		if s == nil {
-			return false
-		}
-		i := slices.Index(s.turns, turn)
-		if i >= 0 {
-			s.turns = slices.Delete(s.turns, i, i+1)
-		}
-		return i >= 0
-	}()
-	if !waited {
-		b.yield(cl) // it came just now
-	}
-}
-
-// yield ends the turn of a CONNECT, which has taken the Session or was refused.
-func (b *Broker) yield(cl *Client) {
-	unused := func() bool {
-		cl.mu.Lock()
-		defer cl.mu.Unlock()
-		if s := cl.leftLocked(); s != nil {
-			if s.heir && cl.conn == nil { // it got the place and not the Session
-				b.connectedClients.Add(-1)
-			}
-			s.heir, s.ended, s.replaced, s.group, s.cutShort = false, nil, nil, 0, false
-			if len(s.turns) > 0 {
-				close(s.turns[0])
-				s.turns = s.turns[1:]
-				return false
-			}
-		}
-		cl.changing &^= turnTaken
-		cl.dropSuccessionLocked()
-		return cl.unusedLocked()
-	}()
-	if unused {
-		b.registry.remove(cl)
 	}
 }

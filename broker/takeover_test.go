@@ -17,7 +17,7 @@ func TestTakeoverBesideAnEnd(t *testing.T) {
 	}
 	await(t, old, codec.TypeConnack)
 	cl := b.registry.acquire(b, "device")
-	cl.changing += oneEnd
+	cl.changing += oneEnding
 	cl.mu.Unlock()
 	next := dialTCP(t, b)
 	if _, err := next.Write(connectPacket(t, "device")); err != nil {
@@ -26,12 +26,12 @@ func TestTakeoverBesideAnEnd(t *testing.T) {
 	eventually(t, func() string {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		if s := cl.leftLocked(); s == nil || s.ended == nil {
+		if s := cl.currentChangeoverLocked(); s == nil || s.allEnded == nil {
 			return "the CONNECT does not wait"
 		}
 		return ""
 	})
-	b.ended(cl)
+	b.detachingDone(cl)
 	await(t, next, codec.TypeConnack)
 	await(t, old, codec.TypeDisconnect)
 }
