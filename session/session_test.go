@@ -180,6 +180,7 @@ func TestTakeShared(t *testing.T) {
 	if got := names(c.s.TakeShared(map[string]bool{"$share/g/t": true}, false, &c.fx)); got != "cd" {
 		t.Errorf("took %q of those not sent", got)
 	}
+	c.s.Detach()
 	if got := names(c.s.TakeShared(nil, true, &c.fx)); got != "b" || c.s.QueueLen() != 1 {
 		t.Errorf("took %q of the rest, %d queued", got, c.s.QueueLen())
 	}

@@ -20,7 +20,7 @@ func (s *Session) Orphans(entries []Entry) []Entry {
 // (nil: of any) that may still go to another member: those never sent and,
 // if sentToo, the QoS 1 messages that were sent and not acknowledged. A QoS 2
 // message whose delivery has started stays. [MQTT-4.8.2-4] [MQTT-4.8.2-5]
-// Only entries in memory are seen.
+// Only entries in memory are seen. With sentToo no connection is attached.
 func (s *Session) TakeShared(shares map[string]bool, sentToo bool, fx *Effects) []Entry {
 	if s.deliverState == nil {
 		return nil
@@ -37,11 +37,7 @@ func (s *Session) TakeShared(shares map[string]bool, sentToo bool, fx *Effects) 
 		taken = append(taken, q.Entry)
 	}
 	for _, e := range taken {
-		i := s.window.index(e.Seq)
-		if s.attached && i < s.cursor {
-			s.inflight--
-		}
-		s.finish(i, fx)
+		s.finish(s.window.index(e.Seq), fx)
 	}
 	s.check()
 	return taken
