@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -12,6 +11,9 @@ import (
 func (s *Session) find(packetID uint16) int {
 	if s.deliverState == nil {
 		return -1
+	}
+	if s.cursor > 0 && s.queue[0].packetID == packetID { // nearly always
+		return 0
 	}
 	if i := s.window.index(s.seqOf(packetID)); i < s.cursor {
 		return i
@@ -45,16 +47,16 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 	if s.deliverState == nil {
 		return false
 	}
-	seq := s.seqOf(packetID)
-	if s.isReleased(seq) { // a repeated PUBREC is answered again
-		fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
+	i := s.find(packetID)
+	if i < 0 && s.isReleased(s.seqOf(packetID)) { // a repeated PUBREC is answered again
+		fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.durable})
 		s.check()
 		return true
 	}
-	i := s.find(packetID)
 	if i < 0 || s.queue[i].QoS != 2 {
 		return false
 	}
+	seq := s.queue[i].Seq
 	if seq == s.ids.probe {
 		s.endProbe()
 	}
@@ -66,10 +68,9 @@ func (s *Session) ReceivePubrec(packetID uint16, reason codec.ReasonCode, now ti
 		return true
 	}
 	s.progress.release(seq)
-	s.queueBytes -= int64(s.queue[i].bytes())
-	s.window.forget(i)
-	fx.State = fx.State || s.Durable()
-	fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.Durable()})
+	s.queueBytes -= int64(s.window.forget(i))
+	fx.State = fx.State || s.durable
+	fx.Sends = append(fx.Sends, Send{PacketID: packetID, AfterCommit: s.durable})
 	s.check()
 	return true
 }
@@ -80,11 +81,9 @@ func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (f
 		return false
 	}
 	seq := s.seqOf(packetID)
-	i, found := slices.BinarySearch(s.released, seq)
-	if !found {
+	if !s.progress.complete(seq) {
 		return false
 	}
-	s.released = slices.Delete(s.released, i, i+1)
 	s.inflight--
 	s.queueLen--
 	s.markDone(seq, fx)

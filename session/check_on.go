@@ -38,6 +38,11 @@ func (w *window) check() error {
 		last = q.Seq
 		bytes += q.messageBytes()
 	}
+	if n := len(w.queue); n < cap(w.queue) {
+		if q := &w.queue[:n+1][n]; q.Seq != 0 || q.Message != nil || q.packetID != 0 || q.sentBefore || q.maybeSent || q.unkeptBytes != 0 {
+			return fmt.Errorf("window: memory for the next entry has %+v", *q)
+		}
+	}
 	switch {
 	case holes != w.holes:
 		return fmt.Errorf("window: %d entries are done, not %d", holes, w.holes)
@@ -141,6 +146,9 @@ func (d *identifiers) check(s *Session) error {
 		return fmt.Errorf("quota: floors %d and %d are taken for stored, and floor is %d", d.safe, d.probeFloor, s.floor)
 	}
 	x := d.x
+	if bound := d.safe + s.limits.turn()/2; d.plain > 0 && (x != nil || s.durable && d.plain > bound) || d.plain > s.floor+s.limits.turn() {
+		return fmt.Errorf("quota: identifiers are plain below %d, floors are %d and %d", d.plain, d.safe, s.floor)
+	}
 	if x == nil {
 		return nil
 	}

@@ -13,16 +13,17 @@ import (
 // the window), awaits PUBCOMP (in released), is done (in done), or is on disk only
 // (from diskFrom to next, without those in gaps). A Session that is not Durable has all in memory.
 type deliverState struct {
+	room
+	quota
 	window
 	progress
-	quota
-	room
 }
 
 // startQueue makes the deliverState of a Session that has none.
 func (s *Session) startQueue() {
 	s.deliverState = &deliverState{progress: progress{next: 1, floor: 1, sent: 1, diskFrom: 1}}
 	s.ids.safe = 1
+	s.notePlain()
 }
 
 // QueueLen is the number of messages queued or on their way to the Client.
@@ -68,6 +69,7 @@ func (s *Session) Attach(receiveMaximum uint16, packetBytesMax uint32, now time.
 		return
 	}
 	s.ids.safe, s.ids.probe = s.floor, 0
+	s.notePlain()
 	for _, seq := range s.released {
 		s.inflight++
 		fx.Sends = append(fx.Sends, Send{PacketID: s.packetIDOf(seq)})
@@ -113,7 +115,7 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 	}
 	fx.Awaited = s.durable && s.attached && e.QoS == 1 && !s.mustWait(e.Seq)
 	s.diskFrom = s.next
-	s.window.push(queued{Entry: e})
+	s.window.push(bytes).Entry = e
 	s.pump(now, fx)
 	s.check()
 }
@@ -136,23 +138,23 @@ func (s *Session) DeliverUnkept(p *codec.Publish) bool {
 	if s.cursor < len(s.queue) || s.inflight >= int(s.receiveMaximum) || s.Full() { // [MQTT-3.3.4-9]
 		return false
 	}
-	q := queued{
-		Entry: Entry{Seq: s.next, QoS: p.QoS, Message: unkept}, sentBefore: true,
-		unkeptBytes: len(p.Topic) + len(p.Payload) + p.Forward.Len() + 4*len(p.SubscriptionIDs),
-	}
-	if _, ok := s.identify(&q); !ok {
+	seq := s.next
+	packetID, _, ok := s.identify(seq)
+	if !ok {
 		return false
 	}
 	s.next++
 	s.diskFrom = s.next
 	s.sent = s.next
-	bytes := q.bytes()
+	unkeptBytes := len(p.Topic) + len(p.Payload) + p.Forward.Len() + 4*len(p.SubscriptionIDs)
+	bytes := messageOverhead + entryOverhead + unkeptBytes
+	q := s.window.push(bytes)
+	q.Seq, q.QoS, q.Message, q.sentBefore, q.packetID, q.unkeptBytes = seq, p.QoS, unkept, true, packetID, unkeptBytes
 	s.queueLen++
 	s.queueBytes += int64(bytes)
-	s.window.push(q)
 	s.cursor++
 	s.inflight++
-	p.PacketID = q.packetID
+	p.PacketID = packetID
 	s.check()
 	return true
 }
@@ -187,12 +189,14 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 
 // sendEntry reports false if no Packet Identifier is free.
 func (s *Session) sendEntry(q *queued, fx *Effects) bool {
-	known := q.packetID != 0 // and on disk: it was sent on an earlier connection
-	exceptional, ok := s.identify(q)
-	if !ok {
-		return false
+	wait, exceptional := false, false
+	if q.packetID == 0 { // else it is on disk: it was sent on an earlier connection
+		var ok bool
+		if q.packetID, exceptional, ok = s.identify(q.Seq); !ok {
+			return false
+		}
+		wait = s.durable && (q.QoS == 2 && !q.sentBefore || s.mustWait(q.Seq))
 	}
-	wait := s.Durable() && !known && (q.QoS == 2 && !q.sentBefore || s.mustWait(q.Seq))
 	fx.Sends = append(fx.Sends, Send{
 		Message: q.Message, PacketID: q.packetID, QoS: q.QoS,
 		Dup: q.sentBefore || q.maybeSent, Retain: q.Retain, SubscriptionIDs: q.SubscriptionIDs, // [MQTT-3.3.1-1]
@@ -206,7 +210,7 @@ func (s *Session) sendEntry(q *queued, fx *Effects) bool {
 		s.startProbe(q.Seq)
 	}
 	// Before it leaves, so that nothing else becomes of it after a crash.
-	if s.Durable() && (exceptional || q.QoS == 2 && s.sent > s.sentNoted) {
+	if s.durable && (exceptional || q.QoS == 2 && s.sent > s.sentNoted) {
 		fx.State = true
 	}
 	return true
@@ -216,22 +220,23 @@ func (s *Session) sendEntry(q *queued, fx *Effects) bool {
 func (s *Session) finish(i int, fx *Effects) {
 	seq := s.queue[i].Seq
 	s.queueLen--
-	s.queueBytes -= int64(s.queue[i].bytes())
-	s.window.forget(i)
+	s.queueBytes -= int64(s.window.forget(i))
 	s.markDone(seq, fx)
 }
 
 // markDone notes that a delivery has ended.
 func (s *Session) markDone(seq uint64, fx *Effects) {
-	if s.Durable() {
+	if s.durable {
 		fx.Removed = append(fx.Removed, seq)
-		s.done.add(seq)
+		if seq != s.floor || seq >= s.diskFrom { // else floor is about to pass it
+			s.done.add(seq)
+		}
 	}
-	if (s.ids.x != nil || s.ids.probe == seq) && s.freeID(seq) && s.Durable() {
+	if (s.ids.x != nil || s.ids.probe == seq) && s.freeID(seq) && s.durable {
 		fx.State = true
 	}
 	s.advanceFloor()
-	if s.Durable() && seq >= s.floor {
+	if s.durable && seq >= s.floor {
 		if gone := s.progress.noteBehind(seq); len(gone) > 0 {
 			fx.DiscardedRanges = append(fx.DiscardedRanges, gone...)
 			fx.State = true
@@ -241,7 +246,12 @@ func (s *Session) markDone(seq uint64, fx *Effects) {
 
 // advanceFloor moves floor to the first entry that is not done.
 func (s *Session) advanceFloor() {
-	s.progress.advance(s.window.front(s.diskFrom))
+	front := s.window.front(s.diskFrom)
+	if len(s.released)+len(s.done)+len(s.gaps) == 0 {
+		s.floor = front
+	} else {
+		s.progress.advance(front)
+	}
 	if s.ids.x != nil {
 		s.freeBelow(s.floor)
 	}

@@ -10,29 +10,30 @@ import "github.com/x0a1b/promptmq/codec"
 type Effects struct {
 	// Entries are new in the durable queue, in growing Seq.
 	Entries []Entry
-	// Awaited says that the Client may acknowledge all of Entries before they are
-	// committed: they are sent, or will be when it has acknowledged others.
-	Awaited bool
 	// Removed are the Seqs of durable entries that are done. One that still
 	// waits for its commit is never written at all.
 	Removed []uint64
+	Sends   []Send
+
+	// Awaited says that the Client may acknowledge all of Entries before they are
+	// committed: they are sent, or will be when it has acknowledged others.
+	Awaited bool
 	// Acknowledged says that Removed are done for good, by an acknowledgement: no
 	// other Session gets them.
 	Acknowledged bool
+	// State says that the State changed in a way that must be committed.
+	State bool
+	// Page asks for the next stored entries: see Session.Paged.
+	Page bool
+
 	// Discarded are the Seqs of entries to remove from disk, wherever they
 	// stand in the queue.
 	Discarded []uint64
 	// DiscardedRanges are Seqs of entries that are done and may be removed from disk
 	// where they stand together: with each stored run that is wholly in one of them.
 	DiscardedRanges []SeqRange
-	// State says that the State changed in a way that must be committed.
-	State bool
 	// Rows is what changes beside the queue and the State; nil, as nearly always: nothing.
 	Rows *Rows
-
-	Sends []Send
-	// Page asks for the next stored entries: see Session.Paged.
-	Page bool
 
 	Dropped
 
@@ -48,16 +49,27 @@ type Dropped struct {
 	DroppedNewest, DroppedOldest int
 }
 
-// Reset empties fx for the next event.
+// Reset empties fx for the next event. It is called for each message, twice: it writes
+// little, and one by one, since there are few Entries and Sends.
 func (fx *Effects) Reset() {
-	clear(fx.Entries)
-	clear(fx.Sends)
+	for i := range fx.Entries {
+		e := &fx.Entries[i]
+		*e = Entry{}
+	}
+	for i := range fx.Sends {
+		s := &fx.Sends[i]
+		s.Message, s.SubscriptionIDs = nil, nil
+	}
+	fx.Entries, fx.Removed, fx.Sends = fx.Entries[:0], fx.Removed[:0], fx.Sends[:0]
+	fx.Awaited, fx.Acknowledged, fx.State, fx.Page = false, false, false, false
+	fx.Discarded = fx.Discarded[:0]
+	if fx.DiscardedRanges != nil {
+		fx.DiscardedRanges = nil
+	}
 	if fx.Rows != nil {
 		fx.releaseRows()
 	}
-	entries, removed, discarded, sends, spare := fx.Entries[:0], fx.Removed[:0], fx.Discarded[:0], fx.Sends[:0], fx.spare
-	*fx = Effects{} // in place, not by a copy on the stack
-	fx.Entries, fx.Removed, fx.Discarded, fx.Sends, fx.spare = entries, removed, discarded, sends, spare
+	fx.Dropped = Dropped{}
 }
 
 // releaseRows keeps the memory of Rows for events that come many in a row: those of
@@ -65,6 +77,7 @@ func (fx *Effects) Reset() {
 // keep memory for them.
 func (fx *Effects) releaseRows() {
 	r := fx.Rows
+	fx.Rows = nil
 	if len(r.Owed) == 0 {
 		return
 	}
@@ -138,10 +151,10 @@ type OwedRow struct {
 // nil, a PUBREL.
 type Send struct {
 	Message         *Message
+	SubscriptionIDs []uint32
 	PacketID        uint16
 	QoS             codec.QoS
 	Dup, Retain     bool
-	SubscriptionIDs []uint32
 	AfterCommit     bool
 	Shared          bool // by a Shared Subscription
 }

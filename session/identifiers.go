@@ -21,6 +21,9 @@ const packetIDs = 65535
 type identifiers struct {
 	// safe is a floor that is on disk: all below it are known to be done.
 	safe uint64
+	// plain is the Seq below which all is ordinary: the identifier follows from the Seq
+	// and is known to be free on disk too. See notePlain.
+	plain uint64
 	// probe is a message that awaited a commit; its acknowledgement tells that
 	// probeFloor, the floor when it was sent, is on disk. 0: there is none.
 	probe, probeFloor uint64
@@ -59,43 +62,53 @@ func (s *Session) derivedID(seq uint64) uint16 {
 	return uint16((seq-1)%packetIDs) + 1 // by a constant, which is much faster
 }
 
-// identify gives q its Packet Identifier, if it has none. It reports false if all
-// are in use. [MQTT-2.2.1-4] exceptional says that it is a new exception.
-func (s *Session) identify(q *queued) (exceptional, ok bool) {
-	if q.packetID != 0 {
-		return false, true
+// notePlain works plain out again, when what it follows from has changed.
+func (s *Session) notePlain() {
+	switch d := &s.ids; {
+	case d.x != nil:
+		d.plain = 0
+	case s.durable: // while no probe is due
+		d.plain = d.safe + s.limits.turn()/2
+	default:
+		d.plain = s.floor + s.limits.turn()
 	}
-	if s.ids.x == nil && q.Seq-s.floor < s.limits.turn() {
-		q.packetID = s.derivedID(q.Seq)
-		return false, true
+}
+
+// identify returns the Packet Identifier of an entry that has none. It reports false
+// if all are in use. [MQTT-2.2.1-4] exceptional says that it is a new exception.
+func (s *Session) identify(seq uint64) (id uint16, exceptional, ok bool) {
+	if seq < s.ids.plain {
+		return s.derivedID(seq), false, true
 	}
-	return s.identifyFree(q)
+	return s.identifyFree(seq)
 }
 
 // identifyFree is identify beyond the ordinary case.
-func (s *Session) identifyFree(q *queued) (exceptional, ok bool) {
-	turn, id := s.limits.turn(), s.derivedID(q.Seq)
+func (s *Session) identifyFree(seq uint64) (id uint16, exceptional, ok bool) {
+	turn, id := s.limits.turn(), s.derivedID(seq)
 	x := s.ids.x
 	if x == nil {
+		if seq-s.floor < turn {
+			s.notePlain()
+			return id, false, true
+		}
 		x = s.widen(nil)
 	}
-	if i, found := x.find(q.Seq); found { // since an earlier process
-		q.packetID = x.list[i].id
-		return false, true
+	if i, found := x.find(seq); found { // since an earlier process
+		return x.list[i].id, false, true
 	}
 	if x.inUse.Has(id) {
 		// Far from those that the next messages will have, or these would need others too.
 		if id = x.inUse.freeFrom(uint16((uint64(id)-1+turn/2)%turn)+1, turn); id == 0 {
-			return false, false
+			return 0, false, false
 		}
-		i, _ := x.find(q.Seq)
-		x.list = slices.Insert(x.list, i, exception{q.Seq, id})
-		x.after = max(x.after, q.Seq+1)
+		i, _ := x.find(seq)
+		x.list = slices.Insert(x.list, i, exception{seq, id})
+		x.after = max(x.after, seq+1)
 		exceptional = true
 	}
-	x.use(id, q.Seq)
-	q.packetID = id
-	return exceptional, true
+	x.use(id, seq)
+	return id, exceptional, true
 }
 
 // widen leaves the ordinary case, with the exceptions of a stored State.
@@ -114,6 +127,7 @@ func (s *Session) widen(list []exception) *exceptions {
 	for _, seq := range s.released {
 		x.use(s.packetIDOf(seq), seq)
 	}
+	s.notePlain()
 	return x
 }
 
@@ -125,6 +139,7 @@ func (s *Session) narrow() {
 		return
 	}
 	s.ids.x = nil
+	s.notePlain()
 }
 
 // packetIDOf returns the Packet Identifier of an entry that was sent.
@@ -213,11 +228,17 @@ func (s *Session) restoreIDs(list []exception) {
 	if len(list) > 0 || n > 0 && s.released[n-1]-s.floor >= s.limits.turn() {
 		s.widen(list)
 	}
+	s.notePlain()
 }
 
 // mustWait reports whether a QoS 1 message that is sent for the first time awaits
 // its commit, since the disk may not tell that its identifier is free.
 func (s *Session) mustWait(seq uint64) bool {
+	return seq >= s.ids.plain && s.mayBeTaken(seq)
+}
+
+// mayBeTaken is mustWait beyond the ordinary case.
+func (s *Session) mayBeTaken(seq uint64) bool {
 	return s.ids.x != nil || seq-s.ids.safe >= s.limits.turn() || s.probeDue(seq)
 }
 
@@ -238,6 +259,7 @@ func (s *Session) startProbe(seq uint64) {
 func (s *Session) endProbe() {
 	s.ids.safe, s.ids.probe = s.ids.probeFloor, 0
 	s.narrow()
+	s.notePlain()
 }
 
 func (x *exceptions) find(seq uint64) (i int, found bool) {

@@ -33,12 +33,12 @@ func (s *Session) Paged(entries []Entry, upTo uint64, now time.Time, fx *Effects
 		if s.settled(e.Seq) {
 			continue
 		}
-		q := queued{Entry: *e, sentBefore: e.Seq < s.sent}
+		q := s.window.push(e.Bytes())
+		q.Entry, q.sentBefore = *e, e.Seq < s.sent
 		if s.maybeSent > 0 && e.Seq < s.restored {
 			s.maybeSent--
 			q.maybeSent = e.QoS == 1 // sent tells which with QoS 2 may have been
 		}
-		s.window.push(q)
 		if s.over() { // at once, so that no more than a window stays in memory
 			s.dropOldest(fx)
 		}

@@ -71,7 +71,7 @@ const overshootWindows = 16
 // whether the entry is to be queued.
 func (s *Session) mayQueue(bytes int, fx *Effects) bool {
 	switch {
-	case s.limits.Policy != DropNewest && s.limits.Policy != DropOldest, !s.Full():
+	case !s.Full(), s.limits.Policy != DropNewest && s.limits.Policy != DropOldest:
 		return true
 	case s.limits.Policy == DropOldest && s.makeRoom(bytes, fx):
 		return true

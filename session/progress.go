@@ -5,15 +5,16 @@ import "slices"
 // progress is how far the queue has come: what is done, what was sent, and what is
 // on disk only.
 type progress struct {
+	floor    uint64
+	sent     uint64
+	diskFrom uint64
+	next     uint64
+	paging   bool     // a page was asked for, on the connection attached now
 	released []uint64 // await PUBCOMP; ascending
 	done     ranges   // from floor on; only kept while Durable
 	gaps     ranges   // not stored any more, or never; only from diskFrom on
-	floor    uint64
-	sent     uint64
 	// sentNoted is what a stored State says of sent: more, if entries wait to be sent.
 	sentNoted uint64
-	diskFrom  uint64
-	next      uint64
 	behind    behind
 
 	// maybeSent is how many of the next paged entries below restored may have been
@@ -23,8 +24,6 @@ type progress struct {
 	// anyMaybeSent says that entries in memory may be such too.
 	anyMaybeSent bool
 	restored     uint64
-
-	paging bool // a page was asked for, on the connection attached now
 }
 
 // onDisk counts the entries not done that are on disk only, as far as known.
@@ -44,8 +43,24 @@ func (p *progress) unsettled(from, to uint64) int {
 
 // release notes that an entry awaits PUBCOMP.
 func (p *progress) release(seq uint64) {
+	if n := len(p.released); n == 0 || seq > p.released[n-1] { // nearly always
+		p.released = append(p.released, seq)
+		return
+	}
 	at, _ := slices.BinarySearch(p.released, seq)
 	p.released = slices.Insert(p.released, at, seq)
+}
+
+// complete notes that an entry does not await PUBCOMP any more, and reports whether it did.
+func (p *progress) complete(seq uint64) bool {
+	i, found := 0, len(p.released) > 0 && p.released[0] == seq // nearly always
+	if !found {
+		if i, found = slices.BinarySearch(p.released, seq); !found {
+			return false
+		}
+	}
+	p.released = append(p.released[:i], p.released[i+1:]...)
+	return true
 }
 
 // isReleased reports whether the entry awaits PUBCOMP.

@@ -4,13 +4,11 @@ import "sort"
 
 // window is the part of the queue that is in memory.
 type window struct {
-	queue       []queued // ascending Seq; a nil Message is done. queue[0] is not.
 	ring        []queued // the memory that queue moves through
-	holes       int      // the done ones in queue
+	queue       []queued // ascending Seq; a nil Message is done. queue[0] is not. What is behind it is zero.
+	cursor      int      // index in queue of the next entry to send on the connection attached now
 	windowBytes int      // bytes of queue
-
-	// On the connection attached now.
-	cursor int // index in queue of the next entry to send
+	holes       int      // the done ones in queue
 }
 
 type queued struct {
@@ -60,28 +58,44 @@ func (w *window) index(seq uint64) int {
 // if they are not more than half of it.
 const holesMax = 32
 
-// forget drops queue[i] from memory.
-func (w *window) forget(i int) {
-	w.windowBytes -= w.queue[i].bytes()
-	w.queue[i] = queued{Entry: Entry{Seq: w.queue[i].Seq}}
-	w.holes++
+// forget drops queue[i] from memory and returns its bytes.
+func (w *window) forget(i int) (bytes int) {
+	q := &w.queue[i]
+	bytes = q.bytes()
+	w.windowBytes -= bytes
+	if i > 0 {
+		*q = queued{Entry: Entry{Seq: q.Seq}}
+		if w.holes++; w.holes > holesMax && 2*w.holes > len(w.queue) {
+			w.compact()
+		}
+		return bytes
+	}
+	*q = queued{}
+	w.leave(1)
+	if w.holes > 0 {
+		w.leaveHoles()
+	}
+	if len(w.queue) == 0 {
+		w.queue = w.ring[:0]
+	}
+	return bytes
+}
+
+// leave takes the first n out of the queue, which are zero.
+func (w *window) leave(n int) {
+	w.queue = w.queue[n:]
+	w.cursor = max(0, w.cursor-n)
+}
+
+// leaveHoles takes the done ones out that are first now.
+func (w *window) leaveHoles() {
 	n := 0
 	for n < len(w.queue) && w.queue[n].Message == nil {
 		n++
 	}
-	if n == 0 {
-		if w.holes > holesMax && 2*w.holes > len(w.queue) {
-			w.compact()
-		}
-		return
-	}
-	w.holes -= n
-	w.cursor = max(0, w.cursor-n)
 	clear(w.queue[:n])
-	w.queue = w.queue[n:]
-	if len(w.queue) == 0 {
-		w.queue = w.ring[:0]
-	}
+	w.holes -= n
+	w.leave(n)
 }
 
 // compact takes the done entries out of the queue, so that one that stays in front
@@ -102,21 +116,28 @@ func (w *window) compact() {
 	w.queue, w.cursor, w.holes = w.queue[:to], sent, 0
 }
 
-// push appends to queue. Finished entries leave at the front, so the slice
+// push appends a zero entry to queue, to be filled in, which will have these bytes.
+func (w *window) push(bytes int) *queued {
+	w.windowBytes += bytes
+	n := len(w.queue)
+	if n == cap(w.queue) {
+		w.grow()
+	}
+	w.queue = w.queue[:n+1]
+	return &w.queue[n]
+}
+
+// grow makes room behind queue. Finished entries leave at the front, so the slice
 // moves up; it is moved down again when at most half of its memory is in use,
 // which makes a steady flow free of allocation and of long copies.
-func (w *window) push(q queued) {
-	w.windowBytes += q.bytes()
-	if len(w.queue) == cap(w.queue) {
-		ring := w.ring
-		if cap(ring) == 0 || 2*len(w.queue) > cap(ring) {
-			ring = make([]queued, max(4, 2*len(w.queue)))
-		}
-		n := copy(ring[:cap(ring)], w.queue)
-		clear(ring[n:cap(ring)])
-		w.ring, w.queue = ring[:0], ring[:n]
+func (w *window) grow() {
+	ring := w.ring
+	if cap(ring) == 0 || 2*len(w.queue) > cap(ring) {
+		ring = make([]queued, max(4, 2*len(w.queue)))
 	}
-	w.queue = append(w.queue, q)
+	n := copy(ring[:cap(ring)], w.queue)
+	clear(ring[n:cap(ring)])
+	w.ring, w.queue = ring[:0], ring[:n]
 }
 
 // drop drops queue[i], which nearly always follows the few entries under way: these
