@@ -241,7 +241,7 @@ func (f *fixture) linesOf(msg string) (lines []record) {
 func (f *fixture) dial() *peer {
 	client, server := net.Pipe()
 	go f.b.ServeConn(server)
-	return f.newPeer(client, codec.Version5)
+	return newPeer(f.t, client, codec.Version5)
 }
 
 // dialAs connects as over TCP: what is sent waits for its reader.
@@ -250,14 +250,7 @@ func (f *fixture) dialAs(v codec.Version) *peer {
 	c := &memoryConn{client}
 	f.conns = append(f.conns, c)
 	go f.b.ServeConn(&memoryConn{server})
-	return f.newPeer(c, v)
-}
-
-func (f *fixture) newPeer(nc net.Conn, v codec.Version) *peer {
-	p := &peer{Conn: nc, t: f.t, v: v}
-	p.r.Reset(0)
-	f.t.Cleanup(func() { _ = nc.Close() })
-	return p
+	return newPeer(f.t, c, v)
 }
 
 // A memoryConn is a simConn of which one direction can be closed, as with TCP.
@@ -281,14 +274,7 @@ func (f *fixture) connect(id string) *peer {
 func (f *fixture) connectAs(v codec.Version, id string, change func(*codec.Connect)) (*peer, codec.Connack) {
 	f.t.Helper()
 	p := f.dialAs(v)
-	c := codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535, RequestProblemInformation: true}
-	if change != nil {
-		change(&c)
-	}
-	p.write(codec.AppendConnect(nil, &c, v))
-	var ack codec.Connack
-	p.expect(codec.TypeConnack, func(frame codec.Frame) error { return ack.Decode(frame, v) })
-	return p, ack
+	return p, p.connect(id, change)
 }
 
 // connectV5 is connectAs for a Client of 5, which is accepted.

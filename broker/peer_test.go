@@ -19,6 +19,27 @@ type peer struct {
 	r codec.Reader
 }
 
+func newPeer(t *testing.T, nc net.Conn, v codec.Version) *peer {
+	p := &peer{Conn: nc, t: t, v: v}
+	p.r.Reset(0)
+	t.Cleanup(func() { _ = nc.Close() })
+	return p
+}
+
+// connect sends CONNECT with a Clean Start, which change may alter, and returns
+// CONNACK.
+func (p *peer) connect(id string, change func(*codec.Connect)) codec.Connack {
+	p.t.Helper()
+	c := codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535, RequestProblemInformation: true}
+	if change != nil {
+		change(&c)
+	}
+	p.write(codec.AppendConnect(nil, &c, p.v))
+	var ack codec.Connack
+	p.expect(codec.TypeConnack, func(f codec.Frame) error { return ack.Decode(f, p.v) })
+	return ack
+}
+
 // sendConnect asks for a durable Session.
 func (p *peer) sendConnect(id string) {
 	p.t.Helper()
@@ -193,7 +214,7 @@ func (p *peer) closed(want codec.ReasonCode, what ...any) {
 // has let go of it: what is published then is queued, and was never sent.
 func (p *peer) drop() {
 	p.t.Helper()
-	if err := p.Conn.(*memoryConn).CloseWrite(); err != nil {
+	if err := p.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.closed(codec.Success)

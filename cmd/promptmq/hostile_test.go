@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"testing"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -55,6 +56,33 @@ func TestHostile(t *testing.T) {
 	eventually(t, "nothing is left of the others", func() bool {
 		return s.metric("promptmq_connections_current") == 1 && s.metric("promptmq_sessions") == 1 &&
 			s.metric("promptmq_system_goroutines") <= goroutines+5 // idle connections of this test's HTTP client
+	})
+}
+
+// TestCrowdBeforeConnect: many that connect and say nothing keep nobody out and
+// leave nothing behind.
+func TestCrowdBeforeConnect(t *testing.T) {
+	t.Parallel()
+	s := start(t, "server: {connect-timeout: 5s}\nmqtt: {max-connections: 2}")
+	before := s.metric("promptmq_system_goroutines")
+	crowd := make([]net.Conn, 300)
+	for i := range crowd {
+		crowd[i] = dialTCP(t, []string{s.mqtt, s.ws}[i/2%2])
+		defer crowd[i].Close()
+		if i%2 == 0 {
+			if _, err := crowd[i].Write([]byte{0x10, 0xFF, 0xFF, 0x3F, 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := v5Of(t, s, "guest", nil)
+	p.quiet()
+	_ = p.Close()
+	ws, _ := connectOver(t, dialWebSocket(t, s.ws), codec.Version5, "guest", nil)
+	ws.quiet()
+	_ = ws.Close()
+	eventually(t, "the crowd is gone", func() bool {
+		return s.metric("promptmq_connections_current") == 0 && s.metric("promptmq_system_goroutines") <= before+5
 	})
 }
 

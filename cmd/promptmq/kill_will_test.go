@@ -78,10 +78,14 @@ func killWithWills(t *testing.T, s *server, rounds int) (wills int, problems []s
 // says, and ", offline".
 func talkOnce(t *testing.T, s *server, topic, says string) *raw {
 	t.Helper()
-	kind := sessionKind{version: codec.Version5 - codec.Version(rand.IntN(2))}
-	p := kind.connect(t, s, topic, &codec.Will{
-		Topic: codec.View(topic), Payload: codec.View(says + ", offline"), QoS: codec.QoS(rand.IntN(3)), Retain: true,
+	p, ack := connectRaw(t, s.mqtt, codec.Version5-codec.Version(rand.IntN(2)), topic, func(c *codec.Connect) {
+		c.HasWill, c.Will = true, codec.Will{
+			Topic: codec.View(topic), Payload: codec.View(says + ", offline"), QoS: codec.QoS(rand.IntN(3)), Retain: true,
+		}
 	})
+	if ack.Reason != codec.Success {
+		t.Fatalf("CONNACK %v", ack.Reason)
+	}
 	p.publish(codec.Publish{Topic: codec.View(topic), Payload: codec.View(says), QoS: 1, PacketID: 1, Retain: true})
 	p.ack(codec.TypePuback)
 	return p

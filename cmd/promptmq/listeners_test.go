@@ -86,35 +86,3 @@ func TestListenersOfTheFile(t *testing.T) {
 		})
 	}
 }
-
-// TestBuffersCompared: the same bytes take fewer reads and writes with larger
-// buffers.
-func TestBuffersCompared(t *testing.T) {
-	t.Parallel()
-	count := func(yaml, metric string) float64 {
-		s := start(t, yaml)
-		sub := v5Of(t, s, "sub", nil)
-		sub.subscribeOne("t", 0)
-		pub := v5Of(t, s, "pub", nil)
-		var batch []byte
-		for range 200 {
-			batch, _ = codec.AppendPublish(batch, &codec.Publish{Topic: codec.View("t"), Payload: make([]byte, 600)}, codec.Version5)
-		}
-		before := s.metric(metric)
-		pub.send(batch, nil)
-		for range 200 {
-			sub.receive()
-		}
-		return s.metric(metric) - before
-	}
-	small := count("server: {read-buffer: 512}", "promptmq_socket_reads_total")
-	large := count("server: {read-buffer: 1048576}", "promptmq_socket_reads_total")
-	if small < 200 || large > small/4 {
-		t.Errorf("120 KB in %v reads of at most 512 bytes and in %v of at most a megabyte", small, large)
-	}
-	small = count("server: {read-buffer: 1048576, write-buffer: 512}", "promptmq_socket_writes_total")
-	large = count("server: {read-buffer: 1048576, write-buffer: 1048576}", "promptmq_socket_writes_total")
-	if large > small/2 {
-		t.Errorf("120 KB in %v writes from 512 bytes on and in %v from a megabyte on", small, large)
-	}
-}

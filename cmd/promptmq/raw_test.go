@@ -20,7 +20,11 @@ type raw struct {
 
 func dialRaw(t *testing.T, addr string, v codec.Version) *raw {
 	t.Helper()
-	p := &raw{Conn: dialTCP(t, addr), t: t, v: v}
+	return newRaw(t, dialTCP(t, addr), v)
+}
+
+func newRaw(t *testing.T, nc net.Conn, v codec.Version) *raw {
+	p := &raw{Conn: nc, t: t, v: v}
 	p.r.Reset(0)
 	t.Cleanup(func() { _ = p.Close() })
 	return p
@@ -29,7 +33,12 @@ func dialRaw(t *testing.T, addr string, v codec.Version) *raw {
 // connectRaw connects with a Clean Start; change may alter the CONNECT.
 func connectRaw(t *testing.T, addr string, v codec.Version, id string, change func(*codec.Connect)) (*raw, codec.Connack) {
 	t.Helper()
-	p := dialRaw(t, addr, v)
+	return connectOver(t, dialTCP(t, addr), v, id, change)
+}
+
+func connectOver(t *testing.T, nc net.Conn, v codec.Version, id string, change func(*codec.Connect)) (*raw, codec.Connack) {
+	t.Helper()
+	p := newRaw(t, nc, v)
 	c := codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535, RequestProblemInformation: true}
 	if change != nil {
 		change(&c)

@@ -89,6 +89,9 @@ func TestStartLog(t *testing.T) {
 	if got := closed.text("other_machines"); !strings.HasPrefix(got, "refused") {
 		t.Errorf("by default: %q", got)
 	}
+	if closed.text("level") != "WARN" || !strings.Contains(closed.text("proxies"), "makes all its clients local") {
+		t.Errorf("no warning of proxies: %v", closed)
+	}
 	open := start(t, "auth:\n  allow-anonymous: true\n").waitLog("access")
 	if got := open.text("other_machines"); !strings.HasPrefix(got, "admitted") || open.text("level") != "WARN" {
 		t.Errorf("with allow-anonymous: %q at level %s", got, open.text("level"))

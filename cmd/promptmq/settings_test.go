@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -390,6 +393,30 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	for deadline := time.Now().Add(clientSeconds * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// testOrigins: TestOrigins in package broker has all that may be written there.
+func testOrigins(t *testing.T, s *server) {
+	anybody := start(t, "server: {ws-origins: any}")
+	list := start(t, "server: {ws-origins: ['null', app.example.com]}")
+	for _, c := range []struct {
+		s      *server
+		origin string
+		want   int
+	}{
+		{s, "https://app.example.com", 101}, {s, "http://app.example.com", 403}, {s, "https://a.example.org:8443", 101}, {s, "http://" + s.ws, 101},
+		{anybody, "http://evil.example", 101}, {anybody, "null", 101},
+		{list, "null", 101}, {list, "https://app.example.com:1", 101}, {list, "http://" + list.ws, 403},
+	} {
+		ws, resp, err := websocket.Dial(t.Context(), "ws://"+c.s.ws, &websocket.DialOptions{
+			Subprotocols: []string{"mqtt"}, HTTPHeader: http.Header{"Origin": {c.origin}}})
+		if err == nil {
+			_ = ws.CloseNow()
+		}
+		if resp == nil || resp.StatusCode != c.want {
+			t.Errorf("%s: %v, not %d", c.origin, err, c.want)
 		}
 	}
 }

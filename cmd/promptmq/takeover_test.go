@@ -1,128 +1,17 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"testing"
 
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// A sessionKind is how long Sessions last and in which version.
-type sessionKind struct {
-	version codec.Version
-	lasts   bool
-}
-
-var sessionKinds = []sessionKind{{codec.Version5, false}, {codec.Version5, true}, {codec.Version311, false}, {codec.Version311, true}}
-
-func (k sessionKind) String() string { return fmt.Sprintf("%v, lasts %v", k.version, k.lasts) }
-
-// connect resumes a Session of this kind, with a Will if one is given.
-func (k sessionKind) connect(t *testing.T, s *server, id string, will *codec.Will) *raw {
-	t.Helper()
-	p, ack := connectRaw(t, s.mqtt, k.version, id, func(c *codec.Connect) {
-		c.CleanStart = !k.lasts
-		if k.lasts && k.version == codec.Version5 {
-			c.HasSessionExpiry, c.SessionExpirySeconds = true, 300
-		}
-		if will != nil {
-			c.HasWill, c.Will = true, *will
-		}
-	})
-	if ack.Reason != codec.Success {
-		t.Fatalf("CONNACK %v", ack.Reason)
-	}
-	return p
-}
-
 // reset closes the connection so that the server gets an error.
 func (p *raw) reset() {
 	_ = p.Conn.(*net.TCPConn).SetLinger(0)
 	_ = p.Close()
-}
-
-// TestBeforeTakeover: what reached the Server on one connection of a Client counts,
-// and comes before what the next one sends, however soon that connects.
-func TestBeforeTakeover(t *testing.T) {
-	s := start(t, "mqtt: {max-retained-messages: 1000}")
-	for _, kind := range sessionKinds {
-		t.Run(kind.String(), func(t *testing.T) {
-			t.Run("DISCONNECT makes the Will void", func(t *testing.T) { testDisconnectBeforeTakeover(t, s, kind) })
-			t.Run("PUBLISH arrives", func(t *testing.T) { testPublishBeforeTakeover(t, s, kind) })
-		})
-	}
-	for qos := codec.QoS(0); qos <= 1; qos++ {
-		t.Run(fmt.Sprintf("QoS %d in order", qos), func(t *testing.T) { testOrderOverTakeover(t, s, qos) })
-	}
-}
-
-func testDisconnectBeforeTakeover(t *testing.T, s *server, kind sessionKind) {
-	watcher := v5Of(t, s, "watcher", nil)
-	watcher.subscribeOne("will/#", 1)
-	for range 50 {
-		p := kind.connect(t, s, "device", &codec.Will{Topic: codec.View("will/device"), Payload: codec.View("gone")})
-		p.send(codec.AppendDisconnect(nil, &codec.Disconnect{}, kind.version))
-		_ = p.Close()
-	}
-	p := kind.connect(t, s, "device", nil)
-	watcher.quiet()
-	_ = p.Close()
-}
-
-// testPublishBeforeTakeover: one message, and more than one read takes.
-func testPublishBeforeTakeover(t *testing.T, s *server, kind sessionKind) {
-	watcher := v5Of(t, s, "watcher", nil)
-	watcher.subscribeOne("sent/#", 0)
-	for round, n := range []int{1, 1, 1, 1, 1, 300, 300, 300, 300, 300} {
-		p := kind.connect(t, s, "device", nil)
-		var b []byte
-		var err error
-		for i := range n {
-			b, err = codec.AppendPublish(b, &codec.Publish{Topic: codec.View("sent/x"),
-				Payload: codec.View(fmt.Sprint(round, " ", i, strings.Repeat(" ", 150)))}, kind.version)
-		}
-		p.send(b, err)
-		_ = p.Close()
-		kind.connect(t, s, "device", nil)
-		for i := range n {
-			if m := watcher.receive(); !bytes.HasPrefix(m.Payload, fmt.Append(nil, round, " ", i, " ")) {
-				t.Fatalf("round %d: %.10q in place of message %d", round, m.Payload, i)
-			}
-		}
-	}
-}
-
-// testOrderOverTakeover: nothing of the old connection comes after what the new one
-// has sent.
-func testOrderOverTakeover(t *testing.T, s *server, qos codec.QoS) {
-	probe := v5Of(t, s, "probe", nil)
-	for round := range 30 {
-		topic := fmt.Sprint("order/", qos, "/", round)
-		old := v5Of(t, s, "device", nil)
-		var b []byte
-		var err error
-		for i := range 60 * (10 - 9*int(qos)) { // QoS 1 within the Receive Maximum
-			b, err = codec.AppendPublish(b, &codec.Publish{Topic: codec.View(topic), Payload: codec.View("old"),
-				Retain: true, QoS: qos, PacketID: uint16(i + 1)}, codec.Version5)
-		}
-		p := dialRaw(t, s.mqtt, codec.Version5)
-		connect, connectErr := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("device"), CleanStart: true}, codec.Version5)
-		next, nextErr := codec.AppendPublish(connect, &codec.Publish{Topic: codec.View(topic), Payload: codec.View("new"),
-			Retain: true, QoS: 1, PacketID: 1}, codec.Version5)
-		old.send(b, err)
-		p.send(next, errors.Join(connectErr, nextErr))
-		p.expect(codec.TypeConnack, func(codec.Frame) error { return nil })
-		p.ack(codec.TypePuback)
-		old.closed(codec.SessionTakenOver)
-		probe.subscribeOne(topic, 0)
-		if m := probe.receive(); string(m.Payload) != "new" {
-			t.Fatalf("round %d: %q is retained", round, m.Payload)
-		}
-	}
 }
 
 // TestWillBeforeReturn: the Will of a connection is published before the next
@@ -147,14 +36,21 @@ func TestWillBeforeReturn(t *testing.T) {
 		},
 	} {
 		for _, lasts := range []bool{false, true} {
-			kind := sessionKind{codec.Version5, lasts}
+			change := func(c *codec.Connect) {
+				if c.CleanStart = !lasts; lasts {
+					c.HasSessionExpiry, c.SessionExpirySeconds = true, 300
+				}
+			}
 			topic := codec.View(fmt.Sprint("status/", name, " ", lasts))
-			p := kind.connect(t, s, "device", &codec.Will{Topic: topic, Payload: codec.View("offline"), QoS: 1, Retain: true})
+			p := v5Of(t, s, "device", func(c *codec.Connect) {
+				change(c)
+				c.HasWill, c.Will = true, codec.Will{Topic: topic, Payload: codec.View("offline"), QoS: 1, Retain: true}
+			})
 			end(p)
 			if name != "taken over" {
 				eventually(t, "the connection ends", func() bool { return s.metric("promptmq_sessions_connected") == 1 })
 			}
-			p = kind.connect(t, s, "device", nil)
+			p = v5Of(t, s, "device", change)
 			p.publish(codec.Publish{Topic: topic, Payload: codec.View("online"), QoS: 1, PacketID: 1, Retain: true})
 			p.ack(codec.TypePuback)
 			for i, want := range []string{"offline", "online"} {

@@ -1,4 +1,4 @@
-package main
+package broker_test
 
 import (
 	"net"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -13,9 +14,9 @@ import (
 // this machine, where it can be told; without allow-anonymous it is refused.
 func TestProxyIsNotLocal(t *testing.T) {
 	t.Parallel()
-	closed := start(t, "")
-	open := start(t, "auth: {allow-anonymous: true}")
-	port := closed.ws[strings.LastIndexByte(closed.ws, ':'):]
+	closed := newListening(t)
+	open := newListening(t, func(o *broker.Options) { o.AllowAnonymous = true })
+	port := closed.wsAddr()[strings.LastIndexByte(closed.wsAddr(), ':'):]
 	for _, c := range []struct {
 		line string
 		want codec.ReasonCode
@@ -43,30 +44,27 @@ func TestProxyIsNotLocal(t *testing.T) {
 	if _, ack := overWebSocket(t, openWebSocket(t, open, "X-Forwarded-For: 192.0.2.60"), "c", nil); ack.Reason != codec.Success {
 		t.Errorf("with allow-anonymous: %v", ack.Reason)
 	}
-	if access := closed.waitLog("access"); access.text("level") != "WARN" || !strings.Contains(access.text("proxies"), "makes all its clients local") {
-		t.Errorf("the start log does not warn: %v", access)
-	}
 }
 
 // TestForeignProtocols: what is not for a listener is closed, and the log says
 // what it is.
 func TestForeignProtocols(t *testing.T) {
 	t.Parallel()
-	s := start(t, "auth: {allow-anonymous: true}")
+	s := newListening(t, func(o *broker.Options) { o.AllowAnonymous = true })
 	connect := "\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x"
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x7f\x00\x00\x01\x7f\x00\x00\x01\x10\x00\x07\x5b"
 	for name, c := range map[string]struct{ addr, send, logged string }{
-		"PROXY 1":              {s.mqtt, "PROXY TCP4 127.0.0.1 127.0.0.1 4096 1883\r\n" + connect, "a header of the PROXY protocol"},
-		"PROXY 2":              {s.mqtt, v2 + connect, "a header of the PROXY protocol"},
-		"PROXY 1 to WebSocket": {s.ws, "PROXY TCP4 127.0.0.1 127.0.0.1 4096 8080\r\nGET / HTTP/1.1\r\n\r\n", "a header of the PROXY protocol"},
-		"PROXY 2 to WebSocket": {s.ws, v2 + "GET / HTTP/1.1\r\n\r\n", "a header of the PROXY protocol"},
-		"HTTP":                 {s.mqtt, "GET /mqtt HTTP/1.1\r\nHost: x\r\n\r\n", "an HTTP request"},
-		"TLS":                  {s.mqtt, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "a TLS handshake"},
-		"TLS to WebSocket":     {s.ws, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "a TLS handshake"},
-		"MQTT to WebSocket":    {s.ws, connect + "\r\n\r\n", "MQTT without WebSocket"},
+		"PROXY 1":              {s.addr(), "PROXY TCP4 127.0.0.1 127.0.0.1 4096 1883\r\n" + connect, "a header of the PROXY protocol"},
+		"PROXY 2":              {s.addr(), v2 + connect, "a header of the PROXY protocol"},
+		"PROXY 1 to WebSocket": {s.wsAddr(), "PROXY TCP4 127.0.0.1 127.0.0.1 4096 8080\r\nGET / HTTP/1.1\r\n\r\n", "a header of the PROXY protocol"},
+		"PROXY 2 to WebSocket": {s.wsAddr(), v2 + "GET / HTTP/1.1\r\n\r\n", "a header of the PROXY protocol"},
+		"HTTP":                 {s.addr(), "GET /mqtt HTTP/1.1\r\nHost: x\r\n\r\n", "an HTTP request"},
+		"TLS":                  {s.addr(), "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "a TLS handshake"},
+		"TLS to WebSocket":     {s.wsAddr(), "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "a TLS handshake"},
+		"MQTT to WebSocket":    {s.wsAddr(), connect + "\r\n\r\n", "MQTT without WebSocket"},
 	} {
 		nc := dialTCP(t, c.addr)
-		at := map[string]string{s.mqtt: "mqtt", s.ws: "websocket"}[c.addr] // one line a minute for each listener and kind
+		at := map[string]string{s.addr(): "mqtt", s.wsAddr(): "websocket"}[c.addr] // one line a minute for each listener and kind
 		if _, err := nc.Write([]byte(c.send)); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +73,7 @@ func TestForeignProtocols(t *testing.T) {
 		}
 		_ = nc.Close()
 		eventually(t, name+" is logged", func() bool {
-			for _, r := range s.log() {
+			for _, r := range s.journal.all() {
 				if r.text("listener") == at && strings.HasPrefix(r.text("detail"), c.logged) {
 					return true
 				}
@@ -94,7 +92,7 @@ func readAll(t *testing.T, nc net.Conn) string {
 	var all []byte
 	b := make([]byte, 1024)
 	for {
-		if err := nc.SetReadDeadline(time.Now().Add(clientSeconds * time.Second)); err != nil {
+		if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := nc.Read(b)

@@ -1,4 +1,4 @@
-package main
+package broker_test
 
 import (
 	"net"
@@ -15,11 +15,11 @@ import (
 func TestNagle(t *testing.T) {
 	t.Parallel()
 	const warmup, rounds, want = 60, 400, 20
-	s := start(t, "")
+	s := newListening(t)
 	for name, twice := range map[string]bool{"PUBACK, then PUBLISH": false, "a packet in two writes": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, _ := connectRaw(t, s.mqtt, codec.Version5, name, nil)
+			p, _ := connectTCP(t, s, codec.Version5, name, nil)
 			if err := p.Conn.(*net.TCPConn).SetNoDelay(false); err != nil {
 				t.Fatal(err)
 			}
@@ -38,11 +38,11 @@ func TestNagle(t *testing.T) {
 				}
 				if twice {
 					packet = codec.AppendPingreq(packet) // which tells when it is there
-					p.send(packet[:10], nil)
-					p.send(packet[10:], nil)
-					p.expect(codec.TypePingresp, codec.DecodePing)
+					p.write(packet[:10], nil)
+					p.write(packet[10:], nil)
+					p.expect(codec.TypePingresp)
 				} else {
-					p.send(packet, nil)
+					p.write(packet, nil)
 					p.echoed()
 				}
 				if i >= warmup && time.Since(began) < 30*time.Millisecond {
@@ -57,7 +57,7 @@ func TestNagle(t *testing.T) {
 }
 
 // echoed takes PUBACK and PUBLISH, in any order, and acknowledges.
-func (p *raw) echoed() {
+func (p *peer) echoed() {
 	p.t.Helper()
 	for range 2 {
 		f, err := p.next()
@@ -69,7 +69,7 @@ func (p *raw) echoed() {
 			if err := m.Decode(f, p.v); err != nil {
 				p.t.Fatal(err)
 			}
-			defer p.send(codec.AppendAck(nil, &codec.Ack{Type: codec.TypePuback, PacketID: m.PacketID}, p.v))
+			defer p.write(codec.AppendAck(nil, &codec.Ack{Type: codec.TypePuback, PacketID: m.PacketID}, p.v))
 		}
 	}
 }
