@@ -47,7 +47,7 @@ func (b *Broker) retainCostLocked(p *codec.Publish) int64 {
 		return 0
 	}
 	n := messageCost(p)
-	if old, ok := b.router.retained.Get(p.Topic); ok && !b.commits.DiskFull() {
+	if old := b.router.retained.get(p.Topic); old != nil && !b.commits.DiskFull() {
 		n -= int64(old.message.Bytes() + rowCost)
 	}
 	return n

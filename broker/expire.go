@@ -14,7 +14,7 @@ func (b *Broker) expire(thing timed, now time.Time) {
 	switch thing := thing.(type) {
 	case *stored:
 		b.expireSession(thing, now)
-	case *retained:
+	case *retainedMessage:
 		b.expireRetained(thing)
 	}
 }

@@ -42,15 +42,15 @@ func (b *Broker) load() error {
 	b.commits.Enter()
 	unlock := sync.OnceFunc(b.commits.Leave)
 	defer unlock()
-	var all []*retained
+	var all []*retainedMessage
 	err := b.store.Load(l.add, func(topic string, version uint64, m *session.Message) error {
-		all = append(all, b.restoreRetained(topic, version, m))
+		all = append(all, &retainedMessage{message: m, version: version})
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
-	b.router.history.fill(all) // nobody else knows of the router yet
+	b.restoreRetained(all)
 	wills := 0
 	var w pending // for the writes: nothing is sent
 	for _, s := range l.byClient {
@@ -69,7 +69,7 @@ func (b *Broker) load() error {
 		}
 	}
 	unlock()
-	b.log.Info("store loaded", "sessions", len(l.byClient)-wills, "wills", wills, "retained", b.router.retained.Len(), "took", b.clock.Now().Sub(start))
+	b.log.Info("store loaded", "sessions", len(l.byClient)-wills, "wills", wills, "retained", b.router.retained.len(), "took", b.clock.Now().Sub(start))
 	return b.commits.Flush()
 }
 
@@ -91,21 +91,6 @@ func (b *Broker) endStale(l *session.Loaded, now time.Time, w *pending) error {
 	b.background.Add(1)
 	go b.endSpilled(s, cl, 0)
 	return nil
-}
-
-// restoreRetained makes a retained message, which is not in the history yet.
-func (b *Broker) restoreRetained(topic string, version uint64, m *session.Message) *retained {
-	r := b.router
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	at := &retained{message: m, version: version}
-	r.retained.Set(topic, at)
-	r.retainedBytes += int64(m.Bytes())
-	r.version = max(r.version, version)
-	if due := dueAt(m.ExpiresAt); due != 0 {
-		r.timers.set(at, due)
-	}
-	return at
 }
 
 // restoreSession makes the Client of a stored Session. The caller holds the gate.

@@ -34,25 +34,18 @@ type router struct {
 	mu       sync.RWMutex // guards the following
 	filters  *topics.Filters[*subscriber, binding]
 	shares   map[string]*share // by whole filter, "$share/name/filter"
-	retained *topics.Names[*retained]
-	history  history // of what is in retained
-	// retainedBytes is the sum over retained.
-	retainedBytes int64
-	// version is that of the last change of a retained message.
-	version uint64
-	subs    int // subscriptions, each member of a share counted
-	timers  *timers
+	retained retainedSet
+	subs     int // subscriptions, each member of a share counted
 
 	// changes counts changes of filters and shares; written with mu held.
 	changes atomic.Uint64
 }
 
-func newRouter(t *timers) *router {
+func newRouter() *router {
 	return &router{
-		timers:   t,
 		filters:  topics.NewFilters[*subscriber, binding](),
 		shares:   make(map[string]*share),
-		retained: topics.NewNames[*retained](),
+		retained: newRetainedSet(),
 	}
 }
 

@@ -105,7 +105,7 @@ func TestSharePick(t *testing.T) {
 // TestShareMembers: who leaves is not picked, another incarnation of its Session
 // stays, and the one that a message is taken from gets it back only if it is alone.
 func TestShareMembers(t *testing.T) {
-	r := newRouter(nil)
+	r := newRouter()
 	const filter = "$share/g/t"
 	join := func(id session.ID) *Client {
 		cl := &Client{order: uint64(id)}

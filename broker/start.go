@@ -46,7 +46,7 @@ func New(o Options, s Store) (*Broker, error) {
 		Commits: b.commits, Metrics: o.Metrics, WriteBuffer: o.WriteBuffer, WriteTimeout: o.WriteTimeout, Recover: b.recoverPanic,
 	}
 	b.timers = newTimers(b.clock.Now, b.expire, b.commits.FlushUnless)
-	b.router = newRouter(b.timers)
+	b.router = newRouter()
 	b.registerGauges()
 	return b, nil
 }

@@ -12,6 +12,9 @@ import (
 )
 
 const (
+	// visitsAtOnce bounds the search for retained messages while router.mu is held for
+	// writing: how many nodes it visits.
+	visitsAtOnce = 256
 	// filtersAtOnce is how many Topic Filters of a packet are handled under the
 	// router's lock, which keeps all others from routing.
 	filtersAtOnce = 64
@@ -155,7 +158,7 @@ func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID 
 	if cl.conn != c {
 		return errTakenOver
 	}
-	visits := walkMaxAtOnce
+	visits := visitsAtOnce
 	if cl.owedLocked() != nil || cl.sess.QueueLen()+feedStep > feedQueueMax { // what is found would not be sent now
 		visits = 0
 	}
@@ -183,7 +186,7 @@ func (c *conn) subscribeStepLocked(step []asked, reasons []codec.ReasonCode, vis
 		if d == nil || visits <= 0 {
 			continue
 		}
-		if d.found, visits = c.b.router.searchFor(d, visits); visits >= 0 {
+		if d.found, visits = d.search(&c.b.router.retained, visits); visits >= 0 {
 			d.searched = true
 			made = append(made, d)
 		}
@@ -388,7 +391,5 @@ func (c *conn) unsubscribeLocked(filter string) {
 	cl.applyLocked(c.now, &c.pending)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)
 	cl.unsubscribedAt = b.router.changes.Load()
-	if o := cl.owedLocked(); o != nil && o.debts[filter] != nil { // [MQTT-3.10.4-2]
-		cl.disownLocked(o, o.debts[filter], c.now, &c.pending)
-	}
+	cl.disownLocked(cl.debtLocked(filter), c.now, &c.pending) // [MQTT-3.10.4-2]
 }

@@ -21,7 +21,7 @@ func (p *path) retain(topics ...string) {
 // count is how often a debt is to be looked for.
 func (o *backlog) count() int {
 	n := o.waiting.Len()
-	for _, s := range []*scan{o.scan, o.next} {
+	for _, s := range []*scan{o.scan, o.later} {
 		if s != nil {
 			n += len(s.debts)
 		}
@@ -40,7 +40,7 @@ func names(format string, n int) []string {
 // step feeds c a little.
 func (p *path) step(c *conn) (more bool) {
 	var l pending
-	more = c.client.feedStep(c, &l)
+	more = c.client.feedSome(c, &l)
 	l.flush(p.b.m)
 	return more
 }
@@ -83,7 +83,7 @@ func TestOneDebtForEachSubscription(t *testing.T) {
 		}
 		c.client.feeding = true
 		if n := o.count(); n > 3 {
-			t.Fatalf("%d waiting, scans %v %v", n, o.scan, o.next)
+			t.Fatalf("%d waiting, scans %v %v", n, o.scan, o.later)
 		}
 	}
 	before := p.b.m.MessagesSent[0].Get()
@@ -112,7 +112,7 @@ func TestOneScanForManySubscriptions(t *testing.T) {
 		t.Errorf("%d messages for 1,000 subscriptions of one", sent)
 	}
 	// Each of them is searched for once, in a step of its own, and some steps send.
-	if most := one + 1001 + 1000/feedStep + 1000/debtsAtEnd + 3; many > most {
+	if most := one + 1001 + 1000/feedStep + 1000/settleStep + 3; many > most {
 		t.Errorf("%d steps for one subscription, %d for a thousand, expected %d at most", one, many, most)
 	}
 }
