@@ -3,11 +3,26 @@
 //
 // # Locks
 //
-// In this order, outermost first: the gate of commit.Committer, registry.mu, router.mu,
-// Client.mu, and the leaves: share.mu, timers.mu, changeovers.mu, and the locks of packages
-// link and, below those, commit. Two Clients are never locked at once. No I/O and no wait
-// for a channel happens with a lock held, but for two of link, which keep the frames on one
-// WebSocket apart.
+// Who holds one of these takes only those below it. Package lock has the order in
+// types, and a build with -tags invariants checks it.
+//
+//	Committer.gate  the open group. Shared by who changes what is stored, exclusive for
+//	                who seals the group, or cuts a connection off
+//	router.mu       subscriptions, Shared Subscriptions, retained messages
+//	registry.mu     which Client has a Client Identifier
+//	Client.mu       its Session, its connection and its changeover
+//	Outbox.mu       what waits for one connection; below it are the locks of the Transport
+//	leaves          share.mu, the members; timers.mu; changeovers.mu; in package commit
+//	                Committer.mu and group.mu
+//
+// Two of a kind are never held at once, so neither are two Clients, and nobody enters the
+// gate twice. Broker.mu (the connections) and the lock of notice.Log are taken with no
+// other held. Package session has no lock: Client.mu guards its Sessions.
+//
+// Nothing waits for a commit, a channel or a Client with a lock held, and nothing is
+// written that could block. Under the gate alone there is I/O twice: Start reads the
+// store, which nobody else uses yet, and a takeover closes the connection that is late.
+// Under Outbox.mu a Transport is closed, which does not block.
 //
 // # Acknowledgements
 //
@@ -25,6 +40,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
@@ -65,7 +81,7 @@ type Broker struct {
 	ready            atomic.Bool
 	background       sync.WaitGroup // goroutines that Shutdown waits for
 
-	mu    sync.Mutex // guards the following
+	mu    lock.Mutex[lock.Leaf] // guards the following
 	conns map[*conn]struct{}
 }
 

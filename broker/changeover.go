@@ -3,9 +3,9 @@ package broker
 import (
 	"net"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -55,7 +55,7 @@ const (
 
 // changeovers are those of all Clients that have one.
 type changeovers struct {
-	mu sync.Mutex // guards of; a leaf
+	mu lock.Mutex[lock.Leaf] // guards of; a leaf
 	of map[*Client]*changeover
 }
 

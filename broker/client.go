@@ -1,11 +1,11 @@
 package broker
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -27,7 +27,7 @@ type Client struct {
 	gone      bool // no longer in the registry; guarded by mu, as all that follows
 	feeding   bool // a goroutine delivers what is owed
 	changing  changing
-	mu        sync.Mutex
+	mu        lock.Mutex[lock.Client]
 	sess      *session.Session
 	conn      *conn   // attached, or waiting for its CONNACK
 	lastGroup uint64  // number of the last group that has something of sess

@@ -1,10 +1,10 @@
 package broker
 
-import "sync"
+import "github.com/x0a1b/promptmq/broker/lock"
 
 // A registry finds the Client of a Client Identifier.
 type registry struct {
-	mu        sync.Mutex // guards the following; taken before any Client's lock
+	mu        lock.Mutex[lock.Registry] // guards the following; taken before any Client's lock
 	clients   map[string]*Client
 	lastOrder uint64
 }

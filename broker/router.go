@@ -3,10 +3,10 @@ package broker
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -31,7 +31,7 @@ type match = topics.Match[*subscriber, binding]
 
 // A router knows who subscribed to what, and the retained messages.
 type router struct {
-	mu       sync.RWMutex // guards the following
+	mu       lock.RWMutex[lock.Router] // guards the following
 	filters  *topics.Filters[*subscriber, binding]
 	shares   map[string]*share // by whole filter, "$share/name/filter"
 	retained retainedSet

@@ -1,8 +1,7 @@
 package broker
 
 import (
-	"sync"
-
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -14,7 +13,7 @@ type share struct {
 	filter string
 	self   subscriber
 
-	mu      sync.Mutex // guards the following; members changes with router.mu held too
+	mu      lock.Mutex[lock.Leaf] // guards the following; members changes with router.mu held too
 	members []member
 	next    int
 }

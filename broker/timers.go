@@ -2,8 +2,9 @@ package broker
 
 import (
 	"container/heap"
-	"sync"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/lock"
 )
 
 // A timed is a thing of which something may be due: see Broker.expire.
@@ -54,7 +55,7 @@ type timers struct {
 	stop   chan struct{}
 	done   chan struct{}
 
-	mu   sync.Mutex // guards the following
+	mu   lock.Mutex[lock.Leaf] // guards the following
 	heap timerHeap
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -59,7 +60,7 @@ type Committer struct {
 	failed   chan error
 	watchdog *time.Timer // see watch
 
-	gate sync.RWMutex
+	gate lock.RWMutex[lock.Gate]
 	open atomic.Pointer[group] // replaced with gate held exclusively
 	// awaiting is the sealed group that still waits for acknowledgements, or nil;
 	// guarded by gate.
@@ -77,8 +78,8 @@ type Committer struct {
 	ackWait    ackWait // owned by Run
 	tellers    tellers // of Run
 
-	mu      sync.Mutex // guards the following
-	running *group     // sealed, and not committed yet; nil: there is none
+	mu      lock.Mutex[lock.Leaf] // guards the following
+	running *group                // sealed, and not committed yet; nil: there is none
 }
 
 // New returns a Committer that writes to s. Run makes it go.

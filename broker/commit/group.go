@@ -2,10 +2,10 @@ package commit
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -49,7 +49,7 @@ type group struct {
 	must     atomic.Bool  // there is something else to write
 	reserved atomic.Int64 // see space
 
-	mu      sync.Mutex // guards the following; batch only while the group is open
+	mu      lock.Mutex[lock.Leaf] // guards the following; batch only while the group is open
 	batch   *session.Batch
 	waiters []Waiter
 	done    chan struct{} // closed after the commit; made by the first that asks

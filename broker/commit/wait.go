@@ -1,6 +1,10 @@
 package commit
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/x0a1b/promptmq/broker/lock"
+)
 
 // ErrShuttingDown is the error of a wait for a commit that does not come.
 var ErrShuttingDown = errors.New("the broker is shutting down")
@@ -74,6 +78,7 @@ func (c *Committer) waitUnless(stop <-chan struct{}, number uint64) error {
 func (c *Committer) Outwait(number uint64) error { return c.outwait(nil, number) }
 
 func (c *Committer) outwait(stop <-chan struct{}, number uint64) error {
+	lock.NoneHeld()
 	g, _ := c.find(number)
 	if g == nil {
 		return nil

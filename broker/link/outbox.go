@@ -1,10 +1,10 @@
 package link
 
 import (
-	"sync"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -80,12 +80,12 @@ type Outbox struct {
 	aliasMaximum   uint16
 	version        codec.Version
 
-	marks   marks      // guarded by mu, as what follows it
-	mu      sync.Mutex // guards the following
-	out     []byte     // ready to be written
-	unsent  uint32     // bytes that were taken from out and are being written; 0: nobody writes
-	credits int32      // acknowledgements released since the reader last asked
-	held    *held      // awaiting commits; nil: nothing is
+	marks   marks                   // guarded by mu, as what follows it
+	mu      lock.Mutex[lock.Outbox] // guards the following
+	out     []byte                  // ready to be written
+	unsent  uint32                  // bytes that were taken from out and are being written; 0: nobody writes
+	credits int32                   // acknowledgements released since the reader last asked
+	held    *held                   // awaiting commits; nil: nothing is
 	room    chan struct{}
 	aliases *aliasNumbers // nil: none was set
 }

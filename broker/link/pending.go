@@ -1,6 +1,7 @@
 package link
 
 import (
+	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -36,6 +37,7 @@ func (p *Pending) Received(m *codec.Publish) { p.received[m.QoS].add(m) }
 // Flush writes what may be written without blocking, and counts the messages in m.
 // No lock may be held.
 func (p *Pending) Flush(m *metrics.Broker) {
+	lock.NoneHeld()
 	p.count(m)
 	for i, o := range p.outboxes {
 		o.flush()

@@ -1,0 +1,39 @@
+// Package lock has the mutexes of the broker, and the order in which they are taken.
+//
+// A mutex is of one of the types below: its Place. Who holds one takes only those of a
+// later place, so two of the same place are never held at once. An ordinary build has
+// the mutexes of package sync and checks nothing. With -tags invariants each Lock
+// checks the order, and panics before it could wait for ever.
+package lock
+
+// A Place is where a mutex stands in the order.
+type Place interface{ place() place }
+
+// The places, outermost first. Those that have the same number are leaves: nothing is
+// taken while one of them is held.
+type (
+	// Gate is of commit.Committer: shared by who changes what is stored, exclusive for
+	// who seals a group.
+	Gate struct{}
+	// Router is of the subscriptions and retained messages.
+	Router struct{}
+	// Registry is of the Clients by their identifiers.
+	Registry struct{}
+	// Client is of one Client, with its Session.
+	Client struct{}
+	// Outbox is of one link.Outbox. Below it are those of its Transport, which have
+	// an order of their own: see package link.
+	Outbox struct{}
+	// Leaf is of all others: of a Shared Subscription, of timers, changeovers and the
+	// connections of a Broker, of commit.Committer and its groups.
+	Leaf struct{}
+)
+
+type place uint8
+
+func (Gate) place() place     { return 1 }
+func (Router) place() place   { return 2 }
+func (Registry) place() place { return 3 }
+func (Client) place() place   { return 4 }
+func (Outbox) place() place   { return 5 }
+func (Leaf) place() place     { return 6 }
