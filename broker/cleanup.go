@@ -7,9 +7,9 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// cleanup removes expired and old messages from every queue, at the start and
-// then in intervals, until the broker stops. Sessions and retained messages need
-// none: timers end them when their time is over, on disk too.
+// cleanup removes messages that have expired or are older than MaxMessageAge from every
+// queue, at the start and then every CleanupInterval, until the broker stops. Sessions
+// and retained messages need no cleanup: each has its time in timers (see expire).
 func (b *Broker) cleanup() {
 	defer b.background.Done()
 	timer := time.NewTimer(0)
@@ -24,19 +24,20 @@ func (b *Broker) cleanup() {
 			if b.stopping.Load() {
 				return
 			}
-			b.sweepClient(cl)
+			b.sweepQueue(cl)
 		}
 		b.m.CleanupRuns.Inc()
 		if b.clock.NoteJump() {
-			b.commits.NoteTime() // else a crash would take the jump for time that has passed
+			b.commits.NoteTime() // else the start after a crash would take the jump for time that has passed
 		}
 		timer.Reset(b.o.CleanupInterval)
 	}
 }
 
-// sweepClient goes through the queue of one Session. Each step takes the locks
-// for a batch, and the next one waits until what it removed is committed.
-func (b *Broker) sweepClient(cl *Client) {
+// sweepQueue goes through the queue of one Session, the part in memory first. Each step
+// looks at one batch with the locks held; the next waits until what it removed is
+// committed.
+func (b *Broker) sweepQueue(cl *Client) {
 	defer b.recoverPanic("cleaning up a queue")
 	var id session.ID
 	var from uint64
@@ -61,9 +62,9 @@ func (b *Broker) sweepClient(cl *Client) {
 	}
 }
 
-// sweepStep lets fn remove from the queue of the Session with this ID; 0: of any.
-// It returns the group to wait for, 0 if nothing was removed, and whether there
-// is more to look at on disk.
+// sweepStep has fn remove messages from the queue of the Client's Session, if that has
+// this ID; 0: any. It returns the group to wait for, 0 if nothing was removed, and
+// whether the queue may have more on disk.
 func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, time.Time, *session.Effects)) (group uint64, more bool) {
 	var l pending
 	defer l.flush(b.m)

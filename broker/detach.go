@@ -188,33 +188,3 @@ func (b *Broker) finishDetach(cl *Client, after detachment, now time.Time, l *pe
 	}
 	l.outcomes.dropQueued(sessionEnded, s.Unsent())
 }
-
-// unsubscribeAll takes the subscriptions of a Session that has ended out of the
-// router. If they are many that goes on without the gate, which the caller holds:
-// nothing is delivered by them any more, and those of a newer Session stay.
-func (b *Broker) unsubscribeAll(cl *Client, s *session.Session) {
-	if s.SubscriptionCount() <= filtersAtOnce {
-		b.unsubscribeEach(cl, s)
-		return
-	}
-	b.background.Add(1)
-	go func() {
-		defer b.background.Done()
-		defer b.recoverPanic("removing the subscriptions of a session")
-		b.unsubscribeEach(cl, s)
-	}()
-}
-
-// unsubscribeEach does it, a few at a time.
-func (b *Broker) unsubscribeEach(cl *Client, s *session.Session) {
-	b.router.mu.Lock()
-	defer b.router.mu.Unlock()
-	n := 0
-	for sub := range s.Subscriptions() {
-		b.router.unsubscribeLocked(cl, s.ID, sub.Filter)
-		if n++; n%filtersAtOnce == 0 { // others may route meanwhile
-			b.router.mu.Unlock()
-			b.router.mu.Lock()
-		}
-	}
-}

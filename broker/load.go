@@ -10,13 +10,14 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// A loader gathers the Sessions of a store. Two of one Client Identifier are
-// there if the older one ended and was not yet removed: it is stale.
+// A loader gathers the Sessions of a store. If there are two of one Client Identifier,
+// the older one has ended and was not yet removed: it is stale.
 type loader struct {
 	byClient map[string]*session.Loaded
 	stale    []*session.Loaded
 }
 
+// add takes one Session of the store. It returns no error.
 func (l *loader) add(s *session.Loaded) error {
 	other := l.byClient[s.Record.ClientID]
 	switch {
@@ -31,14 +32,14 @@ func (l *loader) add(s *session.Loaded) error {
 	return nil
 }
 
-// load brings back what the store holds. Sessions whose time is over end, and
-// Wills whose connection ended with the last process become due.
+// load brings back what the store holds, and gives Sessions, Wills and retained messages
+// their times: Start then fires what is due. Wills whose connection ended with the last
+// process become due after WillGrace. It returns when what it changed is on disk.
 func (b *Broker) load() error {
 	start := b.clock.Now()
-	now := start.Truncate(time.Millisecond) // as times are stored: what is due now is due before anybody is served
+	now := start.Truncate(time.Millisecond) // as times are stored, so that what is due now is due before anybody is served
 	l := loader{byClient: make(map[string]*session.Loaded)}
-	// Held all the time: nothing may be committed on the connection that Load
-	// reads from.
+	// Nothing may be committed while Load reads.
 	b.commits.Enter()
 	unlock := sync.OnceFunc(b.commits.Leave)
 	defer unlock()
@@ -52,7 +53,7 @@ func (b *Broker) load() error {
 	}
 	b.restoreRetained(all)
 	wills := 0
-	var w pending // for the writes: nothing is sent
+	var w pending // only its Effects: nothing is sent
 	for _, s := range l.byClient {
 		if s.HoldsKeptWill() {
 			b.restoreWill(s, now)
@@ -63,7 +64,7 @@ func (b *Broker) load() error {
 			return fmt.Errorf("loading the session of client %q: %w", notice.Shown(s.Record.ClientID), err)
 		}
 	}
-	for _, s := range l.stale { // when all members of Shared Subscriptions are there
+	for _, s := range l.stale { // now that all members of Shared Subscriptions are there
 		if err := b.endStale(s, now, &w); err != nil {
 			return fmt.Errorf("loading an ended session of client %q: %w", notice.Shown(s.Record.ClientID), err)
 		}
@@ -73,7 +74,8 @@ func (b *Broker) load() error {
 	return b.commits.Flush()
 }
 
-// endStale removes a stored Session that has ended, as endLocked would have. The
+// endStale does the rest for a Session that had ended when the last process ended: it
+// hands over its messages of Shared Subscriptions, and removes it from the store. The
 // caller holds the gate.
 func (b *Broker) endStale(l *session.Loaded, now time.Time, w *pending) error {
 	s, err := session.Restore(l, &b.limits)

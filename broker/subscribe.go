@@ -1,11 +1,13 @@
 package broker
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -15,16 +17,16 @@ const (
 	// visitsAtOnce bounds the search for retained messages while router.mu is held for
 	// writing: how many nodes it visits.
 	visitsAtOnce = 256
-	// filtersAtOnce is how many Topic Filters of a packet are handled under the
-	// router's lock, which keeps all others from routing.
+	// filtersAtOnce is how many Topic Filters of a packet are handled while router.mu is
+	// held, which keeps all others from routing.
 	filtersAtOnce = 64
-	// filtersPerCommit is about how many of them one commit may have to bring to
-	// disk: acknowledgements of others wait for it.
+	// filtersPerCommit is about how many of them may be in one commit: the
+	// acknowledgements of others wait for it.
 	filtersPerCommit = 512
 )
 
-// handleSubscribe makes subscriptions, a few at a time, and answers when all are
-// on disk if the Session is durable. Section 3.8.
+// handleSubscribe makes subscriptions, a few at a time. SUBACK goes out when all are
+// on disk, if the Session is durable. Section 3.8.
 func (c *conn) handleSubscribe(f codec.Frame) error {
 	p := &c.packets.subscribe
 	if err := p.Decode(f, c.version); err != nil {
@@ -37,7 +39,7 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	if !c.fitsAnswer(p.Count) {
 		return refuse(codec.PacketTooLarge, "SUBACK would exceed the Maximum Packet Size of the Client")
 	}
-	var array [filtersAtOnce]asked
+	var array [filtersAtOnce]request
 	step, at := array[:0], -1
 	p.Each(func(s codec.Subscription) bool {
 		if at++; reasons[at] >= 0x80 {
@@ -49,7 +51,7 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 			}
 			step = step[:0]
 		}
-		step = append(step, asked{at, &session.Subscription{
+		step = append(step, request{at, &session.Subscription{
 			Filter: string(s.Filter), QoS: codec.QoS(reasons[at]), NoLocal: s.NoLocal,
 			RetainAsPublished: s.RetainAsPublished, RetainHandling: s.RetainHandling, ID: p.SubscriptionID,
 		}})
@@ -65,16 +67,15 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	return nil
 }
 
-// An asked is a subscription to make, and its place in the packet.
-type asked struct {
+// A request is a subscription to make, and its place in the packet.
+type request struct {
 	at  int
 	sub *session.Subscription
 }
 
-// checkSubscribe returns, for each Topic Filter in order, the Reason Code to
-// answer if nothing else is in the way. [MQTT-3.8.4-6] [MQTT-3.9.3-1] A Session
-// cannot have more subscriptions than a packet may have filters, so whatever is
-// beyond that is refused without a look.
+// checkSubscribe returns, for each Topic Filter in order, the Reason Code to answer
+// unless the Session or the store has no room. [MQTT-3.8.4-6] [MQTT-3.9.3-1] Filters
+// beyond MaxSubscriptions are refused unchecked: no Session can have so many.
 func (c *conn) checkSubscribe(p *codec.Subscribe) ([]codec.ReasonCode, error) {
 	reasons := make([]codec.ReasonCode, 0, p.Count)
 	var failure error
@@ -97,16 +98,16 @@ func (c *conn) checkSubscribe(p *codec.Subscribe) ([]codec.ReasonCode, error) {
 	return reasons, failure
 }
 
-// fitsAnswer says whether the Client takes a SUBACK or UNSUBACK with so many
-// Reason Codes. [MQTT-3.1.2-24]
+// fitsAnswer reports whether a SUBACK or UNSUBACK with so many Reason Codes is within
+// the Maximum Packet Size of the Client. [MQTT-3.1.2-24]
 func (c *conn) fitsAnswer(reasons int) bool {
 	const header = 1 + 4 + 2 + 1 // type, Remaining Length, Packet Identifier, no properties
 	limit := c.params.packetBytesMax
 	return limit == 0 || uint64(reasons)+header <= uint64(limit)
 }
 
-// subscribeSome makes some of the subscriptions of a packet, with more to come.
-func (c *conn) subscribeSome(step []asked, reasons []codec.ReasonCode) error {
+// subscribeSome makes some of the subscriptions of a packet; more follow.
+func (c *conn) subscribeSome(step []request, reasons []codec.ReasonCode) error {
 	b, cl := c.b, c.client
 	group := uint64(0)
 	err := func() error {
@@ -131,8 +132,8 @@ func (c *conn) subscribeSome(step []asked, reasons []codec.ReasonCode) error {
 	return err
 }
 
-// awaitSoFar waits until what a packet has changed so far is on disk, so that no
-// commit has to bring more there than a part of a large packet. No lock may be held.
+// awaitSoFar waits until what a packet has changed so far is on disk, so that a large
+// packet is spread over many commits. No lock may be held.
 func (c *conn) awaitSoFar(group uint64) error {
 	if group == 0 {
 		return nil
@@ -146,7 +147,7 @@ func (c *conn) awaitSoFar(group uint64) error {
 }
 
 // subscribeLast makes the last subscriptions of a packet and queues its SUBACK.
-func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID uint16) error {
+func (c *conn) subscribeLast(step []request, reasons []codec.ReasonCode, packetID uint16) error {
 	b, cl := c.b, c.client
 	b.commits.Enter()
 	defer b.commits.Leave()
@@ -159,7 +160,7 @@ func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID 
 		return errTakenOver
 	}
 	visits := visitsAtOnce
-	if cl.owedLocked() != nil || cl.sess.QueueLen()+feedStep > feedQueueMax { // what is found would not be sent now
+	if cl.owedLocked() != nil || cl.sess.QueueLen()+feedStep > feedQueueMax { // what is found could not be sent now
 		visits = 0
 	}
 	made := c.subscribeStepLocked(step, reasons, visits)
@@ -174,10 +175,10 @@ func (c *conn) subscribeLast(step []asked, reasons []codec.ReasonCode, packetID 
 	return nil
 }
 
-// subscribeStepLocked makes subscriptions. So many visits of nodes may be spent
-// on the search for retained messages; it returns to whom something was found. The
-// caller holds router.mu for writing, client.mu and the gate.
-func (c *conn) subscribeStepLocked(step []asked, reasons []codec.ReasonCode, visits int) (made []*debt) {
+// subscribeStepLocked makes subscriptions and searches for what they are owed of the
+// retained messages, with so many visits of nodes. It returns the debts for which the
+// search came to its end. The caller holds router.mu for writing, client.mu and the gate.
+func (c *conn) subscribeStepLocked(step []request, reasons []codec.ReasonCode, visits int) (made []*debt) {
 	for _, a := range step {
 		d, ok := c.subscribeLocked(a.sub)
 		if !ok {
@@ -220,9 +221,9 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 	return codec.Success, nil
 }
 
-// subscribeLocked makes one subscription and returns what it is owed of the retained
-// messages; nil: nothing new. It reports false, and has changed nothing, if the
-// Session has too many or the store has no room. [MQTT-3.8.4-3]
+// subscribeLocked makes one subscription and returns what it is newly owed of the
+// retained messages; nil: nothing. It reports false, and has changed nothing, if the
+// Session has too many subscriptions or the store has no room. [MQTT-3.8.4-3]
 func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	control.Panic(control.PanicInSubscribe)
 	b, cl := c.b, c.client
@@ -237,10 +238,11 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	cl.sess.Subscribe(sub, &c.pending.fx)
 	cl.applyLocked(c.now, &c.pending)
 	b.router.subscribeLocked(cl, binding{sub: sub, sess: cl.sess.ID})
-	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || control.Broken(control.RetainHandlingIgnored) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-	if sub.Shared() {                                                                                                       // none: section 4.8.2
+	if sub.Shared() { // it gets no retained messages: section 4.8.2
 		return nil, true
 	}
+	// [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || control.Broken(control.RetainHandlingIgnored)
 	if !owed {
 		cl.keepOwedLocked(sub)
 		return nil, true
@@ -248,6 +250,7 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	return cl.oweLocked(sub, c.now, &c.pending), true
 }
 
+// queueSuback queues the SUBACK, to be sent when group is on disk; 0: at once.
 func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.ReasonCode) {
 	codes := make([]byte, len(reasons))
 	for i, r := range reasons {
@@ -266,130 +269,52 @@ func (c *conn) queueSuback(group uint64, packetID uint16, reasons []codec.Reason
 	})
 }
 
-// handleUnsubscribe removes subscriptions, a few at a time, and answers when all
-// are gone from disk. Deliveries that have started go on. Section 3.10.
-// [MQTT-3.10.4-3]
-func (c *conn) handleUnsubscribe(f codec.Frame) error {
-	p := &c.packets.unsubscribe
-	if err := p.Decode(f, c.version); err != nil {
-		return err
+// noteRefusedFilters counts and logs the Topic Filters that SUBACK refuses, one line for
+// each Reason Code. No lock may be held.
+func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode) {
+	if !slices.ContainsFunc(reasons, func(r codec.ReasonCode) bool { return r >= 0x80 }) {
+		return
 	}
-	if c.version == codec.Version5 && !c.fitsAnswer(p.Count) {
-		return refuse(codec.PacketTooLarge, "UNSUBACK would exceed the Maximum Packet Size of the Client")
-	}
-	codes := make([]byte, 0, p.Count)
-	var array [filtersAtOnce]codec.View
-	step := array[:0]
-	var err error
-	p.Each(func(filter codec.View) bool {
-		if len(step) == filtersAtOnce {
-			if codes, err = c.unsubscribeStep(step, codes, 0); err != nil {
-				return false
-			}
-			step = step[:0]
+	refused := make(map[codec.ReasonCode]int)
+	for _, r := range reasons {
+		if r >= 0x80 {
+			refused[r]++
 		}
-		step = append(step, filter)
-		return true
+	}
+	examples := make(map[codec.ReasonCode]string, len(refused))
+	at := 0
+	p.Each(func(s codec.Subscription) bool {
+		if r := reasons[at]; refused[r] > 0 {
+			examples[r] = cmp.Or(examples[r], notice.Shown(s.Filter))
+		}
+		at++
+		return len(examples) < len(refused)
 	})
-	if err == nil {
-		_, err = c.unsubscribeStep(step, codes, p.PacketID)
+	for reason, n := range refused {
+		c.b.m.RefusedSubscriptions(reason.String()).Add(n)
+		key, limit := c.limitOfFilters(reason, len(reasons))
+		c.b.notices.Warn("subscription refused", c.client.id+"\x00"+key, "subscription refused", "client", notice.Shown(c.client.id),
+			"filter", examples[reason], "of_this_packet", n, "reason", reason.String(), "key", key, "limit", limit)
 	}
-	return err
 }
 
-// unsubscribeStep removes some of the subscriptions of a packet and appends their
-// Reason Codes. With the last ones it gets the Packet Identifier, and queues
-// UNSUBACK.
-func (c *conn) unsubscribeStep(step []codec.View, codes []byte, packetID uint16) ([]byte, error) {
-	b, cl := c.b, c.client
-	b.commits.Enter()
-	unlockGate := sync.OnceFunc(b.commits.Leave)
-	defer unlockGate()
-	codes, orphans, group, err := c.unsubscribeSome(step, codes, packetID)
-	if err != nil {
-		return codes, err
+// limitOfFilters returns the setting that made the Server answer with reason to some of
+// so many filters of a packet, and its value.
+func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string, limit any) {
+	o := &c.b.o
+	switch reason {
+	case codec.TopicFilterInvalid:
+		return "mqtt.max-topic-levels", o.MaxTopicLevels
+	case codec.SharedSubscriptionsNotSupported:
+		return "mqtt.shared-sub-available", false
+	case codec.WildcardSubscriptionsNotSupported:
+		return "mqtt.wildcard-available", false
 	}
-	b.handOver(orphans, cl, group > 0, c.now, &c.pending)
-	unlockGate()
-	if packetID == 0 && len(codes)%filtersPerCommit == 0 {
-		err = c.awaitSoFar(group)
-	}
-	return codes, err
-}
-
-// unsubscribeSome is the part of unsubscribeStep that needs locks. It returns the
-// messages that other members of Shared Subscriptions may get instead, and the
-// group of the removal; 0: nothing is stored. The caller holds the gate.
-func (c *conn) unsubscribeSome(step []codec.View, codes []byte, packetID uint16) ([]byte, []session.Entry, uint64, error) {
-	b, cl := c.b, c.client
-	b.router.mu.Lock()
-	unlockRouter := sync.OnceFunc(b.router.mu.Unlock)
-	defer unlockRouter()
+	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.conn != c {
-		return codes, nil, 0, errTakenOver
+	if cl.sess == nil || cl.sess.SubscriptionCount() >= o.MaxSubscriptions || filters > o.MaxSubscriptions {
+		return "mqtt.max-subscriptions", o.MaxSubscriptions
 	}
-	codes, shares := c.unsubscribeStepLocked(step, codes)
-	unlockRouter() // the queue may be long
-	var orphans []session.Entry
-	if shares != nil {
-		c.pending.fx.Reset()
-		orphans = cl.sess.TakeShared(shares, false, &c.pending.fx)
-		cl.applyLocked(c.now, &c.pending)
-	}
-	group := uint64(0)
-	if cl.sess.Durable() {
-		group = cl.lastGroup
-	}
-	if packetID != 0 {
-		c.queueUnsuback(group, packetID, codes)
-	}
-	return codes, orphans, group, nil
-}
-
-// unsubscribeStepLocked removes subscriptions. It returns codes with theirs, and
-// the Shared Subscriptions among them that have other members. The caller holds
-// router.mu for writing, client.mu and the gate.
-func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) (_ []byte, shares map[string]bool) {
-	cl := c.client
-	for _, filter := range step {
-		code := codec.NoSubscriptionExisted
-		if control.Broken(control.UnsubackAlwaysSuccess) {
-			code = codec.Success
-		}
-		if cl.sess.Subscription(string(filter)) != nil && !control.Broken(control.UnsubscribeIgnored) { // compared byte by byte [MQTT-3.10.4-1]
-			code = codec.Success
-			c.unsubscribeLocked(string(filter))
-			if c.b.router.shares[string(filter)] != nil {
-				if shares == nil {
-					shares = make(map[string]bool)
-				}
-				shares[string(filter)] = true
-			}
-		}
-		codes = append(codes, byte(code))
-	}
-	return codes, shares
-}
-
-func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
-	ack := codec.Unsuback{PacketID: packetID, Reasons: codes}
-	c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: group}, func(dst []byte) []byte {
-		dst, _ = codec.AppendUnsuback(dst, &ack, c.version) // cannot fail: the fields are in range
-		return dst
-	})
-}
-
-// unsubscribeLocked removes one subscription. The caller holds router.mu for
-// writing, client.mu and the gate.
-func (c *conn) unsubscribeLocked(filter string) {
-	control.Panic(control.PanicInUnsubscribe)
-	b, cl := c.b, c.client
-	c.pending.fx.Reset()
-	cl.sess.Unsubscribe(filter, &c.pending.fx)
-	cl.applyLocked(c.now, &c.pending)
-	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)
-	cl.unsubscribedAt = b.router.changes.Load()
-	cl.disownLocked(cl.debtLocked(filter), c.now, &c.pending) // [MQTT-3.10.4-2]
+	return "storage.max-size", "the store has no room"
 }
