@@ -146,6 +146,7 @@ func TestBenchFileLimit(t *testing.T) {
 }
 
 func TestBenchBadFlags(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ args, text string }{
 		{"throughput --url http://localhost:1", "must begin with tcp:// or ws://"},
 		{"throughput --url tcp://localhost", "must name host and port"},
@@ -285,6 +286,7 @@ func TestBenchLossyBroker(t *testing.T) {
 
 // A broker that is not there or refuses gives an error in bounded time.
 func TestBenchNoBroker(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)

@@ -148,6 +148,7 @@ func durable(c *paho.Connect) {
 }
 
 func TestV5Client(t *testing.T) {
+	t.Parallel()
 	s := start(t, "")
 	for name, dial := range map[string]func() net.Conn{
 		"tcp":       func() net.Conn { return dialTCP(t, s.mqtt) },
@@ -192,6 +193,7 @@ func TestV5Client(t *testing.T) {
 
 // TestV5Resume: a session goes on after the client and after the broker died.
 func TestV5Resume(t *testing.T) {
+	t.Parallel()
 	s := start(t, "")
 	for _, broker := range []string{"client", "kill", "stop"} {
 		sub := connectV5(t, dialTCP(t, s.mqtt), "resume-"+broker, durable)
@@ -284,6 +286,7 @@ func done311(t *testing.T, token mqtt3.Token) {
 }
 
 func Test311Client(t *testing.T) {
+	t.Parallel()
 	s := start(t, "")
 	pub, _ := connect311(t, s, "pub", true, nil)
 	for _, qos := range []byte{0, 1, 2} {
@@ -315,6 +318,7 @@ func Test311Client(t *testing.T) {
 }
 
 func Test311Resume(t *testing.T) {
+	t.Parallel()
 	s := start(t, "")
 	sub, _ := connect311(t, s, "resume", false, nil)
 	done311(t, sub.Subscribe("three/#", 2, nil))

@@ -110,6 +110,7 @@ func yamlOf(t *testing.T, values map[string]string) string {
 
 // Every key is taken from the file, from its variable and from its flag.
 func TestEveryKeyFromEverySource(t *testing.T) {
+	t.Parallel()
 	defaults := printed(t, nil)
 	if a, b := slices.Sorted(maps.Keys(defaults)), slices.Sorted(maps.Keys(settable)); !slices.Equal(a, b) {
 		t.Fatalf("the keys are\n%v\nthis test knows\n%v", a, b)
@@ -140,6 +141,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 
 // Flag before variable before file before default, for a key of each type.
 func TestPrecedence(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ path, file, variable, flag string }{
 		{"log.level", `"warn"`, "debug", "trace"},
 		{"server.bind", `"127.0.0.1:1"`, "127.0.0.1:2", ""},
@@ -176,6 +178,7 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestConfigCheck(t *testing.T) {
+	t.Parallel()
 	name := yamlFile(t, "log:\n  level: info\nmqtt:\n  max-conections: 5\n  max-qos: 7\ncluster:\n  enabled: true\n")
 	r := run(t, nil, "config", "check", name)
 	want := name + ":4: mqtt.max-conections: unknown key; did you mean mqtt.max-connections?\n" +
@@ -193,6 +196,7 @@ func TestConfigCheck(t *testing.T) {
 
 // A wrong setting of any source ends the start before anything is opened.
 func TestWrongSettingOpensNothing(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		yaml string
 		env  []string
@@ -221,6 +225,7 @@ func TestWrongSettingOpensNothing(t *testing.T) {
 }
 
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../../examples/*.yaml")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%v %v", files, err)
@@ -233,6 +238,7 @@ func TestExamples(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
+	t.Parallel()
 	if r := run(t, nil, "--help"); r.code != 0 || !strings.Contains(r.stdout, "config check") {
 		t.Errorf("--help: exit code %d\n%s", r.code, r.stdout)
 	}

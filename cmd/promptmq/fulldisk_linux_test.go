@@ -15,6 +15,7 @@ import (
 // refused, the broker stays, and goes on by itself when there is space. It needs
 // the right to mount, as a container usually gives.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(disk, 0o700); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 // A file system that is no longer mounted is as gone as a folder. It needs the
 // right to mount, as a container usually gives.
 func TestStoreGoneMount(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=100m"); err != nil {
 		t.Skipf("no file system of its own: %v", err)

@@ -70,6 +70,7 @@ func removed(name string) func(dir string) error {
 // From the moment on at which the next start would not find what is stored,
 // nothing is acknowledged, and the broker ends with an error that names the file.
 func TestStoreGone(t *testing.T) {
+	t.Parallel()
 	tried := 0
 	for _, mode := range []string{"wal", "truncate"} {
 		for _, test := range goneCases {
@@ -78,6 +79,7 @@ func TestStoreGone(t *testing.T) {
 			}
 			tried++
 			t.Run(mode+"/"+test.name, func(t *testing.T) {
+				t.Parallel()
 				s := startLinked(t, binary, nil, "--sqlite-journal-mode", mode)
 				acked := publishAndHarm(t, s, test.harm)
 				if acked > 0 {
@@ -99,6 +101,7 @@ func TestStoreGone(t *testing.T) {
 
 // A broker that has nothing to store notices when it is asked whether it is ready.
 func TestReadyKnowsStoreGone(t *testing.T) {
+	t.Parallel()
 	s := startLinked(t, binary, nil)
 	if err := os.RemoveAll(s.dataDir()); err != nil { // the link
 		t.Fatal(err)
@@ -117,6 +120,7 @@ func TestReadyKnowsStoreGone(t *testing.T) {
 
 // TestStoreGoneControl does not look at the files: TestStoreGone must notice.
 func TestStoreGoneControl(t *testing.T) {
+	t.Parallel()
 	s := startLinked(t, controlBinary(t), []string{"BREAK_RULES=gone-files-unnoticed"})
 	acked := publishAndHarm(t, s, goneCases[0].harm)
 	s.kill()

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,7 +36,17 @@ const (
 // binary is the path of promptmq, built once for all tests.
 var binary string
 
+// parallel is how many tests run at a time when nothing else is said: nearly all
+// that they do is to wait for processes.
+const parallel = 6
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if n := flag.Lookup("test.parallel"); n.Value.String() == n.DefValue {
+		if err := n.Value.Set(strconv.Itoa(parallel)); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(buildAndTest(m))
 }
 

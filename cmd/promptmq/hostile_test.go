@@ -89,6 +89,7 @@ func TestCrowdBeforeConnect(t *testing.T) {
 // TestPanicEndsOneConnection: a fault in the broker itself is counted and logged,
 // and costs the connection that met it.
 func TestPanicEndsOneConnection(t *testing.T) {
+	t.Parallel()
 	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=panic-on-publish"}, "")
 	bystander := v5Of(t, s, "bystander", nil)
 	p := v5Of(t, s, "unlucky", nil)

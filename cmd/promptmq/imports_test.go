@@ -92,6 +92,7 @@ func within(path string, trees []string) bool {
 }
 
 func TestImportOrder(t *testing.T) {
+	t.Parallel()
 	for _, p := range sourcePackages(t) {
 		rule, known := rules[p.name()]
 		if !known {
@@ -129,6 +130,7 @@ func forbidden(r rule, path string) string {
 
 // The rules have teeth.
 func TestForbidden(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		from, path string
 		ok         bool
@@ -147,6 +149,7 @@ func TestForbidden(t *testing.T) {
 
 // The pure packages start no goroutine and do not ask for the time.
 func TestPurePackagesHaveNoClockAndNoGoroutine(t *testing.T) {
+	t.Parallel()
 	for _, p := range sourcePackages(t) {
 		if !rules[p.name()].pure {
 			continue
@@ -182,6 +185,7 @@ func clockOrGoroutine(n ast.Node) string {
 
 // MQTT clients are for tests alone, in every file whatever its build tags.
 func TestClientsOnlyInTests(t *testing.T) {
+	t.Parallel()
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
@@ -204,6 +208,7 @@ func TestClientsOnlyInTests(t *testing.T) {
 
 // No folder is a drawer for what has no name.
 func TestNoDrawers(t *testing.T) {
+	t.Parallel()
 	drawers := []string{"internal", "pkg", "util", "utils", "common", "types", "models"}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {

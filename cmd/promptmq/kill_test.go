@@ -28,6 +28,7 @@ var (
 // One time in five the process is stopped and continued before it dies.
 // When the process dies cannot be repeated; the seed fixes the rest.
 func TestKill9(t *testing.T) {
+	t.Parallel()
 	s := start(t, "mqtt: {queue-policy: reject, max-queued-messages: 100000000, max-queued-bytes: 100000000000}") // for the one who stays away
 	w := killRepeatedly(t, s, *kills, clientSeconds*time.Second)
 	for _, problem := range w.problems {
@@ -38,6 +39,7 @@ func TestKill9(t *testing.T) {
 
 // TestKill9Control breaks the promise on purpose: the same test must see it.
 func TestKill9Control(t *testing.T) {
+	t.Parallel()
 	control := controlBinary(t)
 	for tries := 1; ; tries++ {
 		s := startBinary(t, control, []string{"BREAK_RULES=ack-before-commit"}, "")

@@ -13,6 +13,7 @@ import (
 // retained of each device is its Will if it was connected, and else what it said
 // last.
 func TestKill9Wills(t *testing.T) {
+	t.Parallel()
 	s := start(t, "mqtt: {will-grace: 0s}")
 	wills, problems := killWithWills(t, s, max(4, *kills/20))
 	for _, problem := range problems {
@@ -23,6 +24,7 @@ func TestKill9Wills(t *testing.T) {
 
 // TestKill9WillsControl breaks the promise on purpose: the same test must see it.
 func TestKill9WillsControl(t *testing.T) {
+	t.Parallel()
 	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=will-not-kept"}, "mqtt: {will-grace: 0s}")
 	_, problems := killWithWills(t, s, 1)
 	if len(problems) == 0 {

@@ -32,6 +32,7 @@ func worksOn(t *testing.T, s *server, id string) (dropped float64) {
 
 // The reader of the log goes away: the broker stays, counts, and ends well.
 func TestLogReaderGone(t *testing.T) {
+	t.Parallel()
 	s := start(t, "log: {level: debug}")
 	if err := s.stderr.Close(); err != nil {
 		t.Fatal(err)
@@ -52,6 +53,7 @@ func TestLogReaderGone(t *testing.T) {
 // The reader of the log stops: nobody else does, what it does not take is counted,
 // and a line says so when it goes on.
 func TestLogReaderStops(t *testing.T) {
+	t.Parallel()
 	s := start(t, "log: {level: debug}")
 	s.reading.Lock()
 	dropped := 0.0
@@ -78,6 +80,7 @@ func TestLogReaderStops(t *testing.T) {
 
 // A reader of the log that takes nothing does not keep the process from ending.
 func TestEndWithoutLogReader(t *testing.T) {
+	t.Parallel()
 	s := start(t, "log: {level: debug}")
 	s.reading.Lock()
 	for i := 0; worksOn(t, s, fmt.Sprint("c", i)) == 0; i++ {
@@ -135,6 +138,7 @@ func TestHangup(t *testing.T) {
 
 // A command whose output cannot be written says so.
 func TestOutputFails(t *testing.T) {
+	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip(err)

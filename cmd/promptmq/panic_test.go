@@ -130,8 +130,10 @@ func askSubscribe(p *raw, filter string) {
 // A fault in the middle of something costs those whom it concerns. It is counted,
 // no lock stays behind, and the broker goes on for all others.
 func TestPanicHoldsNothing(t *testing.T) {
+	t.Parallel()
 	for place, provoke := range panicPlaces {
 		t.Run(place, func(t *testing.T) {
+			t.Parallel()
 			s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=panic-in-" + place}, "storage: {cleanup: {check-interval: 100ms}}")
 			provoke(t, s)
 			eventually(t, "the fault is counted", func() bool { return s.metric("promptmq_panics_total") > 0 })

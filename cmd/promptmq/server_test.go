@@ -9,6 +9,7 @@ import (
 )
 
 func TestMetricsOverHTTP(t *testing.T) {
+	t.Parallel()
 	s := start(t, "")
 	for _, name := range []string{
 		"promptmq_connections_current", "promptmq_connections_total", `promptmq_messages_published_total{qos="0"}`,
@@ -37,6 +38,7 @@ func TestMetricsOverHTTP(t *testing.T) {
 }
 
 func TestMetricsPath(t *testing.T) {
+	t.Parallel()
 	s := start(t, "metrics:\n  path: /prom\n")
 	code, body := s.get("/prom")
 	if code != 200 || !strings.Contains(body, "promptmq_build_info{") {
@@ -49,6 +51,7 @@ func TestMetricsPath(t *testing.T) {
 }
 
 func TestListenersOff(t *testing.T) {
+	t.Parallel()
 	s := start(t, "", "--metrics-enabled=false", "--server-ws-bind=")
 	if s.mqtt == "" || s.ws != "" || s.metrics != "" {
 		t.Errorf("mqtt %q, ws %q, metrics %q", s.mqtt, s.ws, s.metrics)
@@ -60,6 +63,7 @@ func TestListenersOff(t *testing.T) {
 }
 
 func TestSignalsStop(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		s := start(t, "")
 		s.stopWith(signal)
@@ -76,6 +80,7 @@ func TestSignalsStop(t *testing.T) {
 }
 
 func TestKillAndRestart(t *testing.T) {
+	t.Parallel()
 	s := start(t, "")
 	for range 3 {
 		s.kill()
@@ -85,6 +90,7 @@ func TestKillAndRestart(t *testing.T) {
 
 // The start log says who is let in, and what SQLite itself reports.
 func TestStartLog(t *testing.T) {
+	t.Parallel()
 	closed := start(t, "").waitLog("access")
 	if got := closed.text("other_machines"); !strings.HasPrefix(got, "refused") {
 		t.Errorf("by default: %q", got)
@@ -100,6 +106,7 @@ func TestStartLog(t *testing.T) {
 
 // Each PRAGMA has the value that was asked for when read back.
 func TestPragmas(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ flag, value, pragma, want string }{
 		{"--sqlite-cache-size", "1234", "cache_size", "1234"},
 		{"--sqlite-cache-size", "-4096", "cache_size", "-4096"},
@@ -137,6 +144,7 @@ func TestPragmas(t *testing.T) {
 
 // The mode of a database can be changed from one start to the next.
 func TestJournalModeChanges(t *testing.T) {
+	t.Parallel()
 	s := start(t, "")
 	for _, mode := range []string{"delete", "wal", "truncate"} {
 		s.stop()

@@ -436,6 +436,7 @@ func outsideAddr() string {
 }
 
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	for key, st := range settingTests {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()

@@ -14,6 +14,7 @@ import (
 // trace, everything else goes on, what was acknowledged survives a crash, and
 // draining makes room again by itself.
 func TestMaxSize(t *testing.T) {
+	t.Parallel()
 	const limit = 1 << 20
 	s := start(t, fmt.Sprintf("storage: {max-size: %d}", limit))
 	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)

@@ -18,6 +18,7 @@ func (p *raw) reset() {
 // CONNECT of its Client is accepted, however long that takes and whatever ended the
 // connection: a device that is back at once has the last word.
 func TestWillBeforeReturn(t *testing.T) {
+	t.Parallel()
 	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=will-late"}, "")
 	watcher := v5Of(t, s, "watcher", nil)
 	watcher.subscribeOne("status/#", 1)
@@ -69,6 +70,7 @@ func TestWillBeforeReturn(t *testing.T) {
 // connection of its Client comes leaves nothing in the Session, so that it is
 // refused again when it is sent again, and not taken for one that was delivered.
 func TestRefusedWhileTakenOver(t *testing.T) {
+	t.Parallel()
 	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=refusal-late"}, "mqtt: {queue-policy: reject, max-queued-messages: 1}")
 	absent := v5Of(t, s, "absent", lasting)
 	absent.subscribeOne("full", 2)
