@@ -92,3 +92,40 @@ func (p *peer) publishExpiring(n int, seconds uint32) {
 		}
 	}
 }
+
+// TestMaxMessageAge: what has been queued for that long goes, and makes room;
+// what is in flight and what is retained stays.
+func TestMaxMessageAge(t *testing.T) { timeless(t, testMaxMessageAge) }
+
+func testMaxMessageAge(t *testing.T) {
+	s := newFixtureWith(t, func(o *broker.Options) {
+		o.QueuePolicy, o.MaxQueuedMessages = "reject", 5
+		o.MaxMessageAge, o.CleanupInterval = 8*time.Second, 100*time.Millisecond
+	})
+	busy := s.connectV5("busy", func(c *codec.Connect) { lasting(c); c.ReceiveMaximum = 1 })
+	busy.subscribeOne("t", 1)
+	s.absent("sub", "t")
+	pub := s.connectV5("pub", nil)
+	pub.sendPublish(codec.Publish{QoS: 1, PacketID: 1, Retain: true, Topic: codec.View("kept"), Payload: codec.View("0")})
+	pub.acked(codec.TypePuback)
+	began := time.Now()
+	pub.publishRange("t", 0, 5, 10)
+	if r := pub.publish1(1, "t", "5"); r != codec.QuotaExceeded {
+		t.Errorf("to a full queue: %v", r)
+	}
+	inflight := busy.receive()
+	eventually(t, "they are too old", func() bool { return s.metric("promptmq_queued_messages") == 1 })
+	if d := time.Since(began); d < 8*time.Second {
+		t.Errorf("removed after %v", d)
+	}
+	if n := s.metric(droppedTooOld); n != 9 {
+		t.Errorf("%v counted", n)
+	}
+	pub.publishRange("t", 5, 6, 10)
+	busy.ack(codec.TypePuback, inflight.PacketID)
+	busy.expectRange(5, 6)
+	s.connectV5("sub", resumed).expectRange(5, 6)
+	fresh := s.connectV5("fresh", nil)
+	fresh.subscribeOne("kept", 1)
+	fresh.expectRange(0, 1)
+}

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -117,4 +118,47 @@ func testDropOldestOnDisk(t *testing.T) {
 	s.connectV5("pub", nil).publishRange("t", 4700, 5000, 200)
 	eventually(t, "the queue is within its limit", func() bool { return s.metric("promptmq_queued_messages") == room })
 	s.connectV5("sub", resumed).expectRange(5000-room, 5000)
+}
+
+// TestQueuePolicy fills the queue of an absent session, in a broker of each
+// policy, beside one that takes everything.
+func TestQueuePolicy(t *testing.T) {
+	for _, c := range []struct {
+		policy         string
+		messages       int   // 0: as ever
+		bytes          int64 // 0: as ever
+		first, last    int   // what the full session gets
+		newest, oldest float64
+	}{
+		{"drop-newest", 4, 0, 0, 4, 6, 0},
+		{"drop-oldest", 4, 0, 6, 10, 0, 6},
+		// Full is the queue that has reached 2000 bytes: with its third message.
+		{"drop-newest", 0, 2000, 0, 3, 7, 0},
+		{"drop-oldest", 0, 2000, 7, 10, 0, 7},
+	} {
+		t.Run(fmt.Sprint(c.policy, c.messages, c.bytes), func(t *testing.T) {
+			timeless(t, func(t *testing.T) {
+				s := newFixtureWith(t, func(o *broker.Options) {
+					o.QueuePolicy, o.MaxQueuedMessages, o.MaxQueuedBytes = c.policy, cmp.Or(c.messages, o.MaxQueuedMessages), cmp.Or(c.bytes, o.MaxQueuedBytes)
+				})
+				s.absent("full", "t")
+				other := s.connectV5("other", nil)
+				other.subscribeOne("t", 1)
+				pub := s.connectV5("pub", nil)
+				for i := range 10 {
+					pub.publishRange("t", i, i+1, 800)
+					other.expectRange(i, i+1)
+				}
+				if n, o := s.metric(droppedNewest), s.metric(droppedOldest); n != c.newest || o != c.oldest {
+					t.Errorf("%v counted as the newest and %v as the oldest", n, o)
+				}
+				if n := s.metric("promptmq_queued_messages"); n != float64(c.last-c.first) {
+					t.Errorf("%v in the queue", n)
+				}
+				s.kill()
+				s.restart()
+				s.connectV5("full", resumed).expectRange(c.first, c.last)
+			})
+		})
+	}
 }

@@ -60,3 +60,41 @@ func testMaxSessionExpiryLowered(t *testing.T) {
 		t.Errorf("%v sessions are stored", n)
 	}
 }
+
+// TestMaxSessionExpiry: the cap is told to those who asked for more and to
+// nobody else, and holds for every way to ask for more.
+func TestMaxSessionExpiry(t *testing.T) { timeless(t, testMaxSessionExpiry) }
+
+func testMaxSessionExpiry(t *testing.T) {
+	s := newFixtureWith(t, func(o *broker.Options) { o.MaxSessionExpirySeconds = 2 })
+	// Section 3.2.2.3.2: absent if the Server uses what the Client asked for.
+	for ask, told := range map[uint32]bool{0: false, 1: false, 2: false, 3: true, 3600: true, 0xFFFFFFFF: true} {
+		p, ack := s.connectAs(codec.Version5, "told", asking(ask))
+		if ack.HasSessionExpiry != told || (told && ack.SessionExpirySeconds != 2) {
+			t.Errorf("asked for %d: told %v, %d", ask, ack.HasSessionExpiry, ack.SessionExpirySeconds)
+		}
+		none := uint32(0)
+		p.leave(&none)
+	}
+	more := uint32(3600)
+	began := time.Now()
+	s.connectV5("capped", asking(3600)).leave(nil)
+	s.connectV5("prolonged", asking(1)).leave(&more)
+	old, _ := s.connectAs(codec.Version311, "old", func(c *codec.Connect) { c.CleanStart = false })
+	_ = old.Close()
+	older, _ := s.connectAs(codec.Version31, "older", func(c *codec.Connect) { c.CleanStart = false })
+	_ = older.Close()
+	eventually(t, "all are absent", func() bool { return s.metric("promptmq_sessions_connected") == 0 })
+	time.Sleep(1900 * time.Millisecond)
+	if n := s.metric("promptmq_sessions"); n != 4 {
+		t.Errorf("%v sessions are there before their time is over", n)
+	}
+	eventually(t, "they end", func() bool { return s.metric("promptmq_sessions") == 0 })
+	if d := time.Since(began); d < 2*time.Second {
+		t.Errorf("all have ended after %v", d)
+	}
+	_, ack := s.connectAs(codec.Version311, "old", func(c *codec.Connect) { c.CleanStart = false })
+	if ack.SessionPresent {
+		t.Error("the session of a 3.1.1 client is still there")
+	}
+}

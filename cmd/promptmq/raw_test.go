@@ -1,14 +1,38 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/x0a1b/promptmq/codec"
 )
+
+// clientSeconds bounds every single answer; only what fails waits for it.
+const clientSeconds = 60
+
+func dialTCP(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc
+}
+
+func dialWebSocket(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	ws, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/any/path", &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return websocket.NetConn(context.Background(), ws, websocket.MessageBinary)
+}
 
 // A raw is a client that sends any bytes and takes answers apart strictly.
 type raw struct {

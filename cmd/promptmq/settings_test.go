@@ -292,11 +292,9 @@ var settingTests = map[string]struct {
 	"mqtt.max-retained-bytes": {"mqtt: {max-retained-bytes: 10000}", func(t *testing.T, s *server) {
 		fillRetained(t, s, 3000, 3)
 	}},
-	"storage.cleanup.check-interval": {"storage: {cleanup: {check-interval: 100ms}}", testCleanupInterval},
-	"storage.cleanup.max-message-age": {
-		"mqtt: {queue-policy: reject, max-queued-messages: 5}\nstorage: {cleanup: {max-message-age: 8s, check-interval: 100ms}}", testMaxMessageAge,
-	},
-	"storage.cleanup.batch-size": {"", testCleanupBatch},
+	"storage.cleanup.check-interval":  {"storage: {cleanup: {check-interval: 100ms}}", testCleanupInterval},
+	"storage.cleanup.max-message-age": {"storage: {cleanup: {max-message-age: 2s, check-interval: 100ms}}", testMaxMessageAge},
+	"storage.cleanup.batch-size":      {"", testCleanupBatch},
 	"auth.allow-anonymous": {"auth: {allow-anonymous: true}\nserver: {bind: '0.0.0.0:0'}", func(t *testing.T, s *server) {
 		for allow, want := range map[bool]codec.ReasonCode{true: codec.Success, false: codec.NotAuthorized} {
 			open := start(t, fmt.Sprintf("auth: {allow-anonymous: %v}", allow), "--server-bind", "0.0.0.0:0")

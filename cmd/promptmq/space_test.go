@@ -10,25 +10,17 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// storage.max-size: what would be stored beyond it is refused and leaves no
-// trace, everything else goes on, what was acknowledged survives a crash, and
-// draining makes room again by itself.
+// storage.max-size: what would be stored beyond it is refused, and the broker is
+// ready. Package broker has the rest.
 func TestMaxSize(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	s := start(t, fmt.Sprintf("storage: {max-size: %d}", limit))
-	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)
-	sub.subscribeOne("q/#", 2)
-	sub.drop()
-	live, _ := connectRaw(t, s.mqtt, codec.Version5, "live", nil)
-	live.subscribeOne("live", 0)
-	live.subscribeOne("q/refused", 1)
-	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
-
+	absent(t, s, "sub", "q")
+	pub := v5Of(t, s, "pub", nil)
 	accepted := 0
-	payload := func(i int) string { return fmt.Sprintf("%06d", i) + strings.Repeat("x", 4000) }
-	for ; accepted < 1000; accepted++ {
-		if r := pub.publish1(1, "q/stored", payload(accepted)); r == codec.QuotaExceeded {
+	for payload := strings.Repeat("x", 4000); accepted < 1000; accepted++ {
+		if r := pub.publish1(1, "q", payload); r == codec.QuotaExceeded {
 			break
 		} else if r != codec.Success {
 			t.Fatalf("message %d: %v", accepted, r)
@@ -41,63 +33,8 @@ func TestMaxSize(t *testing.T) {
 	if err != nil || info.Size() > limit {
 		t.Errorf("the file has %d bytes, %v", info.Size(), err)
 	}
-	wantFull(t, s, pub, live)
-
-	s.kill()
-	s.restart()
-	pub, _ = connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
-	if r := pub.publish1(1, "q/refused", payload(0)); r != codec.QuotaExceeded {
-		t.Errorf("after a restart: %v", r)
-	}
-	sub, ack := connectRaw(t, s.mqtt, codec.Version5, "sub", func(c *codec.Connect) { lasting(c); c.CleanStart = false })
-	if !ack.SessionPresent {
-		t.Fatal("the session is gone")
-	}
-	for i := range accepted {
-		p := sub.receive()
-		if p.Topic.String() != "q/stored" || p.Payload.String() != payload(i) {
-			t.Fatalf("message %d is %.6s of %s", i, p.Payload, p.Topic)
-		}
-		sub.sendAck(codec.TypePuback, p.PacketID)
-	}
-	sub.quiet()
-	// Within how much time is a matter of TestMaxSizeDrained in package broker.
-	eventually(t, "there is room again", func() bool { return pub.publish1(1, "q/stored", payload(0)) == codec.Success })
-	if n := s.metric("promptmq_store_full"); n != 0 {
-		t.Errorf("promptmq_store_full is %v with room", n)
-	}
-	s.waitLog("the store has room again")
-}
-
-// wantFull checks what a store at its limit refuses, and what not.
-func wantFull(t *testing.T, s *server, pub, live *raw) {
-	t.Helper()
-	large := strings.Repeat("x", 4000)
-	pub.publish(codec.Publish{QoS: 2, PacketID: 2, Topic: codec.View("q/refused"), Payload: codec.View(large)})
-	if r := pub.ack(codec.TypePubrec).Reason; r != codec.QuotaExceeded {
-		t.Errorf("QoS 2: %v", r)
-	}
-	pub.publish(codec.Publish{QoS: 1, PacketID: 3, Retain: true, Topic: codec.View("q/refused"), Payload: codec.View(large)})
-	if r := pub.ack(codec.TypePuback).Reason; r != codec.QuotaExceeded {
-		t.Errorf("retained: %v", r)
-	}
-	old, _ := connectRaw(t, s.mqtt, codec.Version311, "old", nil)
-	old.publish(codec.Publish{QoS: 1, PacketID: 1, Topic: codec.View("q/refused"), Payload: codec.View(large)})
-	old.closed(codec.Success) // 3.1.1 cannot be told otherwise
-	live.quiet()              // it has a subscription for what was refused
-
-	pub.publish(codec.Publish{Topic: codec.View("live"), Payload: codec.View(large)})
-	if p := live.receive(); len(p.Payload) != len(large) {
-		t.Errorf("QoS 0: %d bytes", len(p.Payload))
-	}
-	if r := pub.publish1(4, "nobody", large); r != codec.Success && r != codec.NoMatchingSubscribers {
-		t.Errorf("nothing to store: %v", r)
-	}
 	if n := s.metric("promptmq_store_full"); n != 1 {
 		t.Errorf("promptmq_store_full is %v", n)
-	}
-	if n := s.metric(`promptmq_store_refused_total{packet="PUBLISH"}`); n != 4 {
-		t.Errorf("%v counted as refused", n)
 	}
 	if code, body := s.get("/ready"); code != 200 {
 		t.Errorf("/ready: %d %s", code, body)

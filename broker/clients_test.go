@@ -1,4 +1,4 @@
-package main
+package broker_test
 
 import (
 	"context"
@@ -17,9 +17,6 @@ import (
 
 // These tests use the clients that users have: paho for MQTT 5, over TCP and
 // WebSocket, and the older paho for 3.1.1.
-
-// clientSeconds bounds every single answer; only what fails waits for it.
-const clientSeconds = 60
 
 // An inbox gathers what a client receives.
 type inbox struct {
@@ -40,7 +37,7 @@ func (in *inbox) put(text string) {
 // expect waits until exactly these messages have come, in this order.
 func (in *inbox) expect(t *testing.T, want ...string) {
 	t.Helper()
-	deadline := time.After(clientSeconds * time.Second)
+	deadline := time.After(patience)
 	for range want {
 		select {
 		case <-in.came:
@@ -66,15 +63,6 @@ type v5 struct {
 	present bool
 }
 
-func dialTCP(t *testing.T, addr string) net.Conn {
-	t.Helper()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return nc
-}
-
 func dialWebSocket(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/any/path", &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
@@ -89,7 +77,7 @@ func connectV5(t *testing.T, nc net.Conn, id string, change func(*paho.Connect))
 	t.Helper()
 	c := &v5{t: t, conn: nc, in: newInbox()}
 	c.Client = paho.NewClient(paho.ClientConfig{
-		ClientID: id, Conn: packets.NewThreadSafeConn(nc), PacketTimeout: clientSeconds * time.Second,
+		ClientID: id, Conn: packets.NewThreadSafeConn(nc), PacketTimeout: patience,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			text := fmt.Sprintf("%s=%s/%d", p.Packet.Topic, p.Packet.Payload, p.Packet.QoS)
 			if p.Packet.Retain {
@@ -116,7 +104,7 @@ func connectV5(t *testing.T, nc net.Conn, id string, change func(*paho.Connect))
 }
 
 func (c *v5) soon() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), clientSeconds*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	c.t.Cleanup(cancel)
 	return ctx
 }
@@ -149,10 +137,10 @@ func durable(c *paho.Connect) {
 
 func TestV5Client(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
+	s := newListening(t)
 	for name, dial := range map[string]func() net.Conn{
-		"tcp":       func() net.Conn { return dialTCP(t, s.mqtt) },
-		"websocket": func() net.Conn { return dialWebSocket(t, s.ws) },
+		"tcp":       func() net.Conn { return dialTCP(t, s.addr()) },
+		"websocket": func() net.Conn { return dialWebSocket(t, s.wsAddr()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sub := connectV5(t, dial(), name+"-sub", nil)
@@ -194,12 +182,12 @@ func TestV5Client(t *testing.T) {
 // TestV5Resume: a session goes on after the client and after the broker died.
 func TestV5Resume(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
+	s := newListening(t)
 	for _, broker := range []string{"client", "kill", "stop"} {
-		sub := connectV5(t, dialTCP(t, s.mqtt), "resume-"+broker, durable)
+		sub := connectV5(t, dialTCP(t, s.addr()), "resume-"+broker, durable)
 		sub.subscribe(broker+"/#", 2)
 		_ = sub.conn.Close()
-		pub := connectV5(t, dialTCP(t, s.mqtt), "resume-pub", nil)
+		pub := connectV5(t, dialTCP(t, s.addr()), "resume-pub", nil)
 		var want []string
 		for i := range 10 {
 			topic, qos := fmt.Sprintf("%s/%d", broker, i), byte(1+i%2)
@@ -216,12 +204,12 @@ func TestV5Resume(t *testing.T) {
 			s.stop()
 			s.restart()
 		}
-		sub = connectV5(t, dialTCP(t, s.mqtt), "resume-"+broker, durable)
+		sub = connectV5(t, dialTCP(t, s.addr()), "resume-"+broker, durable)
 		if !sub.present {
 			t.Errorf("%s: the session is gone", broker)
 		}
 		expectByQoS(t, sub.in, want)
-		fresh := connectV5(t, dialTCP(t, s.mqtt), "fresh", nil)
+		fresh := connectV5(t, dialTCP(t, s.addr()), "fresh", nil)
 		fresh.subscribe(broker+"/kept", 0)
 		fresh.in.expect(t, broker+"/kept=retained/0 retained")
 	}
@@ -231,7 +219,7 @@ func TestV5Resume(t *testing.T) {
 // overtake each other. [MQTT-4.6.0-5]
 func expectByQoS(t *testing.T, in *inbox, want []string) {
 	t.Helper()
-	deadline := time.After(clientSeconds * time.Second)
+	deadline := time.After(patience)
 	for range want {
 		select {
 		case <-in.came:
@@ -257,10 +245,10 @@ func expectByQoS(t *testing.T, in *inbox, want []string) {
 	in.messages = nil
 }
 
-func connect311(t *testing.T, s *server, id string, clean bool, change func(*mqtt3.ClientOptions)) (mqtt3.Client, *inbox) {
+func connectPaho311(t *testing.T, s *fixture, id string, clean bool, change func(*mqtt3.ClientOptions)) (mqtt3.Client, *inbox) {
 	t.Helper()
 	in := newInbox()
-	u := &url.URL{Scheme: "tcp", Host: s.mqtt}
+	u := &url.URL{Scheme: "tcp", Host: s.addr()}
 	o := mqtt3.NewClientOptions().AddBroker(u.String()).SetClientID(id).SetCleanSession(clean).
 		SetProtocolVersion(4).SetAutoReconnect(false).SetConnectRetry(false).
 		SetDefaultPublishHandler(func(_ mqtt3.Client, m mqtt3.Message) {
@@ -277,7 +265,7 @@ func connect311(t *testing.T, s *server, id string, clean bool, change func(*mqt
 
 func done311(t *testing.T, token mqtt3.Token) {
 	t.Helper()
-	if !token.WaitTimeout(clientSeconds * time.Second) {
+	if !token.WaitTimeout(patience) {
 		t.Fatal("no answer")
 	}
 	if err := token.Error(); err != nil {
@@ -287,10 +275,10 @@ func done311(t *testing.T, token mqtt3.Token) {
 
 func Test311Client(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	pub, _ := connect311(t, s, "pub", true, nil)
+	s := newListening(t)
+	pub, _ := connectPaho311(t, s, "pub", true, nil)
 	for _, qos := range []byte{0, 1, 2} {
-		sub, in := connect311(t, s, fmt.Sprintf("sub%d", qos), true, nil)
+		sub, in := connectPaho311(t, s, fmt.Sprintf("sub%d", qos), true, nil)
 		topic := fmt.Sprintf("three/%d", qos)
 		done311(t, sub.Subscribe(topic, qos, nil))
 		for _, sent := range []byte{0, 1, 2} {
@@ -299,13 +287,13 @@ func Test311Client(t *testing.T) {
 		}
 	}
 	done311(t, pub.Publish("three/kept", 1, true, "kept"))
-	watcher, in := connect311(t, s, "watcher", true, nil)
+	watcher, in := connectPaho311(t, s, "watcher", true, nil)
 	done311(t, watcher.Subscribe("three/kept", 1, nil))
 	in.expect(t, "three/kept=kept/1")
 
 	done311(t, watcher.Subscribe("three/will", 1, nil))
 	var raw net.Conn
-	connect311(t, s, "dying", true, func(o *mqtt3.ClientOptions) {
+	connectPaho311(t, s, "dying", true, func(o *mqtt3.ClientOptions) {
 		o.SetWill("three/will", "gone", 1, false)
 		o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt3.ClientOptions) (net.Conn, error) {
 			var err error
@@ -319,11 +307,11 @@ func Test311Client(t *testing.T) {
 
 func Test311Resume(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
-	sub, _ := connect311(t, s, "resume", false, nil)
+	s := newListening(t)
+	sub, _ := connectPaho311(t, s, "resume", false, nil)
 	done311(t, sub.Subscribe("three/#", 2, nil))
 	sub.Disconnect(100)
-	pub, _ := connect311(t, s, "pub", true, nil)
+	pub, _ := connectPaho311(t, s, "pub", true, nil)
 	var want []string
 	for i := range 6 {
 		qos := byte(1 + i%2)
@@ -332,6 +320,6 @@ func Test311Resume(t *testing.T) {
 	}
 	s.kill()
 	s.restart()
-	_, in := connect311(t, s, "resume", false, nil)
+	_, in := connectPaho311(t, s, "resume", false, nil)
 	expectByQoS(t, in, want)
 }
