@@ -155,6 +155,11 @@ func (d *identifiers) check(s *Session) error {
 	if len(x.users) != x.inUse.Len() {
 		return fmt.Errorf("quota: %d identifiers have users and %d are in use", len(x.users), x.inUse.Len())
 	}
+	for id, seq := range x.users {
+		if i := s.window.index(seq); i == len(s.queue) && seq < s.diskFrom && !s.isReleased(seq) {
+			return fmt.Errorf("quota: Packet Identifier %d is used by %d, which is done", id, seq)
+		}
+	}
 	last := uint64(0)
 	for _, e := range x.list {
 		if e.seq < s.floor || e.seq <= last || e.seq >= x.after || x.users[e.id] != e.seq {

@@ -54,6 +54,9 @@ func (l *Limits) turn() uint64 {
 	return packetIDs
 }
 
+// SetPacketIDs lets Sessions use so few Packet Identifiers, in tests.
+func (l *Limits) SetPacketIDs(n int) { l.packetIDs = n }
+
 // derivedID is the Packet Identifier that follows from a Seq.
 func (s *Session) derivedID(seq uint64) uint16 {
 	if s.limits.packetIDs > 0 {
@@ -185,7 +188,8 @@ func (s *Session) freeID(seq uint64) (exceptional bool) {
 	case exceptional && i == 0: // nearly always: acknowledgements come in order
 		id, x.list = x.list[0].id, x.list[1:]
 	case exceptional:
-		id, x.list = x.list[i].id, slices.Delete(x.list, i, i+1)
+		id = x.list[i].id
+		x.list = slices.Delete(x.list, i, i+1)
 	}
 	if x.users[id] == seq {
 		delete(x.users, id)

@@ -65,6 +65,33 @@ func TestDamagedExceptions(t *testing.T) {
 	}
 }
 
+// TestExceptionsInAnyOrder: behind one that is stuck, exceptional identifiers are free
+// again in whatever order their messages are acknowledged.
+func TestExceptionsInAnyOrder(t *testing.T) {
+	for _, durable := range []bool{false, true} {
+		limits := Limits{WindowMessages: 100, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20, packetIDs: 5}
+		s := New(1, "c", "", durable, &limits)
+		var fx Effects
+		s.Attach(65535, 0, start, &fx)
+		m := &Message{Topic: "t", Payload: []byte("m"), QoS: 1}
+		inUse := []uint16{}
+		for range 200 {
+			fx.Reset()
+			if s.Deliver(Entry{Message: m, QoS: 1}, start, &fx); len(fx.Sends) != 1 {
+				t.Fatalf("durable %v: not sent with %d of 5 identifiers in use", durable, len(inUse))
+			}
+			if inUse = append(inUse, fx.Sends[0].PacketID); len(inUse) == 5 { // the first stays
+				for _, i := range []int{4, 2, 3, 1} {
+					if !s.ReceivePuback(inUse[i], start, &fx) {
+						t.Errorf("durable %v: identifier %d is not known", durable, inUse[i])
+					}
+				}
+				inUse = inUse[:1]
+			}
+		}
+	}
+}
+
 // TestAllIdentifiersInUse: with none left the next message waits, whatever the send quota.
 func TestAllIdentifiersInUse(t *testing.T) {
 	s := New(1, "c", "", false, &Limits{WindowMessages: 8, WindowBytes: 1 << 20, QueueMessages: 100, QueueBytes: 1 << 20, Inflight: 20, packetIDs: 3})
