@@ -34,6 +34,7 @@ prove:
 	$(call figure,G1,power cuts: nothing acknowledged is lost or doubled,./broker -run '^TestSimPowerCut$$' -sim.seeds=2000)
 	$(call figure,G1r,the same with rollback journals in place of the WAL,./broker -run '^TestSimRollbackJournal$$' -sim.seeds=1000)
 	$(call figure,G1o,the same with full queues that drop their oldest messages,./broker -run '^TestSimDropOldest$$' -sim.seeds=500)
+	$(call figure,G1s,the same with few Packet Identifiers and some stuck,./broker -run '^TestSimStuck$$' -sim.seeds=500)
 	$(call figure,G1c,controls: each broken promise is caught in 200 seeds,./broker -run '^TestSimControl')
 	$(call figure,G2,kill -9 and stops of the real binary,./cmd/promptmq -run '^TestKill9(Control)?$$' -kills=1000)
 	$(call figure,G3,failed syncs; cuts during the next start,./broker -run '^TestSim(FsyncFail|StartCut)$$' -sim.seeds=1000)

@@ -287,7 +287,7 @@ func (cl *Client) sendQueuedLocked(d *delivery, l *pending) outcome {
 		Forward: codec.ForwardBytes(s.Message.Forward), HasMessageExpiry: d.expires, MessageExpirySeconds: d.expirySeconds,
 	}
 	var group uint64
-	if s.AfterCommit && !control.Broken(control.QoS2BeforeCommit) {
+	if s.AfterCommit && !control.Broken(control.QoS2BeforeCommit) && !(s.QoS == 1 && control.Broken(control.QoS1BeforeCommit)) {
 		group = cl.lastGroup
 	}
 	switch {

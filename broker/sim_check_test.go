@@ -45,6 +45,15 @@ func covers(filter, topic string) bool {
 	return filter == topic
 }
 
+// messageOfLocked returns the message that p is; nil: its payload does not tell.
+func (w *world) messageOfLocked(p *codec.Publish) *simMessage {
+	var no int
+	if _, err := fmt.Sscanf(p.Payload.String(), "m%d ", &no); err != nil || no < 0 || no >= len(w.messages) {
+		return nil
+	}
+	return w.messages[no]
+}
+
 func isShared(topic string) bool { return strings.HasPrefix(topic, "s/") }
 
 // owed reports whether a subscription of c says that m must reach it.
@@ -64,11 +73,11 @@ func (c *simClient) takeLocked(p *codec.Publish) error {
 	if len(p.Payload) == 0 {
 		return nil // a retained message was removed
 	}
-	var no int
-	if _, err := fmt.Sscanf(p.Payload.String(), "m%d ", &no); err != nil || no >= len(w.messages) {
+	m := w.messageOfLocked(p)
+	if m == nil {
 		return fmt.Errorf("a payload that nobody sent: %.40q", p.Payload)
 	}
-	m := w.messages[no]
+	no := m.no
 	w.trace("%s got message %d QoS %d id %d dup %v retain %v", c.id, no, p.QoS, p.PacketID, p.Dup, p.Retain)
 	if m.payload != p.Payload.String() || m.topic != p.Topic.String() {
 		return fmt.Errorf("message %d is altered: topic %s", no, p.Topic)

@@ -31,12 +31,16 @@ type simClient struct {
 	// was answered, and no other was tried since.
 	dropped  bool
 	inflight []*simMessage
-	received map[uint16]bool // QoS 2 identifiers for which no PUBREL came
+	received map[uint16]*simMessage // by QoS 2 identifier, until PUBCOMP is sent; nil: no payload told
 	subs     []*simSub
 	seen     map[*simMessage]int
 	seenQoS2 map[*simMessage]int
 	last     map[string]int      // by stream, the newest message received
 	fetched  map[*simMessage]int // retained or not, each time that it counts: see fetch
+
+	ignoredMax int                    // see ignoresLocked
+	ignored    map[*simMessage]uint16 // the identifier with which each is not acknowledged
+	idOf       map[*simMessage]uint16 // what each came with
 }
 
 // A simSub is a subscription from its SUBSCRIBE until it is gone. Times are
@@ -80,8 +84,9 @@ type simMessage struct {
 func newSimClient(w *world, id string, version codec.Version, durable bool, qos codec.QoS) *simClient {
 	return &simClient{
 		w: w, id: id, version: version, durable: durable, qos: qos, expiry: 1 << 20,
-		received: make(map[uint16]bool), seen: make(map[*simMessage]int), seenQoS2: make(map[*simMessage]int),
+		received: make(map[uint16]*simMessage), seen: make(map[*simMessage]int), seenQoS2: make(map[*simMessage]int),
 		last: make(map[string]int), fetched: make(map[*simMessage]int),
+		ignored: make(map[*simMessage]uint16), idOf: make(map[*simMessage]uint16),
 	}
 }
 
@@ -120,7 +125,7 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 	}
 	p := &codec.Connect{
 		Version: c.version, ClientID: codec.View(c.id), CleanStart: l.clean, KeepAliveSeconds: 0,
-		ReceiveMaximum: uint16(1 + w.r.IntN(20)), RequestProblemInformation: true,
+		ReceiveMaximum: uint16(1 + c.ignoredMax + w.r.IntN(20)), RequestProblemInformation: true,
 	}
 	if c.durable && c.version == codec.Version5 && !l.brief {
 		p.HasSessionExpiry, p.SessionExpirySeconds = true, c.expiry
@@ -140,7 +145,9 @@ func (c *simClient) connectLocked(clean bool, will *simMessage) {
 
 // forgetLocked drops the client's half of its Session.
 func (c *simClient) forgetLocked() {
-	c.inflight, c.received = nil, make(map[uint16]bool)
+	c.inflight, c.received = nil, make(map[uint16]*simMessage)
+	clear(c.ignored)
+	clear(c.idOf)
 	c.w.memberLeft = c.w.memberLeft || c.member
 	for _, s := range c.subs {
 		s.id, s.unsubID = 0, 0

@@ -70,6 +70,8 @@ func TestSimControlBroker(t *testing.T) {
 		{"torn-wal-refused", "TestSimPowerCut"},
 		{"ack-before-commit", "TestSimDiskStall"},
 		{"qos2-before-commit", "TestSimDiskStall"},
+		{"qos1-before-commit", "TestSimStuck"},
+		{"packet-identifier-in-use", "TestSimStuck"},
 		{"owed-not-stored", "TestSimRetainedFetch"},
 		{"owed-progress-lost", "TestSimRetainedFetch"},
 		{"wall-clock", "TestSimTimers"},

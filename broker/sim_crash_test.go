@@ -86,6 +86,9 @@ func (w *world) run() error {
 	}
 	w.disk.calm()
 	w.traffic(10+w.r.IntN(40), func() bool { return false })
+	if w.cfg.stuck {
+		w.settleStuck()
+	}
 	w.settle()
 	w.stop()
 	if err := checkIntegrity(filepath.Join(w.disk.dir, "promptmq.db")); err != nil {
@@ -178,16 +181,7 @@ func (w *world) plan(ops int, kill bool) {
 
 // settle brings every client back and waits until nothing moves.
 func (w *world) settle() {
-	for range 20 {
-		w.mu.Lock()
-		for _, c := range w.clients {
-			if c.link == nil {
-				c.connectLocked(false, nil)
-			}
-		}
-		w.mu.Unlock()
-		time.Sleep(time.Second)
-	}
+	w.settleClients()
 	w.checkDelivered()
 	w.mu.Lock()
 	probe := newSimClient(w, "probe", codec.Version5, false, 2)

@@ -21,7 +21,7 @@ type simLink struct {
 	will      *simMessage
 	online    bool
 	closing   bool            // the client ended it
-	came      map[uint16]bool // the identifiers of PUBLISH packets: no run is long enough to need one again
+	came      map[uint16]bool // the identifiers of PUBLISH packets, see doneLocked
 	since     time.Time       // when CONNACK came
 	left      time.Time       // when the client sent DISCONNECT
 	pinged    time.Time
@@ -285,7 +285,11 @@ func (l *simLink) ackLocked(f codec.Frame) error {
 	c.w.trace("%s got %v %d", c.id, ack.Type, ack.PacketID)
 	switch ack.Type {
 	case codec.TypePubrel:
+		if c.ignored[c.received[ack.PacketID]] == ack.PacketID {
+			return nil
+		}
 		delete(c.received, ack.PacketID)
+		l.doneLocked(ack.PacketID)
 		l.ack(codec.TypePubcomp, ack.PacketID)
 		return nil
 	case codec.TypePubcomp:
@@ -333,28 +337,31 @@ func (l *simLink) publishLocked(f codec.Frame) error {
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
+	m := c.w.messageOfLocked(&p)
 	if p.QoS > 0 {
-		if l.came[p.PacketID] { // [MQTT-4.4.0-1]
-			return fmt.Errorf("PUBLISH %d came twice on one connection", p.PacketID)
+		if err := l.identifiedLocked(&p, m); err != nil {
+			return err
 		}
-		l.came[p.PacketID] = true
 	}
 	if l.probe() {
 		c.w.retained[p.Topic.String()] = p.Payload.String()
 	}
-	if p.QoS == 2 && c.received[p.PacketID] {
+	again := false
+	if p.QoS == 2 {
+		_, again = c.received[p.PacketID]
+		c.received[p.PacketID] = m
+	}
+	if !again {
+		if err := c.takeLocked(&p); err != nil {
+			return err
+		}
+	}
+	switch ignored := c.ignoresLocked(&p, m); {
+	case p.QoS == 2 && !(ignored && m.no%2 == 0): // else without PUBCOMP
 		l.ack(codec.TypePubrec, p.PacketID)
-		return nil
-	}
-	if err := c.takeLocked(&p); err != nil {
-		return err
-	}
-	switch p.QoS {
-	case 1:
+	case p.QoS == 1 && !ignored:
+		l.doneLocked(p.PacketID)
 		l.ack(codec.TypePuback, p.PacketID)
-	case 2:
-		c.received[p.PacketID] = true
-		l.ack(codec.TypePubrec, p.PacketID)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ func TestSimDropOldest(t *testing.T) {
 	cuts, acked, dropped := 0, 0, uint64(0)
 	seeds(t, 30, func(seed uint64) error {
 		room := []int{60, 300}[seed%2] // less, and more than what stays in memory
-		w, err := simulate(t, root, seed, simConfig{room: room, promised: room})
+		w, err := simulate(t, root, seed, simConfig{room: room, promised: room, stuck: seed%4 == 0})
 		if w != nil {
 			cuts, acked = cuts+w.cuts, acked+w.acked
 			dropped += w.m.Dropped[metrics.DropQueueOldest].Get() // since the last start

@@ -55,6 +55,7 @@ func (w *world) actLocked() {
 		for range 1 + w.r.IntN(4) {
 			c.publishNextLocked(20)
 		}
+		c.forgiveLocked()
 	default: // no Receive Maximum holds a 3.x client: more than a Session keeps in memory
 		for range 100 + w.r.IntN(300) {
 			c.publishNextLocked(600)

@@ -43,6 +43,7 @@ type simConfig struct {
 	startCuts   bool   // all are, right after a failed sync, and the power goes during the start
 	room        int    // messages that a queue has room for, with the policy drop-oldest; 0: for all
 	promised    int    // what the checker takes room for
+	stuck       bool   // there are few Packet Identifiers, and some messages are not acknowledged
 }
 
 // A world is one simulation: a broker that dies and starts again, its disk, the
@@ -78,6 +79,10 @@ type world struct {
 	memberLeft bool
 	pingMax    time.Duration
 	faults     []string
+
+	packetIDs int // towards each client; 0: all
+	ignored   int // messages that clients did not acknowledge for long
+	resent    int // those of them that came again
 }
 
 // template is an empty database, made once.
@@ -142,6 +147,9 @@ func newWorld(seed uint64, root string, cfg simConfig) (*world, error) {
 		if c.member = i < 2 || r.IntN(5) == 0; c.member {
 			c.durable, c.expiry, c.qos = true, 1<<20, 1+w.clients[0].qos%2
 		}
+	}
+	if cfg.stuck {
+		w.makeStuck()
 	}
 	return w, nil
 }
@@ -232,6 +240,7 @@ func (w *world) startOnce() (err error) {
 	if err != nil {
 		return err
 	}
+	b.SetPacketIDs(w.packetIDs)
 	if err := b.Start(); err != nil {
 		return err
 	}

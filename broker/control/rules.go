@@ -16,6 +16,7 @@ const (
 	ConnackBeforeCommit  Rule = "connack-before-commit"
 	PubcompBeforeRemoval Rule = "pubcomp-before-removal"
 	PubrelBeforeCommit   Rule = "pubrel-before-commit"
+	QoS1BeforeCommit     Rule = "qos1-before-commit"
 	QoS2BeforeCommit     Rule = "qos2-before-commit"
 	IdentifierNotDurable Rule = "identifier-not-durable"
 	OwedNotStored        Rule = "owed-not-stored"
