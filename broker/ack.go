@@ -54,8 +54,7 @@ func (c *conn) receiveAckLocked(ack *codec.Ack) error {
 	cl.applyLocked(c.now, &c.pending)
 	if !found && ack.Type == codec.TypePubrec && ack.Reason < 0x80 {
 		// The sender of PUBREC waits for PUBREL; 0x92 tells it that there is no such message.
-		c.out.QueueHeld(&c.pending.Pending, link.Hold{},
-			encodeAck(codec.TypePubrel, ack.PacketID, codec.PacketIdentifierNotFound, c.version))
+		c.acknowledge(codec.TypePubrel, ack.PacketID, codec.PacketIdentifierNotFound, link.Hold{}, &c.pending)
 	}
 	return nil
 }
@@ -82,19 +81,5 @@ func (c *conn) receivePubrelLocked(packetID uint16) {
 	}
 	// What an earlier connection received does not count on this one. Section 4.9.
 	credit := reason == codec.Success && c.receiving > 0
-	held := c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: group, Credit: credit}, encodeAck(codec.TypePubcomp, packetID, reason, c.version))
-	if credit && !held {
-		c.receiving--
-	}
-}
-
-// encodeAck returns an encoder for a packet that only carries a Packet
-// Identifier and a Reason Code.
-func encodeAck(t codec.PacketType, id uint16, reason codec.ReasonCode, v codec.Version) func([]byte) []byte {
-	return func(dst []byte) []byte {
-		ack := codec.Ack{Type: t, PacketID: id, Reason: reason}
-		control.BreakAck(&ack)
-		dst, _ = codec.AppendAck(dst, &ack, v) // cannot fail: the fields are in range
-		return dst
-	}
+	c.acknowledge(codec.TypePubcomp, packetID, reason, link.Hold{Commit: group, Credit: credit}, &c.pending)
 }

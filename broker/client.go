@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/commit"
-	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -60,31 +59,6 @@ func (cl *Client) storedLocked() *stored {
 	return cl.stored
 }
 
-// storeLocked merges the writes of l.fx into the open group. The caller is in the
-// committer's gate.
-func (cl *Client) storeLocked(l *pending) {
-	durable := cl.sess.Durable()
-	if !durable && l.fx.Rows == nil {
-		return
-	}
-	part := &cl.storedLocked().part
-	l.completed = cl.b.commits.Merge(part, cl.sess, &l.fx, l.completed[:0])
-	if durable {
-		cl.lastGroup = max(cl.lastGroup, part.Group())
-	}
-	for _, w := range l.completed {
-		l.Add(w.(*link.Outbox))
-	}
-	clear(l.completed)
-}
-
-// noteFullLocked keeps the hint whether the queue is full; it seldom changes.
-func (cl *Client) noteFullLocked() {
-	if by := cl.sess.FullBy(); by != cl.full.by() {
-		cl.full.Store(by)
-	}
-}
-
 func (cl *Client) queueLen() int {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
@@ -99,3 +73,11 @@ func (cl *Client) queueLen() int {
 func (cl *Client) unusedLocked() bool {
 	return cl.sess == nil && cl.conn == nil && cl.stored == nil && cl.changing == 0
 }
+
+// A fullness is a hint for senders that do not hold the Client's lock: the limit that
+// its queue has reached.
+type fullness struct{ limit atomic.Uint32 }
+
+func (f *fullness) Load() bool             { return f.by() != session.NoLimit }
+func (f *fullness) by() session.Limit      { return session.Limit(f.limit.Load()) }
+func (f *fullness) Store(by session.Limit) { f.limit.Store(uint32(by)) }

@@ -22,24 +22,6 @@ func messageCost(m *codec.Publish) int64 {
 	return n
 }
 
-// storeCost is about what a message takes in the queues it will enter: once,
-// and an entry for each.
-func storeCost(pub *publication, s *routing) int64 {
-	if pub.p.QoS == 0 {
-		return 0
-	}
-	entries := int64(0)
-	for i := range s.targets {
-		if t := &s.targets[i]; !t.dropped && t.qos > 0 && t.client.durable.Load() {
-			entries++
-		}
-	}
-	if entries == 0 {
-		return 0
-	}
-	return messageCost(pub.p) + entries*rowCost
-}
-
 // retainCostLocked is about how much more the retained messages take with this
 // one. The caller holds router.mu.
 func (b *Broker) retainCostLocked(p *codec.Publish) int64 {

@@ -7,6 +7,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -62,15 +63,16 @@ type publication struct {
 	expiresAt time.Time
 	m         *session.Message
 	slab      *messageSlab // nil: m is alone
-	cost      int64        // about what is stored for it beside the message
-	// receipt is for the durable copies of a QoS 1 message; committing says that
+	cost      int64        // about what is stored for it beside the message and its entries
+	// receipt is for the durable copies of a QoS 1 message; mustCommit says that
 	// it cannot replace the commit.
 	receipt    *commit.Receipt
-	committing bool
-	stored     bool // a copy joined the open group
-	// yields says that it is never refused because of a queue that is full: it is
-	// dropped for that queue, and all others get it.
-	yields bool
+	mustCommit bool
+	stored     bool // something of it joined the open group
+	// passesFull says that no full queue makes the Server refuse it: it is dropped for
+	// that queue, and all others get it. mustFit says the same of a full store: a Will
+	// was accepted with its CONNECT, and what removes a retained message makes room.
+	passesFull, mustFit bool
 	// routed is which of the router's changes its targets know of. matches, of a
 	// message that was retained in the same step, are where they come from; else nil.
 	routed  uint64
@@ -93,19 +95,78 @@ func (pub *publication) message() *session.Message {
 
 // A delivery is one copy of a message on its way to one Client.
 type delivery struct {
-	why  cause
-	pub  *publication  // nil if send is not
-	to   *target       // the same
-	send *session.Send // of a copy that was queued
-	// Of send, if it expires: its Message Expiry Interval.
+	why cause
+	// Of a copy that was just routed.
+	pub *publication
+	to  *target
+	// Of a copy that its Session sends: what pub and to were is in it; else nil. If it
+	// expires, expirySeconds is its Message Expiry Interval.
+	send          *session.Send
 	expires       bool
 	expirySeconds uint32
 }
 
+// An outcome is what became of one copy of a message when a delivery was decided.
+type outcome uint8
+
+// Outcomes of a copy. One that is dropped has the reason: dropped + the
+// metrics.DropReason, and beside those that decideLocked finds these may
+// come later, for a copy that was queued: expired, too large, too old, the oldest
+// of a full queue, or the end of its Session.
+const (
+	sent     outcome = iota // given to the connection; nothing keeps it
+	queued                  // its Session keeps it until it is acknowledged, sent or not
+	passedOn                // the member of a Shared Subscription has ended or unsubscribed: another is chosen
+	dropped                 // and the reason
+
+	expired         = dropped + outcome(metrics.DropExpired)
+	tooLarge        = dropped + outcome(metrics.DropTooLarge)
+	slowConsumer    = dropped + outcome(metrics.DropSlowConsumer)
+	offline         = dropped + outcome(metrics.DropOfflineQoS0)
+	noMember        = dropped + outcome(metrics.DropNoMember)
+	queueFullNewest = dropped + outcome(metrics.DropQueueNewest)
+	queueFullOldest = dropped + outcome(metrics.DropQueueOldest)
+	tooOld          = dropped + outcome(metrics.DropTooOld)
+	sessionEnded    = dropped + outcome(metrics.DropSessionEnded)
+	unsubscribed    = dropped + outcome(metrics.DropUnsubscribed)
+	denied          = dropped + outcome(metrics.DropDenied)
+	numOutcomes     = dropped + outcome(metrics.NumDropReasons)
+)
+
+// outcomes counts what one goroutine has decided since it last flushed.
+type outcomes struct {
+	routed [numOutcomes]int // of copies that were just routed
+	// fromQueue are those of copies that were queued, and counted as that, before. Of
+	// these only what is dropped is counted: what is sent is counted as a message.
+	fromQueue [numOutcomes]int
+}
+
+// count adds the outcomes to m and begins anew.
+func (n *outcomes) count(m *metrics.Broker) {
+	for i := range n.routed {
+		copies, later := n.routed[i], n.fromQueue[i]
+		if copies == 0 && later == 0 {
+			continue
+		}
+		switch o := outcome(i); o {
+		case sent:
+			m.DeliveriesSent.Add(copies)
+		case queued:
+			m.DeliveriesQueued.Add(copies)
+		case passedOn:
+			m.DeliveriesPassedOn.Add(copies)
+		default:
+			m.Dropped[o-dropped].Add(copies + later)
+			m.DeliveriesDropped.Add(copies)
+		}
+		n.routed[i], n.fromQueue[i] = 0, 0
+	}
+}
+
 // deliver gives one copy of a message that was routed to its target. If that is a
 // member of a Shared Subscription that is none any more, the outcome is passedOn,
-// and deliverToAnother must be called, with no lock held. The caller holds the gate
-// for reading if the message has QoS 1 or 2.
+// and deliverToAnother must be called, with no lock held. The caller is in the gate if
+// the message has QoS 1 or 2.
 func (pub *publication) deliver(t *target, l *pending) outcome {
 	d := delivery{why: pub.why, pub: pub, to: t}
 	if cl := t.client; cl != nil {
@@ -118,28 +179,34 @@ func (pub *publication) deliver(t *target, l *pending) outcome {
 // decideLocked decides the fate of one copy, and counts it. Every copy passes here:
 // once when it is routed, whatever published it, and if it is queued then, each time
 // its Session sends it. cl is nil if no member of a Shared Subscription can take it.
-// The caller holds cl.mu, and the gate if the message has QoS 1 or 2.
+// The caller holds cl.mu, and is in the gate if the message has QoS 1 or 2.
 func (cl *Client) decideLocked(d *delivery, l *pending) (o outcome) {
+	routed := d.send == nil
 	switch {
-	// A permission is a case here: !cl.mayReceive(d): o = denied.
-	case d.send != nil:
-		return cl.sendQueuedLocked(d, l)
 	case cl == nil:
 		o = noMember
-	case cl.sess == nil || cl.sess.ID != d.to.sess:
+	case routed && (cl.sess == nil || cl.sess.ID != d.to.sess):
 		o = sessionEnded
-	case cl.unsubscribedAt > d.pub.routed && !cl.retargetLocked(d): // nothing follows UNSUBACK that was not queued before [MQTT-3.10.4-2]
+	case routed && cl.unsubscribedAt > d.pub.routed && !cl.retargetLocked(d): // nothing follows UNSUBACK that was not queued before [MQTT-3.10.4-2]
 		o = unsubscribed
+	// A permission is one line here, for both: case !cl.mayReceive(d): o = denied.
+	// Session has no method yet to end a delivery that is denied when it is sent.
+	case !routed:
+		o = cl.sendLocked(d, l)
 	case d.why == causeRetained && d.pub.m.Expired(d.pub.now): // [MQTT-3.3.2-5]
 		o = expired
 	default:
 		o = cl.giveLocked(d, l)
 	}
-	if (o == sessionEnded || o == unsubscribed) && d.to.share != "" {
+	if (o == sessionEnded || o == unsubscribed) && routed && d.to.share != "" {
 		o = passedOn
 	}
-	l.outcomes.routed(o)
-	// A ledger and $SYS are one line each here: d.why, d.pub.origin, cl, o.
+	if routed {
+		l.outcomes.routed[o]++
+	} else {
+		l.outcomes.fromQueue[o]++
+	}
+	// A ledger and $SYS are one line each here: d.why, d.pub or d.send, cl, o.
 	return o
 }
 
@@ -164,7 +231,9 @@ func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
 	fits := there && (c.params.packetBytesMax == 0 || codec.PublishSize(&p, c.version) <= int(c.params.packetBytesMax)) // [MQTT-3.1.2-25]
 	switch {
 	case p.QoS > 0 && fits && !p.HasMessageExpiry && t.share == "" && cl.sess.DeliverUnkept(&p):
-		cl.noteFullLocked()
+		if by := cl.sess.FullBy(); by != cl.full.by() {
+			cl.full.Store(by)
+		}
 		if c.out.QueuePublish(&l.Pending, &p, 0) != link.Taken {
 			return sessionEnded // it ends with its connection
 		}
@@ -202,7 +271,7 @@ func (cl *Client) sendQoS0Locked(p *codec.Publish, why cause, l *pending) outcom
 func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, l *pending) outcome {
 	pub, t := d.pub, d.to
 	l.fx.Reset()
-	if pub.yields && cl.b.limits.Policy == session.Reject && cl.sess.Full() {
+	if pub.passesFull && cl.b.limits.Policy == session.Reject && cl.sess.Full() {
 		cl.sess.Refuse(&l.fx)
 	} else {
 		e := session.Entry{
@@ -228,7 +297,7 @@ func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, l *pending
 // receiptFor returns the message's receipt if cl may acknowledge a copy before
 // the publisher has its PUBACK.
 func (pub *publication) receiptFor(cl *Client) *commit.Receipt {
-	if pub.p.QoS != 1 || pub.origin.kind != fromClient || pub.committing || cl.conn == nil || !cl.sess.Durable() {
+	if pub.p.QoS != 1 || pub.origin.kind != fromClient || pub.mustCommit || cl.conn == nil || !cl.sess.Durable() {
 		return nil
 	}
 	if pub.receipt == nil {
@@ -241,17 +310,28 @@ func (pub *publication) receiptFor(cl *Client) *commit.Receipt {
 func (pub *publication) noteStored(awaited bool) {
 	pub.stored = true
 	if !awaited || pub.receipt == nil {
-		pub.committing = true
+		pub.mustCommit = true
 	} else if !control.Broken(control.AckAtDelivery) {
 		pub.receipt.Add()
 	}
 }
 
-// applyLocked carries out l.fx: writes first, then what may be sent. The
-// caller holds gate for reading if the Session is durable.
+// applyLocked carries out l.fx: it is the one way of a Session's Effects. What they
+// write goes into the open group, and then what may be sent is. The caller is in the
+// gate if the Session is durable.
 func (cl *Client) applyLocked(now time.Time, l *pending) {
-	cl.storeLocked(l)
 	fx := &l.fx
+	if durable := cl.sess.Durable(); durable || fx.Rows != nil {
+		part := &cl.storedLocked().part
+		l.completed = cl.b.commits.Merge(part, cl.sess, fx, l.completed[:0])
+		if durable {
+			cl.lastGroup = max(cl.lastGroup, part.Group())
+		}
+		for _, w := range l.completed {
+			l.Add(w.(*link.Outbox))
+		}
+		clear(l.completed)
+	}
 	for i := range fx.Sends {
 		s := &fx.Sends[i]
 		if s.Message == nil {
@@ -272,14 +352,16 @@ func (cl *Client) applyLocked(now time.Time, l *pending) {
 	if fx.Dropped != (session.Dropped{}) {
 		cl.noteDroppedLocked(&fx.Dropped, now, l)
 	}
-	cl.noteFullLocked()
+	if by := cl.sess.FullBy(); by != cl.full.by() { // it seldom changes
+		cl.full.Store(by)
+	}
 	if fx.Page {
 		go cl.page(cl.sess, cl.conn, cl.lastGroup)
 	}
 }
 
-// sendQueuedLocked sends a copy that the Session keeps.
-func (cl *Client) sendQueuedLocked(d *delivery, l *pending) outcome {
+// sendLocked sends a copy that the Session keeps.
+func (cl *Client) sendLocked(d *delivery, l *pending) outcome {
 	s := d.send
 	p := codec.Publish{
 		Dup: s.Dup, QoS: s.QoS, Retain: s.Retain, PacketID: s.PacketID,
@@ -292,12 +374,11 @@ func (cl *Client) sendQueuedLocked(d *delivery, l *pending) outcome {
 	}
 	switch {
 	case cl.conn.out.QueuePublish(&l.Pending, &p, group) == link.Taken:
-		return sent // and counted as published
+		return sent
 	case cl.sess.Durable() || (s.Shared && s.QoS == 1):
 		return queued // still; to be sent to another member, if not to this Client
 	}
-	l.outcomes.dropQueued(sessionEnded, 1) // with its connection, which is closing
-	return sessionEnded
+	return sessionEnded // with its connection, which is closing
 }
 
 // sendPubrelLocked queues a PUBREL.
@@ -306,5 +387,5 @@ func (cl *Client) sendPubrelLocked(s *session.Send, l *pending) {
 	if s.AfterCommit && !control.Broken(control.PubrelBeforeCommit) {
 		group = cl.lastGroup
 	}
-	cl.conn.out.QueueHeld(&l.Pending, link.Hold{Commit: group}, encodeAck(codec.TypePubrel, s.PacketID, codec.Success, cl.conn.version))
+	cl.conn.acknowledge(codec.TypePubrel, s.PacketID, codec.Success, link.Hold{Commit: group}, l)
 }

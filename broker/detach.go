@@ -186,5 +186,5 @@ func (b *Broker) finishDetach(cl *Client, after detachment, now time.Time, l *pe
 		go b.endSpilled(s, cl, after.group)
 		return
 	}
-	l.outcomes.dropQueued(sessionEnded, s.Unsent())
+	l.outcomes.fromQueue[sessionEnded] += s.Unsent()
 }

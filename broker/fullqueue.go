@@ -12,14 +12,6 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// A fullness is a hint for who does not hold the Client's lock: the limit that
-// its queue has reached.
-type fullness struct{ limit atomic.Uint32 }
-
-func (f *fullness) Load() bool             { return f.by() != session.NoLimit }
-func (f *fullness) by() session.Limit      { return session.Limit(f.limit.Load()) }
-func (f *fullness) Store(by session.Limit) { f.limit.Store(uint32(by)) }
-
 // A shortage is what the full queue of a Client has cost since its Session began
 // or was last resumed: messages dropped, and messages refused to publishers.
 type shortage struct {
@@ -66,31 +58,14 @@ func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int
 		"client", notice.Shown(cl.id), "key", key, "limit", limit, "policy", b.o.QueuePolicy, what, count))
 }
 
-// refuses reports whether a full queue makes the Server refuse the message.
-func (b *Broker) refuses(pub *publication, s *routing, l *pending) bool {
-	if b.limits.Policy != session.Reject || pub.p.QoS == 0 || pub.yields {
-		return false
-	}
-	for i := range s.targets {
-		t := &s.targets[i]
-		if t.dropped || t.qos == 0 { // the former has no client
-			continue
-		}
-		if by := t.client.full.by(); by != session.NoLimit {
-			b.noteShortage(t.client, by, 0, 1, pub.now, l)
-			return true
-		}
-	}
-	return false
-}
-
 // noteDroppedLocked counts what the Session dropped from its queue, and says what a
 // full queue made it drop. A copy that was not queued is counted where that is decided.
 func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, l *pending) {
-	l.outcomes.dropQueued(expired, d.Expired)
-	l.outcomes.dropQueued(tooLarge, d.TooLarge)
-	l.outcomes.dropQueued(tooOld, d.TooOld)
-	l.outcomes.dropQueued(queueFullOldest, d.DroppedOldest)
+	was := &l.outcomes.fromQueue
+	was[expired] += d.Expired
+	was[tooLarge] += d.TooLarge
+	was[tooOld] += d.TooOld
+	was[queueFullOldest] += d.DroppedOldest
 	n := d.DroppedNewest + d.DroppedOldest
 	if n == 0 {
 		return

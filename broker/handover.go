@@ -128,7 +128,7 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 		group := b.handOverSpilled(s, &part, cl, orphans, from, len(entries) == 0)
 		if left -= len(orphans); len(entries) == 0 {
 			var n outcomes
-			n.dropQueued(sessionEnded, max(0, left))
+			n.fromQueue[sessionEnded] += max(0, left)
 			n.count(b.m)
 			return
 		}

@@ -13,10 +13,10 @@ func (p *path) routed(topic string, qos codec.QoS, retain bool) (*publication, *
 	p.tb.Helper()
 	pk := &codec.Publish{Topic: codec.View(topic), Payload: codec.View("late"), QoS: qos, Retain: retain}
 	pub, s := &publication{p: pk, origin: origin{fromClient, p.pub.client, &p.pub.out}, now: p.b.clock.Now()}, new(routing)
-	p.b.router.remembers(s, pk.Topic)
+	p.b.router.recall(s, pk.Topic)
 	var l pending
 	if !retain {
-		p.b.find(pub, s)
+		p.find(pub, s)
 	} else if !p.b.findAndRetain(pub, s, &l) {
 		p.tb.Fatal("no room")
 	}
@@ -24,12 +24,23 @@ func (p *path) routed(topic string, qos codec.QoS, retain bool) (*publication, *
 	return pub, s
 }
 
+func (p *path) find(pub *publication, s *routing) {
+	if !s.recalled {
+		p.b.find(pub, s)
+	}
+}
+
 // deliverAll is what the publisher does then.
 func (p *path) deliverAll(pub *publication, s *routing) {
 	p.b.commits.Enter()
 	defer p.b.commits.Leave()
 	var l pending
-	p.b.deliverAll(pub, s, &l)
+	pub.routed = s.routed
+	for i := range s.targets {
+		if pub.deliver(&s.targets[i], &l) == passedOn {
+			p.b.deliverToAnother(s.targets[i], pub, &l)
+		}
+	}
 	l.flush(p.b.m)
 }
 
@@ -80,7 +91,7 @@ func TestNoCopyAfterUnsuback(t *testing.T) {
 				for range 2 {
 					pub, s = p.again(s)
 				}
-				if !s.remembered {
+				if !s.recalled {
 					t.Fatal("the targets were not remembered")
 				}
 			}
@@ -105,8 +116,8 @@ func TestNoCopyAfterUnsuback(t *testing.T) {
 func (p *path) again(s *routing) (*publication, *routing) {
 	pk := &codec.Publish{Topic: codec.View("a/b"), Payload: codec.View("late"), QoS: 2}
 	pub := &publication{p: pk, origin: origin{fromClient, p.pub.client, &p.pub.out}, now: p.b.clock.Now()}
-	p.b.router.remembers(s, pk.Topic)
-	p.b.find(pub, s)
+	p.b.router.recall(s, pk.Topic)
+	p.find(pub, s)
 	return pub, s
 }
 

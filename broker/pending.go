@@ -22,7 +22,7 @@ type pending struct {
 	// fx is what the Session asks for whose Client the goroutine has locked: one
 	// at a time, so it is not each Client's own.
 	fx session.Effects
-	// completed are whose receipts have just become complete; emptied by storeLocked.
+	// completed are whose receipts have just become complete; emptied by applyLocked.
 	completed []commit.Waiter
 	// notices are log lines that wait until no lock is held.
 	notices []notice.Line

@@ -45,48 +45,37 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		panic("asked for")
 	}
 	c.pending.Received(p)
-	if err := c.countReceiving(p); err != nil {
-		return err
+	if p.QoS > 0 {
+		if c.receiving > 0 {
+			c.receiving = max(0, c.receiving-c.out.TakeCredits())
+		}
+		// A QoS 2 identifier in use is the same message sent again, and counts too.
+		if c.receiving++; c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) { // [MQTT-3.3.4-7]
+			return c.refuseReceiving()
+		}
 	}
 	c.sample++
 	if c.sample%sampleEvery == 0 {
 		start := time.Now()
 		defer func() { c.b.m.ProcessingSeconds.Update(time.Since(start).Seconds()) }()
 	}
-	if !c.b.router.remembers(&c.route, p.Topic) { // else it was found to be in order before
+	if !c.b.router.recall(&c.route, p.Topic) { // else it was found to be in order before
 		if reason := c.checkPublish(p); reason != codec.Success {
 			return c.refusePublish(p, reason)
 		}
 	}
 	pub := publication{
 		p: p, origin: origin{fromClient, c.client, &c.out}, now: c.now, slab: &c.slab,
-		yields: p.Retain && len(p.Payload) == 0,
+		passesFull: p.Retain && len(p.Payload) == 0,
 	}
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
 	if p.QoS == 0 && !p.Retain {
-		c.b.find(&pub, &c.route)
-		c.b.deliverAll(&pub, &c.route, &c.pending)
+		c.b.publish(&pub, &c.route, &c.pending) // and never refused
 		return nil
 	}
 	return c.publishStored(&pub)
-}
-
-// countReceiving enforces the Receive Maximum that CONNACK told a v5 Client.
-// [MQTT-3.3.4-7] A QoS 2 identifier in use is the same message sent again.
-func (c *conn) countReceiving(p *codec.Publish) error {
-	if p.QoS == 0 {
-		return nil
-	}
-	if c.receiving > 0 {
-		c.receiving = max(0, c.receiving-c.out.TakeCredits())
-	}
-	c.receiving++
-	if c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) {
-		return c.refuseReceiving()
-	}
-	return nil
 }
 
 // refuseReceiving is for a Client that keeps no count of what it has under way. It
@@ -127,14 +116,12 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 	if p.QoS == 2 {
 		t = codec.TypePubrec
 	}
-	if !c.out.QueueHeld(&c.pending.Pending, link.Hold{Credit: true}, encodeAck(t, p.PacketID, reason, c.version)) {
-		c.receiving--
-	}
+	c.acknowledge(t, p.PacketID, reason, link.Hold{Credit: true}, &c.pending)
 	return nil
 }
 
-// publishStored routes a message that must be acknowledged or retained, and
-// queues the acknowledgement behind the commit of all that it caused.
+// publishStored publishes a message that must be acknowledged or retained, and queues
+// the acknowledgement behind the commit of all that it caused.
 // [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-3.3.4-1]
 func (c *conn) publishStored(pub *publication) error {
 	b, p := c.b, pub.p
@@ -143,54 +130,146 @@ func (c *conn) publishStored(pub *publication) error {
 		return errTakenOver
 	}
 	var sess *session.Session
-	durable := false
 	if p.QoS == 2 {
 		var err error
-		if sess, durable, err = c.receiveQoS2(p); sess == nil {
+		if sess, pub.stored, err = c.receiveQoS2(p); sess == nil {
 			return err
 		}
-		if durable {
+		if pub.stored {
 			pub.cost = rowCost
 		}
 	}
-	if reason := b.publishLocked(pub, &c.route, &c.pending); reason != codec.Success {
+	if reason := b.publish(pub, &c.route, &c.pending); reason != codec.Success {
 		control.BeLate(control.RefusalLate)
 		if p.QoS == 2 {
 			c.forgetQoS2(sess, p.PacketID)
 		}
 		return c.refusePublish(p, reason)
 	}
-	group, size := uint64(0), uint32(0)
-	if pub.stored || durable {
+	var hold link.Hold
+	if pub.stored {
 		c.storedSome = true
-		group, size = b.commits.Number(), messageBytes(p)
+		hold.Commit, hold.Answered = b.commits.Number(), uint32(len(p.Topic)+len(p.Payload)+p.Forward.Len())
 	}
 	switch p.QoS {
 	case 1:
-		r := pub.receipt
-		if pub.committing || p.Retain {
-			r = nil
-		}
-		hold := link.Hold{Commit: group, Answered: size, Credit: true}
-		if r != nil {
+		hold.Credit = true
+		if r := pub.receipt; r != nil && !pub.mustCommit && !p.Retain {
 			hold.Receipt = r
 		}
-		if !c.out.QueueHeld(&c.pending.Pending, hold, encodeAck(codec.TypePuback, p.PacketID, codec.Success, c.version)) {
-			c.receiving--
-		}
-		if r != nil && r.Routed() {
+		c.acknowledge(codec.TypePuback, p.PacketID, codec.Success, hold, &c.pending)
+		if hold.Receipt != nil && pub.receipt.Routed() {
 			c.pending.Add(&c.out)
 		}
 	case 2:
-		c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: group, Answered: size},
-			encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
+		c.acknowledge(codec.TypePubrec, p.PacketID, codec.Success, hold, &c.pending)
 	}
 	return nil
 }
 
-// messageBytes is how large the message is that is held until it is stored.
-func messageBytes(p *codec.Publish) uint32 {
-	return uint32(len(p.Topic) + len(p.Payload) + p.Forward.Len())
+// publish routes a message and gives each target its copy, all in the open group. It
+// refuses before anything is changed, or not at all; never a message that is neither
+// stored nor retained. Who calls it for any other is in the gate, with no lock held.
+func (b *Broker) publish(pub *publication, s *routing, l *pending) codec.ReasonCode {
+	if pub.p.Retain {
+		if !b.findAndRetain(pub, s, l) {
+			return codec.QuotaExceeded
+		}
+	} else {
+		if !s.recalled {
+			b.find(pub, s)
+		}
+		if !b.admitMessage(pub, s, l) {
+			return codec.QuotaExceeded
+		}
+	}
+	pub.routed = s.routed
+	for i := range s.targets {
+		if pub.deliver(&s.targets[i], l) == passedOn {
+			b.deliverToAnother(s.targets[i], pub, l)
+		}
+	}
+	return codec.Success
+}
+
+// find fills s with the message's targets.
+func (b *Broker) find(pub *publication, s *routing) {
+	r, name := b.router, pub.p.Topic
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	r.findLocked(s, name, &pub.origin, pub.p.QoS)
+	if pub.origin.kind == fromClient {
+		s.remember(name, r.changes.Load())
+	}
+}
+
+// findAndRetain fills s and retains the message in one step, so that no new
+// subscriber gets both or neither. It reports false, and has changed nothing, if
+// there is no room.
+func (b *Broker) findAndRetain(pub *publication, s *routing, l *pending) bool {
+	b.router.mu.Lock()
+	defer b.router.mu.Unlock()
+	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
+	pub.matches = &s.matches
+	if !b.mayRetainLocked(pub.p) {
+		return false
+	}
+	pub.cost += b.retainCostLocked(pub.p)
+	pub.mustFit = pub.mustFit || b.clearsLocked(pub.p)
+	if !b.admitMessage(pub, s, l) {
+		return false
+	}
+	b.retainLocked(pub.message())
+	pub.stored = true
+	if pub.p.QoS == 0 {
+		b.commits.Later()
+	}
+	return true
+}
+
+// admitMessage reports whether the message may be given to its targets: not if a full queue
+// makes the Server refuse it, nor if the store has no room for it. It reserves that
+// room: for the message, once, and for its entry in each queue.
+func (b *Broker) admitMessage(pub *publication, s *routing, l *pending) bool {
+	cost := pub.cost
+	if pub.p.QoS > 0 {
+		refuses, entries := b.limits.Policy == session.Reject && !pub.passesFull, int64(0)
+		for i := range s.targets {
+			t := &s.targets[i]
+			if t.dropped || t.qos == 0 { // the former has no client
+				continue
+			}
+			if by := t.client.full.by(); refuses && by != session.NoLimit {
+				b.noteShortage(t.client, by, 0, 1, pub.now, l)
+				return false
+			}
+			if t.client.durable.Load() {
+				entries++
+			}
+		}
+		if entries > 0 {
+			cost += messageCost(pub.p) + entries*rowCost
+		}
+	}
+	if pub.mustFit {
+		b.commits.Reserve(cost)
+		return true
+	}
+	return cost <= 0 || b.commits.Admit(cost, codec.TypePublish.String())
+}
+
+// acknowledge queues a packet that only carries a Packet Identifier and a Reason Code,
+// to be written when h allows it. Only the reader of c may return a credit.
+func (c *conn) acknowledge(t codec.PacketType, packetID uint16, reason codec.ReasonCode, h link.Hold, l *pending) {
+	held := c.out.QueueHeld(&l.Pending, h, func(dst []byte) []byte {
+		ack := codec.Ack{Type: t, PacketID: packetID, Reason: reason}
+		control.BreakAck(&ack)
+		dst, _ = codec.AppendAck(dst, &ack, c.version) // cannot fail: the fields are in range
+		return dst
+	})
+	if h.Credit && !held {
+		c.receiving--
+	}
 }
 
 // digests is the key of digest.
@@ -230,7 +309,7 @@ func (c *conn) receiveQoS2(p *codec.Publish) (sess *session.Session, stored bool
 		return nil, false, c.refusePublish(p, codec.PacketIdentifierInUse)
 	}
 	c.receiving--
-	c.out.QueueHeld(&c.pending.Pending, link.Hold{Commit: cl.lastGroup}, encodeAck(codec.TypePubrec, p.PacketID, codec.Success, c.version))
+	c.acknowledge(codec.TypePubrec, p.PacketID, codec.Success, link.Hold{Commit: cl.lastGroup}, &c.pending)
 	return nil, false, nil
 }
 
@@ -247,83 +326,4 @@ func (c *conn) forgetQoS2(sess *session.Session, packetID uint16) {
 	c.pending.fx.Reset()
 	cl.sess.ReceivePubrel(packetID, &c.pending.fx)
 	cl.applyLocked(c.now, &c.pending)
-}
-
-// publishLocked routes a message whose effects may be stored, all in the open
-// group. It refuses before anything is changed, or not at all. The caller holds
-// the gate for reading.
-func (b *Broker) publishLocked(pub *publication, s *routing, l *pending) (reason codec.ReasonCode) {
-	if pub.p.Retain {
-		if !b.findAndRetain(pub, s, l) {
-			return codec.QuotaExceeded
-		}
-		pub.stored = true
-		if pub.p.QoS == 0 {
-			b.commits.Later()
-		}
-	} else {
-		b.find(pub, s)
-		if b.refuses(pub, s, l) || !b.admitMessage(pub, storeCost(pub, s)) {
-			return codec.QuotaExceeded
-		}
-	}
-	b.deliverAll(pub, s, l)
-	return codec.Success
-}
-
-// deliverAll gives each of the message's targets its copy. The caller holds the gate
-// if the message has QoS 1 or 2, and no other lock.
-func (b *Broker) deliverAll(pub *publication, s *routing, l *pending) {
-	for i := range s.targets {
-		if pub.deliver(&s.targets[i], l) == passedOn {
-			b.deliverToAnother(s.targets[i], pub, l)
-		}
-	}
-}
-
-// find fills s with the message's targets.
-func (b *Broker) find(pub *publication, s *routing) {
-	if s.remembered {
-		pub.routed = s.routed
-		return
-	}
-	r, name := b.router, pub.p.Topic
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	r.findLocked(s, name, &pub.origin, pub.p.QoS)
-	pub.routed = s.routed
-	if pub.origin.kind == fromClient {
-		s.remember(name, r.changes.Load())
-	}
-}
-
-// findAndRetain fills s and retains the message in one step, so that no new
-// subscriber gets both or neither. It reports false, and has changed nothing, if
-// there is no room.
-func (b *Broker) findAndRetain(pub *publication, s *routing, l *pending) bool {
-	b.router.mu.Lock()
-	defer b.router.mu.Unlock()
-	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
-	pub.routed, pub.matches = s.routed, &s.matches
-	if !b.mayRetainLocked(pub.p) || b.refuses(pub, s, l) {
-		return false
-	}
-	if cost := storeCost(pub, s) + b.retainCostLocked(pub.p); b.clearsLocked(pub.p) {
-		b.commits.Reserve(cost + pub.cost)
-	} else if !b.admitMessage(pub, cost) {
-		return false
-	}
-	b.retainLocked(pub.message())
-	return true
-}
-
-// admitMessage reports whether there is room in the store for a message that takes
-// about cost. A Will Message was accepted with its CONNECT. The caller holds the
-// gate and has changed nothing.
-func (b *Broker) admitMessage(pub *publication, cost int64) bool {
-	if pub.origin.kind == fromWill {
-		b.commits.Reserve(cost)
-		return true
-	}
-	return b.commits.Admit(cost+pub.cost, codec.TypePublish.String())
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"sync/atomic"
 
@@ -131,9 +132,9 @@ type routing struct {
 	routed  uint64 // which of the router's changes targets know of
 
 	// Only of a connection that publishes.
-	cache      *routeCache
-	hash       uint64 // of the Topic Name
-	remembered bool   // targets come from the cache
+	cache    *routeCache
+	hash     uint64 // of the Topic Name
+	recalled bool   // targets come from the cache
 }
 
 // forget lets go of what belongs to a connection.
@@ -146,7 +147,7 @@ func (r *router) findLocked(s *routing, name []byte, from *origin, qos codec.QoS
 		name = name[1:]
 	}
 	s.matches = r.filters.AppendMatches(s.matches[:0], name)
-	s.targets, s.chosen, s.remembered = s.scratch[:0], false, false
+	s.targets, s.chosen, s.recalled = s.scratch[:0], false, false
 	s.routed = r.changes.Load()
 	for i := range s.matches {
 		m := &s.matches[i]
@@ -256,4 +257,101 @@ func (t *target) order() uint64 {
 		return 0
 	}
 	return t.client.order
+}
+
+const (
+	// routeSlots is how many Topic Names a connection remembers targets of.
+	routeSlots = 32
+	// routeTargetsMax is the most targets that are remembered for one of them.
+	routeTargetsMax = 1024
+)
+
+var routeSeed = maphash.MakeSeed()
+
+// A routeCache remembers where the last Topic Names of one publishing
+// connection went, so that a publisher that stays with its topics costs no walk
+// of the trie and no lock. An entry holds until any subscription changes.
+type routeCache struct {
+	slots [routeSlots]cachedRoute
+	turn  uint64
+}
+
+// A cachedRoute is first only a hash: what is published to once is not worth
+// memory of its own.
+type cachedRoute struct {
+	hash    uint64
+	version uint64 // of the router's subscriptions when targets were found
+	name    string // empty: nothing is remembered yet
+	targets []target
+}
+
+// recall finds the targets of a Topic Name that was published to before, and reports
+// whether it did. It needs no lock: a subscription that is made or ended meanwhile may
+// or may not see the message anyway.
+func (r *router) recall(s *routing, name codec.View) bool {
+	s.hash, s.routed, s.recalled = maphash.Bytes(routeSeed, name), r.changes.Load(), false
+	if s.cache == nil {
+		return false
+	}
+	for _, i := range routePlaces(s.hash) {
+		e := &s.cache.slots[i]
+		if e.hash == s.hash && e.version == s.routed && e.name != "" && e.name == string(name) {
+			s.targets, s.recalled = e.targets, true
+			break
+		}
+	}
+	return s.recalled
+}
+
+// routePlaces are the slots in which a Topic Name may be: with fewer, some of a
+// connection's few topics would often drive each other out.
+func routePlaces(hash uint64) [4]uint64 {
+	return [4]uint64{hash % routeSlots, hash >> 16 % routeSlots, hash >> 32 % routeSlots, hash >> 48 % routeSlots}
+}
+
+// slot returns where the Topic Name is, or is to be: if possible where nothing is,
+// else where none is remembered that still holds. Which of these changes from
+// one call to the next, so that no two names drive each other out for ever.
+func (c *routeCache) slot(hash, version uint64) *cachedRoute {
+	places := routePlaces(hash)
+	for _, i := range places {
+		if c.slots[i].hash == hash {
+			return &c.slots[i]
+		}
+	}
+	for _, i := range places {
+		if c.slots[i].hash == 0 {
+			return &c.slots[i]
+		}
+	}
+	c.turn++
+	for i := range uint64(len(places)) {
+		e := &c.slots[places[(i+c.turn)%uint64(len(places))]]
+		if e.name == "" || e.version != version {
+			return e
+		}
+	}
+	return &c.slots[places[c.turn%uint64(len(places))]]
+}
+
+// remember keeps the targets that were just found, if the Topic Name comes for
+// the second time and none of them must be chosen anew for each message.
+func (s *routing) remember(name codec.View, version uint64) {
+	if s.cache == nil {
+		s.cache = new(routeCache)
+	}
+	e := s.cache.slot(s.hash, version)
+	if e.hash != s.hash {
+		*e = cachedRoute{hash: s.hash}
+		return
+	}
+	if s.chosen || len(s.targets) > routeTargetsMax {
+		e.name, e.targets = "", nil
+		return
+	}
+	if e.name != string(name) {
+		e.name = string(name)
+	}
+	e.version = version
+	e.targets = append(e.targets[:0:0], s.targets...)
 }

@@ -23,8 +23,8 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *pending) {
 		m.ExpiresAt = now.Add(time.Duration(w.MessageExpirySeconds) * time.Second)
 	}
 	var s routing
-	pub := publication{p: &p, origin: origin{kind: fromWill}, why: causeWill, now: now, expiresAt: m.ExpiresAt, m: &m, yields: true}
-	if reason := b.publishLocked(&pub, &s, l); reason == codec.Success {
+	pub := publication{p: &p, origin: origin{kind: fromWill}, why: causeWill, now: now, expiresAt: m.ExpiresAt, m: &m, passesFull: true, mustFit: true}
+	if reason := b.publish(&pub, &s, l); reason == codec.Success {
 		return
 	}
 	// Refused because it cannot be retained. Nobody can send it again, so those who are
@@ -33,7 +33,7 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *pending) {
 	l.say(b.notices.Line(slog.LevelWarn, "will not retained", m.Topic,
 		"a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached", "topic", notice.Shown(m.Topic)))
 	p.Retain, m.Retain = false, false
-	b.publishLocked(&pub, &s, l)
+	b.publish(&pub, &s, l)
 }
 
 // A kept Will is that of a Session that ends with its connection. It is on disk so that
