@@ -49,7 +49,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		if c.receiving > 0 {
 			c.receiving = max(0, c.receiving-c.out.TakeCredits())
 		}
-		// A QoS 2 identifier in use is the same message sent again, and counts too.
+		// receiveQoS2 takes back what is counted for a QoS 2 message that is sent again.
 		if c.receiving++; c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) { // [MQTT-3.3.4-7]
 			return c.refuseReceiving()
 		}

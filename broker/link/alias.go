@@ -52,15 +52,10 @@ func (a *aliasNumbers) set(name codec.View, number uint16, held bool) {
 // released notes that the held packet which set an alias is written next.
 func (a *aliasNumbers) released(number uint16) { delete(a.ahead, number) }
 
-// appendPublishLocked encodes m, with a Topic Alias as far as the Client's Topic
-// Alias Maximum goes, and returns the alias if m sets one; 0: it does not.
-// [MQTT-3.1.2-26] [MQTT-3.1.2-27] [MQTT-3.3.2-11] Packets must be written in the
-// order of its calls: those that are held among themselves, and after what was
-// encoded before them.
-func (o *Outbox) appendPublishLocked(dst []byte, m *codec.Publish, held bool) (_ []byte, alias uint16) {
-	if o.aliasMaximum == 0 {
-		return appendPublish(dst, m, o.version), 0
-	}
+// aliasLocked gives m its Topic Alias, as far as the Client's Topic Alias Maximum goes,
+// and returns it if m sets it; 0: it does not. held says that m is one of the packets
+// that are held. [MQTT-3.1.2-26] [MQTT-3.1.2-27] [MQTT-3.3.2-11]
+func (o *Outbox) aliasLocked(m *codec.Publish, held bool) (alias uint16) {
 	topic := m.Topic
 	number, sets := o.aliases.find(topic, o.aliasMaximum, held)
 	if m.TopicAlias = number; number != 0 && !sets {
@@ -69,22 +64,12 @@ func (o *Outbox) appendPublishLocked(dst []byte, m *codec.Publish, held bool) (_
 	if limit := o.packetBytesMax; limit > 0 && codec.PublishSize(m, o.version) > int(limit) {
 		m.TopicAlias, m.Topic, sets = 0, topic, false
 	}
-	if sets {
-		if o.aliases == nil {
-			o.aliases = &aliasNumbers{numbers: make(map[string]uint16)}
-		}
-		o.aliases.set(topic, number, held)
-		alias = number
+	if !sets {
+		return 0
 	}
-	dst = appendPublish(dst, m, o.version)
-	m.TopicAlias, m.Topic = 0, topic
-	return dst, alias
-}
-
-// appendPublish encodes m. A message that cannot be encoded for this version was
-// refused when it was received.
-func appendPublish(dst []byte, m *codec.Publish, v codec.Version) []byte {
-	control.BreakPublish(m)
-	dst, _ = codec.AppendPublish(dst, m, v)
-	return dst
+	if o.aliases == nil {
+		o.aliases = &aliasNumbers{numbers: make(map[string]uint16)}
+	}
+	o.aliases.set(topic, number, held)
+	return number
 }

@@ -35,16 +35,17 @@ func (s *segment) releasable(committed uint64) bool {
 	return s.commit <= committed || s.receipt != nil && s.receipt.Complete()
 }
 
-// holdLocked returns where a packet that awaits this commit is to be encoded to, or
-// nil if it need not be held and goes to out.
-func (o *Outbox) holdLocked(commit uint64) *held {
-	switch {
-	case o.held != nil: // it must not overtake
-		return o.held
-	case commit == 0 || commit <= o.config.Commits.Committed():
-		return nil
+// mustHoldLocked reports whether a packet that awaits this commit must be held: it must
+// not overtake those that are.
+func (o *Outbox) mustHoldLocked(commit uint64) bool {
+	return o.held != nil || commit > 0 && commit > o.config.Commits.Committed()
+}
+
+// holdLocked returns where a packet that must be held is encoded to.
+func (o *Outbox) holdLocked() *held {
+	if o.held == nil {
+		o.held = heldPackets.Get().(*held)
 	}
-	o.held = heldPackets.Get().(*held)
 	return o.held
 }
 

@@ -160,7 +160,8 @@ func (o *Outbox) QueueHeld(p *Pending, h Hold, encode func(dst []byte) []byte) (
 	if control.Broken(control.AckBeforeCommit) {
 		h.Commit = 0
 	}
-	if held := o.holdLocked(h.Commit); held != nil {
+	if o.mustHoldLocked(h.Commit) {
+		held := o.holdLocked()
 		held.bytes = encode(held.bytes)
 		o.heldLocked(p, held, segment{commit: h.Commit, receipt: h.Receipt, size: h.Answered, credit: h.Credit})
 		return true
@@ -181,48 +182,55 @@ const (
 )
 
 // QueuePublish queues a message, with QoS 2, or with QoS 1 if it awaits a commit, as
-// QueueHeld does; what has QoS 1 never overtakes what has QoS 1. The message is counted as sent, when it is released if it was held. m is unchanged in the end.
+// QueueHeld does; what has QoS 1 never overtakes what has QoS 1. The message is counted
+// as sent: if it was held, when it is released. m is unchanged in the end.
 func (o *Outbox) QueuePublish(p *Pending, m *codec.Publish, commit uint64) Acceptance {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.is(closing) {
-		return Closing
-	}
-	if m.QoS == 2 || m.QoS == 1 && (commit > 0 || o.held != nil && o.held.qos1 > 0) {
-		if held := o.holdLocked(commit); held != nil {
-			seg := segment{commit: commit, message: m.QoS, size: uint32(len(m.Payload))}
-			if m.QoS == 1 {
-				held.qos1++
-			}
-			held.bytes, seg.alias = o.appendPublishLocked(held.bytes, m, true)
-			o.heldLocked(p, held, seg)
-			return Taken
-		}
-	}
-	o.publishLocked(p, m)
-	return Taken
+	return o.publish(p, m, commit, false)
 }
 
 // OfferPublish is QueuePublish for a QoS 0 message that may be dropped.
 func (o *Outbox) OfferPublish(p *Pending, m *codec.Publish) Acceptance {
+	return o.publish(p, m, 0, true)
+}
+
+func (o *Outbox) publish(p *Pending, m *codec.Publish, commit uint64, mayDrop bool) Acceptance {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.is(closing) {
 		return Closing
 	}
-	if o.waitingLocked() >= OutBytesMax {
+	if mayDrop && o.waitingLocked() >= OutBytesMax {
 		return Full
 	}
-	o.publishLocked(p, m)
-	return Taken
-}
-
-// publishLocked queues a message to be written next.
-func (o *Outbox) publishLocked(p *Pending, m *codec.Publish) {
+	if (m.QoS == 2 || m.QoS == 1 && (commit > 0 || o.held != nil && o.held.qos1 > 0)) && o.mustHoldLocked(commit) {
+		held := o.holdLocked()
+		seg := segment{commit: commit, message: m.QoS, size: uint32(len(m.Payload))}
+		if m.QoS == 1 {
+			held.qos1++
+		}
+		held.bytes, seg.alias = o.appendPublishLocked(held.bytes, m, true)
+		o.heldLocked(p, held, seg)
+		return Taken
+	}
 	o.growLocked()
 	o.out, _ = o.appendPublishLocked(o.out, m, false)
 	o.listLocked(p)
-	p.sent[m.QoS].add(m)
+	p.sent[m.QoS].add(len(m.Payload))
+	return Taken
+}
+
+// appendPublishLocked encodes m, and returns the Topic Alias that it sets; 0: none.
+// Packets must be written in the order of its calls: those that are held among
+// themselves, and after what was encoded before them.
+func (o *Outbox) appendPublishLocked(dst []byte, m *codec.Publish, held bool) (_ []byte, alias uint16) {
+	topic := m.Topic
+	if o.aliasMaximum > 0 {
+		alias = o.aliasLocked(m, held)
+	}
+	control.BreakPublish(m)
+	dst, _ = codec.AppendPublish(dst, m, o.version) // what cannot be encoded for this version was refused when it came
+	m.TopicAlias, m.Topic = 0, topic
+	return dst, alias
 }
 
 func (o *Outbox) growLocked() {

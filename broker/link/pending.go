@@ -32,7 +32,7 @@ func (p *Pending) Add(o *Outbox) {
 }
 
 // Received counts a message from a Client.
-func (p *Pending) Received(m *codec.Publish) { p.received[m.QoS].add(m) }
+func (p *Pending) Received(m *codec.Publish) { p.received[m.QoS].add(len(m.Payload)) }
 
 // Flush writes what may be written without blocking, and counts the messages in m.
 // No lock may be held.
@@ -64,10 +64,7 @@ func (p *Pending) count(m *metrics.Broker) {
 // traffic counts messages and the bytes of their payloads.
 type traffic struct{ messages, bytes int }
 
-func (t *traffic) add(m *codec.Publish) {
-	t.messages++
-	t.bytes += len(m.Payload)
-}
+func (t *traffic) add(bytes int) { t.messages, t.bytes = t.messages+1, t.bytes+bytes }
 
 func (t *traffic) countSent(m *metrics.Broker, qos codec.QoS) {
 	m.MessagesSent[qos].Add(t.messages)
