@@ -230,7 +230,7 @@ func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
 	there := c != nil && cl.sess.Attached()
 	fits := there && (c.params.packetBytesMax == 0 || codec.PublishSize(&p, c.version) <= int(c.params.packetBytesMax)) // [MQTT-3.1.2-25]
 	switch {
-	case p.QoS > 0 && fits && !p.HasMessageExpiry && t.share == "" && cl.sess.DeliverUnkept(&p):
+	case p.QoS > 0 && fits && !p.HasMessageExpiry && t.share == "" && cl.sess.SendNow(&p):
 		if by := cl.sess.FullBy(); by != cl.full.by() {
 			cl.full.Store(by)
 		}

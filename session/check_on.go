@@ -39,7 +39,7 @@ func (w *window) check() error {
 		bytes += q.messageBytes()
 	}
 	if n := len(w.queue); n < cap(w.queue) {
-		if q := &w.queue[:n+1][n]; q.Seq != 0 || q.Message != nil || q.packetID != 0 || q.sentBefore || q.maybeSent || q.unkeptBytes != 0 {
+		if q := &w.queue[:n+1][n]; q.Seq != 0 || q.Message != nil || q.packetID != 0 || q.sentBefore || q.maybeSent || q.notKeptBytes != 0 {
 			return fmt.Errorf("window: memory for the next entry has %+v", *q)
 		}
 	}

@@ -120,15 +120,15 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 	s.check()
 }
 
-// unkept stands for a message that was sent and that nobody will send again.
-var unkept = new(Message)
+// sentNotKept stands for a message that was sent and that nobody will send again.
+var sentNotKept = new(Message)
 
-// DeliverUnkept is Deliver for a message that can be sent at once and need not be
+// SendNow is Deliver for a message that can be sent at once and need not be
 // kept, since the Session ends with its Network Connection: what is sent and not
 // acknowledged then is lost with it. It gives p, which is to be sent, its Packet
 // Identifier. It reports false, and has changed nothing, if Deliver must take the
 // message. Until it is acknowledged it counts towards the limits as if it were kept.
-func (s *Session) DeliverUnkept(p *codec.Publish) bool {
+func (s *Session) SendNow(p *codec.Publish) bool {
 	if s.durable || !s.attached {
 		return false
 	}
@@ -146,10 +146,10 @@ func (s *Session) DeliverUnkept(p *codec.Publish) bool {
 	s.next++
 	s.diskFrom = s.next
 	s.sent = s.next
-	unkeptBytes := len(p.Topic) + len(p.Payload) + p.Forward.Len() + 4*len(p.SubscriptionIDs)
-	bytes := messageOverhead + entryOverhead + unkeptBytes
+	notKeptBytes := len(p.Topic) + len(p.Payload) + p.Forward.Len() + 4*len(p.SubscriptionIDs)
+	bytes := messageOverhead + entryOverhead + notKeptBytes
 	q := s.window.push(bytes)
-	q.Seq, q.QoS, q.Message, q.sentBefore, q.packetID, q.unkeptBytes = seq, p.QoS, unkept, true, packetID, unkeptBytes
+	q.Seq, q.QoS, q.Message, q.sentBefore, q.packetID, q.notKeptBytes = seq, p.QoS, sentNotKept, true, packetID, notKeptBytes
 	s.queueLen++
 	s.queueBytes += int64(bytes)
 	s.cursor++

@@ -8,7 +8,7 @@
 //	a Session begins, goes on, ends   Open, Resume, Attach, Close, End, HandedOn
 //	what the Client asks for          Subscribe, Unsubscribe, SetWill, SetExpiry
 //	messages from the Client          ReceivePublish, ReceivePubrel
-//	messages to the Client            Deliver, DeliverUnkept, Paged, ReceivePuback,
+//	messages to the Client            Deliver, SendNow, Paged, ReceivePuback,
 //	                                  ReceivePubrec, ReceivePubcomp, TakeShared
 //	time passes                       TakeDueWill, SweepWindow, SweepPage
 //	retained messages                 Owe, Disown

@@ -25,10 +25,14 @@ const (
 
 // FullBy returns the limit that the queue has reached, if any.
 func (s *Session) FullBy() Limit {
+	messages, bytes := 0, int64(0)
+	if s.deliverState != nil {
+		messages, bytes = s.queueLen, s.queueBytes
+	}
 	switch {
-	case s.QueueLen() >= s.limits.QueueMessages:
+	case messages >= s.limits.QueueMessages:
 		return ByMessages
-	case s.deliverState != nil && s.queueBytes >= s.limits.QueueBytes:
+	case bytes >= s.limits.QueueBytes:
 		return ByBytes
 	}
 	return NoLimit

@@ -279,7 +279,7 @@ func roundQoS1(s *Session, m *Message, fx *Effects) {
 // and takes the Client's answers.
 func roundQoS2(s *Session, fx *Effects) {
 	p := codec.Publish{QoS: 2}
-	s.DeliverUnkept(&p)
+	s.SendNow(&p)
 	fx.Reset()
 	s.ReceivePubrec(p.PacketID, codec.Success, start, fx)
 	fx.Reset()
@@ -307,7 +307,7 @@ func BenchmarkRound(b *testing.B) {
 	b.Run("QoS=1", func(b *testing.B) {
 		benchmarkRound(b, false, func(s *Session, fx *Effects) {
 			p := codec.Publish{QoS: 1}
-			s.DeliverUnkept(&p)
+			s.SendNow(&p)
 			fx.Reset()
 			s.ReceivePuback(p.PacketID, start, fx)
 		})

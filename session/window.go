@@ -16,12 +16,12 @@ type queued struct {
 	sentBefore bool   // on this or an earlier connection
 	maybeSent  bool   // before a crash
 	packetID   uint16 // 0: none yet
-	// unkeptBytes are those of a message that stands here as unkept.
-	unkeptBytes int
+	// notKeptBytes are those of the message that sentNotKept stands for.
+	notKeptBytes int
 }
 
 // bytes is what the entry counts towards the queue limits.
-func (q *queued) bytes() int { return q.Entry.Bytes() + q.unkeptBytes }
+func (q *queued) bytes() int { return q.Entry.Bytes() + q.notKeptBytes }
 
 // full reports whether one more entry would be more than the window may hold.
 func (w *window) full(bytes int, l *Limits) bool {

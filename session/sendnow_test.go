@@ -10,9 +10,9 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// TestDeliverUnkept: a Session that keeps nothing it has sent does, packet by
+// TestSendNow: a Session that keeps nothing it has sent does, packet by
 // packet, what one does that keeps everything.
-func TestDeliverUnkept(t *testing.T) {
+func TestSendNow(t *testing.T) {
 	base := *seed
 	if base == 0 {
 		base = rand.Uint64()
@@ -20,24 +20,24 @@ func TestDeliverUnkept(t *testing.T) {
 	for i := range uint64(100) {
 		t.Run(fmt.Sprintf("seed=%d", base+i), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(base+i, 0))
-			p := newUnkeptPair(t, r)
-			unkept := 0
+			p := newSendNowPair(t, r)
+			notKept := 0
 			for range 2000 {
 				if r.IntN(2) == 0 {
-					unkept += p.deliver(codec.QoS(1 + r.IntN(2)))
+					notKept += p.deliver(codec.QoS(1 + r.IntN(2)))
 				} else {
 					p.acknowledge()
 				}
 			}
-			if unkept == 0 || unkept == p.delivered {
-				t.Errorf("%d of %d messages were not kept", unkept, p.delivered)
+			if notKept == 0 || notKept == p.delivered {
+				t.Errorf("%d of %d messages were not kept", notKept, p.delivered)
 			}
 		})
 	}
 }
 
-// An unkeptPair is two Sessions to which the same happens.
-type unkeptPair struct {
+// A sendNowPair is two Sessions to which the same happens.
+type sendNowPair struct {
 	t            *testing.T
 	r            *rand.Rand
 	keeps, other *Session
@@ -48,9 +48,9 @@ type unkeptPair struct {
 	released     []uint16
 }
 
-func newUnkeptPair(t *testing.T, r *rand.Rand) *unkeptPair {
+func newSendNowPair(t *testing.T, r *rand.Rand) *sendNowPair {
 	limits := &Limits{WindowMessages: 4, WindowBytes: 1 << 20, QueueMessages: 1 + r.IntN(30), QueueBytes: 1 << (9 + r.IntN(8)), Policy: DropNewest, Inflight: 10}
-	p := &unkeptPair{t: t, r: r, now: time.Unix(1e9, 0), keeps: New(1, "a", "", false, limits), other: New(2, "b", "", false, limits)}
+	p := &sendNowPair{t: t, r: r, now: time.Unix(1e9, 0), keeps: New(1, "a", "", false, limits), other: New(2, "b", "", false, limits)}
 	maximum := uint16(1 + r.IntN(12))
 	for _, s := range []*Session{p.keeps, p.other} {
 		s.startQueue()
@@ -62,24 +62,24 @@ func newUnkeptPair(t *testing.T, r *rand.Rand) *unkeptPair {
 }
 
 // deliver returns 1 if the message was not kept.
-func (p *unkeptPair) deliver(qos codec.QoS) (unkept int) {
+func (p *sendNowPair) deliver(qos codec.QoS) (notKept int) {
 	p.delivered++
 	p.a.Reset()
 	p.b.Reset()
 	e := Entry{Message: &Message{Topic: "t", Payload: make([]byte, p.r.IntN(1000))}, QoS: qos, SubscriptionIDs: make([]uint32, p.r.IntN(2))}
 	p.keeps.Deliver(e, p.now, &p.a)
 	packet := codec.Publish{QoS: qos, Topic: codec.View(e.Message.Topic), Payload: e.Message.Payload, SubscriptionIDs: e.SubscriptionIDs}
-	if p.other.DeliverUnkept(&packet) {
-		p.b.Sends, unkept = append(p.b.Sends, Send{Message: e.Message, PacketID: packet.PacketID, QoS: qos}), 1
+	if p.other.SendNow(&packet) {
+		p.b.Sends, notKept = append(p.b.Sends, Send{Message: e.Message, PacketID: packet.PacketID, QoS: qos}), 1
 	} else {
 		p.other.Deliver(e, p.now, &p.b)
 	}
 	p.compare("a delivery")
-	return unkept
+	return notKept
 }
 
 // acknowledge answers something that was sent, or nothing that was.
-func (p *unkeptPair) acknowledge() {
+func (p *sendNowPair) acknowledge() {
 	p.a.Reset()
 	p.b.Reset()
 	id := uint16(20000 + p.r.IntN(20000)) // of no message: they begin near the last and do not come so far
@@ -114,7 +114,7 @@ func (p *unkeptPair) acknowledge() {
 	p.compare("an acknowledgement")
 }
 
-func (p *unkeptPair) compare(after string) {
+func (p *sendNowPair) compare(after string) {
 	p.t.Helper()
 	if !slices.EqualFunc(p.a.Sends, p.b.Sends, func(a, b Send) bool {
 		return a.PacketID == b.PacketID && a.QoS == b.QoS && a.Message == b.Message && a.Dup == b.Dup && a.AfterCommit == b.AfterCommit
