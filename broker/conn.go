@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -92,31 +91,6 @@ type connectParams struct {
 	endsWithConnection   bool
 	sessionExpirySeconds uint32
 	packetBytesMax       uint32 // 0: no limit
-}
-
-// gateBatch is how many packets may be handled without letting go of the gate:
-// few enough for a commit not to wait long.
-const gateBatch = 16
-
-// enterGate makes sure that the committer's gate is held for reading, as it is
-// from one PUBLISH or acknowledgement to the next. See leaveGate.
-func (c *conn) enterGate() {
-	if !c.gated {
-		c.b.commits.Enter()
-		c.gated, c.gatedCount = true, 0
-	}
-}
-
-// leaveGate lets go of the gate if it is held. Nothing that may wait, enters the
-// gate itself or writes to sockets happens before.
-func (c *conn) leaveGate() {
-	if c.gated {
-		c.gated = false
-		if control.Broken(control.GateKept) {
-			return
-		}
-		c.b.commits.Leave()
-	}
 }
 
 // host is the address of the machine at the other end.

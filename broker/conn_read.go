@@ -119,6 +119,31 @@ func (c *conn) handleBuffered() error {
 	return nil
 }
 
+// gateBatch is how many packets may be handled without letting go of the gate:
+// few enough for a commit not to wait long.
+const gateBatch = 16
+
+// enterGate makes sure that the committer's gate is held for reading, as it is
+// from one PUBLISH or acknowledgement to the next. See leaveGate.
+func (c *conn) enterGate() {
+	if !c.gated {
+		c.b.commits.Enter()
+		c.gated, c.gatedCount = true, 0
+	}
+}
+
+// leaveGate lets go of the gate if it is held. Nothing that may wait, enters the
+// gate itself or writes to sockets happens before.
+func (c *conn) leaveGate() {
+	if c.gated {
+		c.gated = false
+		if control.Broken(control.GateKept) {
+			return
+		}
+		c.b.commits.Leave()
+	}
+}
+
 // sized adds to err, if it is that the next packet is too large, how large that is.
 func (c *conn) sized(err error) error {
 	if reason, detail, _ := reasonOf(err); reason == codec.PacketTooLarge {

@@ -34,6 +34,24 @@ func (s *Session) QueueLen() int {
 	return s.queueLen
 }
 
+// FullBy returns the limit that the queue has reached, if any.
+func (s *Session) FullBy() Limit {
+	messages, bytes := 0, int64(0)
+	if s.deliverState != nil {
+		messages, bytes = s.queueLen, s.queueBytes
+	}
+	switch {
+	case messages >= s.limits.QueueMessages:
+		return ByMessages
+	case bytes >= s.limits.QueueBytes:
+		return ByBytes
+	}
+	return NoLimit
+}
+
+// Full reports whether the queue has reached its limits.
+func (s *Session) Full() bool { return s.FullBy() != NoLimit }
+
 // Unsent is how many messages are queued that were never sent, as far as known.
 func (s *Session) Unsent() int {
 	if s.deliverState == nil {

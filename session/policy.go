@@ -23,24 +23,6 @@ const (
 	ByBytes
 )
 
-// FullBy returns the limit that the queue has reached, if any.
-func (s *Session) FullBy() Limit {
-	messages, bytes := 0, int64(0)
-	if s.deliverState != nil {
-		messages, bytes = s.queueLen, s.queueBytes
-	}
-	switch {
-	case messages >= s.limits.QueueMessages:
-		return ByMessages
-	case bytes >= s.limits.QueueBytes:
-		return ByBytes
-	}
-	return NoLimit
-}
-
-// Full reports whether the queue has reached its limits.
-func (s *Session) Full() bool { return s.FullBy() != NoLimit }
-
 // Refuse counts a message that a full queue does not take, whatever the policy.
 func (s *Session) Refuse(fx *Effects) {
 	fx.DroppedNewest++
