@@ -9,12 +9,12 @@ const (
 	DropSlowConsumer                   // QoS 0 and the connection's out buffer full
 	DropOfflineQoS0                    // QoS 0 and the Client not connected
 	DropNoMember                       // a Shared Subscription without a member to take it
-	DropQueueNewest                    // the queue full, and the policy drop-newest; or drop-oldest and nothing older may go
+	DropQueueNewest                    // the queue was full: by the policy drop-newest, or because nothing older might go
 	DropQueueOldest                    // it left a full queue to make room, by the policy drop-oldest
-	DropTooOld                         // queued for the longest time that a message may be
-	DropSessionEnded                   // the Session ended, and it was queued and never sent, or came too late
+	DropTooOld                         // queued for longer than the maximum message age
+	DropSessionEnded                   // the Session ended before it was sent, or before it was delivered
 	DropUnsubscribed                   // the subscription was removed after the message was routed and before it was delivered
-	DropDenied                         // the Client may not have it
+	DropDenied                         // the Client is not permitted to receive it
 	NumDropReasons
 )
 

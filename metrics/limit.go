@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// A limitedListener closes, when there are too many connections, the one that has
-// asked for nothing for the longest time: those who keep connections and say
-// nothing keep neither a scrape nor a probe out.
+// A limitedListener has at most max connections. For one more it closes the one that has
+// been idle for the longest time, so that idle connections do not keep out a scrape or a
+// probe.
 type limitedListener struct {
 	net.Listener
 	max    int      // connections at a time
@@ -17,14 +17,14 @@ type limitedListener struct {
 
 	mu   sync.Mutex // guards the following, and the fields of all its connections
 	open int
-	idle list.List // of *limitedConn; the longest idle comes first
+	idle list.List // of *limitedConn, the longest idle first
 }
 
 // A limitedConn is a connection of a limitedListener.
 type limitedConn struct {
 	net.Conn
 	of    *limitedListener
-	place *list.Element // among the idle; nil: it is not
+	place *list.Element // in limitedListener.idle; nil: it is not idle
 	gone  bool
 }
 

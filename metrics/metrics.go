@@ -25,7 +25,8 @@ type Broker struct {
 	ConnectionsTotal   *Counter
 	ConnectionsCurrent *Counter // a gauge: Inc and Dec
 	Takeovers          *Counter
-	// TakeoversCutShort counts those in which something that had come was thrown away.
+	// TakeoversCutShort counts those in which not all was handled that had come on the
+	// connection before.
 	TakeoversCutShort *Counter
 	KeepAliveTimeouts *Counter
 	WriteTimeouts     *Counter
@@ -43,11 +44,11 @@ type Broker struct {
 	Retained *Counter
 	// Dropped counts messages that did not reach a subscriber.
 	Dropped [NumDropReasons]*Counter
-	// Copies of messages by what became of each when it was routed to a subscriber. Each
-	// that was passed on was routed again; the sum of the others is how many there were.
+	// Copies of messages by what became of each when it was routed to a subscriber. One
+	// that was passed on was routed and counted again; the sum of the others is their number.
 	DeliveriesSent     *Counter // at once, and not kept
 	DeliveriesQueued   *Counter // kept until they are acknowledged
-	DeliveriesDropped  *Counter // not queued; Dropped has those too that were
+	DeliveriesDropped  *Counter // before they were queued; Dropped counts later drops too
 	DeliveriesPassedOn *Counter
 
 	// Bytes on the sockets, and the system calls that moved them.

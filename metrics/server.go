@@ -52,8 +52,8 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // Close stops listening and waits for answers under way until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
-	// If Serve has not begun, Shutdown knows of no listener.
-	_ = s.listener.Close() // else it is closed already
+	// Shutdown knows of no listener if Serve has not begun.
+	_ = s.listener.Close() // an error: it is closed already
 	if err != nil {
 		return s.http.Close()
 	}
@@ -99,5 +99,5 @@ func writeStatus(w http.ResponseWriter, code int, s status) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	_, _ = w.Write(append(body, '\n')) // the prober went away: nobody to tell
+	_, _ = w.Write(append(body, '\n')) // an error: the prober has gone
 }

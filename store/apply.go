@@ -10,8 +10,8 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// runBytesMax is about how large a run or a body row gets before the next one
-// begins, in bytes: what a page of a queue reads is a multiple of it.
+// runBytesMax is about how large a run or a body row gets, in bytes, before the next
+// one begins. What a page of a queue reads is a multiple of it.
 const runBytesMax = 256 << 10
 
 // statements are the prepared statements of the writer.
@@ -119,8 +119,8 @@ func bind(s *sqlite3.Stmt, args []any) error {
 // Apply writes b in one transaction. When it returns nil, b is on disk as far
 // as the synchronous setting promises. After an error nothing of b is written
 // and b may be applied again; the error is session.ErrNoSpace if the disk is
-// full. session.ErrStoreGone is final: wherever b is now, the next start will not
-// find it. It keeps nothing of b.
+// full. session.ErrStoreGone is final: the next start finds nothing that is written
+// now. Apply keeps nothing of b.
 func (db *DB) Apply(b *session.Batch) error {
 	if len(b.Sessions) == 0 && len(b.Retained) == 0 && !db.clockDue(b) {
 		return nil
@@ -139,7 +139,7 @@ func (db *DB) Apply(b *session.Batch) error {
 	if isFull(err) && db.limit.pages > 0 {
 		err = db.applyBeyond(b)
 	}
-	if gone := db.Gone(); gone != nil { // also why a commit fails when it does
+	if gone := db.Gone(); gone != nil { // a commit that fails may fail because of this
 		return gone
 	}
 	if isFull(err) {
@@ -157,7 +157,7 @@ func (db *DB) committed() {
 	db.noteRemoved()
 	db.commits.Add(1)
 	db.boundWAL()
-	_ = db.measureRoom() // what was to be written is; the last figure stands until the next commit
+	_ = db.measureRoom() // the commit succeeded all the same; the last figure stands until the next
 }
 
 // applyOnce is one try of Apply.

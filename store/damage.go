@@ -7,18 +7,18 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// indexCheckMax is the largest file, in bytes, that is checked whole at start,
-// its indexes against their tables; up to fullCheckMax every page is. Of a larger
-// file the header, the size and the schema are checked. Of the smallest rows, 1 GB
-// takes 26 seconds and 7 seconds.
+// indexCheckMax is the largest file, in bytes, whose indexes are checked against their
+// tables at start, and fullCheckMax the largest of which every page is checked: 1 GB of
+// the smallest rows takes 26 and 7 seconds. Of a larger file the header, the size and
+// the schema are checked.
 const (
 	indexCheckMax = 128 << 20
 	fullCheckMax  = 512 << 20
 )
 
-// ErrDamaged says that something stored is not what was written. Every error
-// about damage is one, by errors.Is; what is no damage (no permission, no space,
-// a lock, a newer schema) is not.
+// ErrDamaged says that something stored is not what was written. By errors.Is every
+// error about damage is one; an error about permission, space, a lock or a newer schema
+// is not.
 var ErrDamaged = errors.New("a stored value is damaged")
 
 // damaged marks err as damage.

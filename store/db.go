@@ -50,8 +50,8 @@ type Options struct {
 	// VFS is the name of a registered go-sqlite3 VFS over the operating
 	// system's files, which tests inject faults by; empty: none.
 	VFS string
-	// RemoveRows is how many rows of what is done or has ended one transaction
-	// removes at most; 0: as many as are quickly done. For tests.
+	// RemoveRows is the most rows that one transaction removes of queues and Sessions;
+	// 0: as many as it can in a short time. For tests.
 	RemoveRows int
 }
 
@@ -88,7 +88,7 @@ type DB struct {
 	limit       sizeLimit
 	tidy        tidying
 	removing    removing
-	removals    map[int64]int64 // left to remove, as in removing.pending
+	removals    map[int64]int64 // see removing.pending
 
 	// Static after Open.
 	nextID session.ID
@@ -134,7 +134,7 @@ func Open(o Options) (*DB, error) {
 	}
 	db := &DB{o: o, path: filepath.Join(dir, fileName), removals: make(map[int64]int64)}
 	if err := db.open(); err != nil {
-		_ = db.release()                                                  // the first error is the one that tells
+		_ = db.release()                                                  // the first error says what is wrong
 		if errors.Is(err, sqlite3.ERROR) && !errors.Is(err, ErrDamaged) { // a table or a column that is not there
 			err = damaged(fmt.Errorf("the schema: %w", err))
 		}

@@ -86,11 +86,11 @@ func (db *DB) runAt(session int64, seq uint64) (r storedRun, err error) {
 	return r, s.Reset()
 }
 
-// unsum notes that the totals of a queue tell too much from now on, for a run
-// that is not the first has lost something, and reports whether it had to. What
-// the first loses needs no note: the queue holds the difference between its last
-// total and what is before its first run. To correct the totals would mean to
-// write all runs behind.
+// unsum notes that the totals of a queue are too high from now on, because a run other
+// than the first has lost something, and reports whether it noted that.
+// What the first loses needs no note: a queue holds the difference between its last
+// total and what is before its first run. Correcting the totals would mean writing all
+// later runs.
 func (db *DB) unsum(run runKey) (noted bool, err error) {
 	if err := bind(db.stmts.hasBefore, []any{int64(run.session), int64(run.first)}); err != nil {
 		return false, err

@@ -16,7 +16,7 @@
 // refer to it. Runs are appended in the order of writing and found by an index;
 // a run is removed when all of it is below the Session's Floor, and a body row
 // with the last run that refers to it. Queues stay on disk: [DB.Load] takes
-// their extent from an index, [DB.Page] reads part of one on a second connection.
+// their extent from an index; [DB.Page] reads part of one on a second connection.
 //
 // # Damage
 //
@@ -24,7 +24,8 @@
 // they are, and rows without a packed value one of their columns, so a damaged
 // or misplaced one is [ErrDamaged] and never a wrong message. [Open] checks files
 // up to 128 MiB whole (PRAGMA integrity_check), up to 512 MiB without the contents
-// of indexes (quick_check), and only the size and the schema of larger ones. It refuses a file that is damaged, newer than this program or
-// not a store, and leaves it as it is; it never starts empty in place of one. The
-// one damage that nothing can tell from a power cut is that of the end of a WAL.
+// of indexes (quick_check), and only the size and the schema of larger ones. It refuses
+// a file that is damaged, newer than this program or not a store, and leaves it as it
+// is; it never starts empty in place of one. Only damage at the end of a WAL cannot be
+// told from a power cut.
 package store

@@ -41,9 +41,9 @@ func (db *DB) secureFiles() error {
 	return syncDir(db.o.DataDir)
 }
 
-// secureFile takes all rights to a file from others. A file system that has no
-// modes, and a file that belongs to somebody else, are no error: a start that is
-// refused would make it no safer. It returns what others are left with.
+// secureFile takes all rights to a file from others, and returns those that they keep.
+// If the file system has no modes, or the file belongs to somebody else, that is no
+// error: refusing to start would make the file no safer.
 func secureFile(path string) (open *ExposedFile, err error) {
 	const others = 0o077
 	info, err := os.Stat(path)
@@ -76,7 +76,7 @@ func (db *DB) hint(err error) error {
 	return db.hintOwner(err)
 }
 
-// hintOwner adds to an error of access whose the directory is and who asks.
+// hintOwner adds to an error of access who owns the directory and who asked.
 func (db *DB) hintOwner(err error) error {
 	denied := errors.Is(err, fs.ErrPermission) || errors.Is(err, sqlite3.READONLY) || errors.Is(err, sqlite3.CANTOPEN) || errors.Is(err, sqlite3.PERM)
 	if !denied {

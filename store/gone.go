@@ -55,8 +55,8 @@ func (db *DB) Gone() error {
 	return nil
 }
 
-// cannotTell reports whether a file may well be where it was although it was not
-// found: somebody has taken the right to look away, or there was no memory or time to.
+// cannotTell reports whether err leaves open that the file is still at its place: there
+// was no permission, no memory or no time to look.
 func cannotTell(err error) bool {
 	for _, e := range []error{fs.ErrPermission, syscall.ENOMEM, syscall.ETIMEDOUT, syscall.EAGAIN} {
 		if errors.Is(err, e) {

@@ -131,7 +131,7 @@ func (e *extents) close() {
 func (db *DB) loadExtent(e *extents, l *session.Loaded) error {
 	id, floor := int64(l.Record.ID), int64(0)
 	var st session.State
-	if st.Decode(l.State) == nil { // else who restores the Session says so
+	if st.Decode(l.State) == nil { // else restoring the Session fails
 		floor = int64(st.Floor)
 	}
 	if err := bind(e.oldest, []any{id}); err != nil {
@@ -181,7 +181,7 @@ func loadSubscriptions(s *sqlite3.Stmt, l *session.Loaded) error {
 		sub := session.Subscription{Filter: string(s.ColumnRawBlob(0)), ID: uint32(s.ColumnInt64(2))}
 		options := s.ColumnInt64(1)
 		if s.ColumnInt64(3) != subscriptionSum(int64(l.Record.ID), sub.Filter, options, int64(sub.ID)) {
-			_ = s.Reset() // the damage is what tells
+			_ = s.Reset() // the damage says what is wrong
 			return ErrDamaged
 		}
 		unpackOptions(&sub, options)

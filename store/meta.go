@@ -13,8 +13,8 @@ import (
 const (
 	// nextSessionKey is the first Session ID that is not set aside.
 	nextSessionKey = "next_session"
-	// clockKey is what time it was, in Unix milliseconds, at about the last commit,
-	// systemKey what the system clock said then.
+	// clockKey is the time at about the last commit, in Unix milliseconds, and systemKey
+	// what the system clock said then.
 	clockKey  = "clock"
 	systemKey = "clock_system"
 	// syncedKey is 1 if every commit since the last checkpoint of a start was
@@ -58,7 +58,7 @@ func (db *DB) putMeta(key string, value int64) error {
 	return s.Exec()
 }
 
-// clockStep is by how much the stored time lags at most behind the last commit.
+// clockStep is the most that the stored time lags behind the last commit.
 const clockStep = time.Second
 
 // A clockReading is a time, and what the system clock said then.

@@ -28,8 +28,8 @@ func owedSum(id int64, filter string, o session.Owed) int64 {
 	return columnSum(kindOwed, uint64(id), textKey(filter), o.After, o.UpTo)
 }
 
-// loadOwed returns what is owed to the subscriptions of each Session; to nearly
-// none of them something is.
+// loadOwed returns what is owed to the subscriptions of each Session. Nearly all are
+// owed nothing, and are left out.
 func (db *DB) loadOwed() (map[session.ID]map[string]session.Owed, error) {
 	all := make(map[session.ID]map[string]session.Owed)
 	return all, db.query("SELECT session, filter, after, up_to, sum FROM owed", func(s *sqlite3.Stmt) error {

@@ -11,8 +11,8 @@ import (
 
 const (
 	// pageRuns and pageReadBytes bound what one call of Page reads: a run may have a
-	// single entry, and that in a body row of many messages. Who removes what it
-	// got has no more rows to change than that.
+	// single entry, in a body row of many messages. They bound as well how many rows the
+	// caller changes if it removes what it got.
 	pageRuns      = 128
 	pageReadBytes = 4 << 20
 )
@@ -36,7 +36,7 @@ func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]sess
 		had := len(entries)
 		var err error
 		if entries, err = db.unpackRowLocked(entries, s, id, from, &read); err != nil {
-			_ = s.Reset() // the first error is the one that tells
+			_ = s.Reset() // the first error says what is wrong
 			return nil, fmt.Errorf("the queue of session %d from %d on: %w", id, from, ifDamage(err))
 		}
 		for i := had; i < len(entries); i++ {
@@ -46,8 +46,8 @@ func (db *DB) Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]sess
 	return entries, ifDamage(s.Reset())
 }
 
-// openReader opens the second connection. That is done at the start: later there
-// may be no file descriptor for it.
+// openReader opens the second connection, at the start: later there may be no file
+// descriptor for it.
 func (db *DB) openReader() error {
 	db.readMu.Lock()
 	defer db.readMu.Unlock()
@@ -56,7 +56,7 @@ func (db *DB) openReader() error {
 		return err
 	}
 	if err := c.Exec("PRAGMA query_only = ON"); err != nil {
-		_ = c.Close() // the first error is the one that tells
+		_ = c.Close() // the first error says what is wrong
 		return err
 	}
 	// The run that contains from, if it does not begin with it, is the last
@@ -76,8 +76,8 @@ func (db *DB) openReader() error {
 	return nil
 }
 
-// unpackRowLocked appends the entries of the run that s stands on, and adds to read
-// how many bytes it read.
+// unpackRowLocked appends the entries of the run that s is at, and adds the bytes that
+// it read to read.
 func (db *DB) unpackRowLocked(dst []session.Entry, s *sqlite3.Stmt, id session.ID, from uint64, read *int) ([]session.Entry, error) {
 	body := s.ColumnInt64(0)
 	run := runKey{session: uint64(id), first: uint64(s.ColumnInt64(1)), last: uint64(s.ColumnInt64(2))}

@@ -14,7 +14,7 @@ func (db *DB) connect() (*sqlite3.Conn, error) {
 		return nil, err
 	}
 	if err := db.configure(c); err != nil {
-		_ = c.Close() // the first error is the one that tells
+		_ = c.Close() // the first error says what is wrong
 		return nil, err
 	}
 	return c, nil

@@ -9,17 +9,16 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// What is done or has ended may be millions of rows, and who waits for the next
-// commit waits for a transaction that removes them. So each transaction removes
-// some, and Remove goes on with the rest, a transaction at a time. What is left
-// between two of them is told by what is written with the first: a Session's
-// State says from where on its queue is not done, and the row of a Session that
-// has ended says so. A crash leaves no more to do than that.
+// A queue that is done, or a Session that has ended, may be millions of rows, and
+// acknowledgements wait while a transaction removes them. So each transaction removes
+// some, and Remove goes on with the rest, one transaction at a time. The first writes
+// what is left to do, so that a start after a crash can go on: a Session's State says
+// from where on its queue is not done, and the row of a Session that has ended says so.
 const (
-	// removeRowsMax is how many rows one transaction removes of queues and of
-	// Sessions, beside those that it is known to be few of.
+	// removeRowsMax is how many rows of queues and Sessions one transaction removes,
+	// apart from those that are known to be few.
 	removeRowsMax = 512
-	// removeTimeMax is for how long.
+	// removeTimeMax is how long it may remove rows.
 	removeTimeMax = 10 * time.Millisecond
 	// removeChunk is how many rows one statement removes.
 	removeChunk = 32
@@ -33,10 +32,10 @@ var endedAt = time.UnixMilli(1)
 // A removing is what one transaction removes.
 type removing struct {
 	rows    int // so far
-	left    int // of what it may
+	left    int // how many more it may remove
 	chunk   int // how many one statement removes
 	began   time.Time
-	pending map[int64]int64 // by Session, below which Seq runs are left to remove
+	pending map[int64]int64 // by Session: runs below this Seq are left to remove
 }
 
 func (db *DB) startRemoving() {
@@ -73,7 +72,7 @@ func (r *removing) later(id, floor int64) {
 	r.pending[id] = max(r.pending[id], floor)
 }
 
-// noteRemoved takes over what a transaction that is committed left.
+// noteRemoved takes over what a committed transaction left to remove.
 func (db *DB) noteRemoved() {
 	for id, floor := range db.removing.pending {
 		db.removals[id] = max(db.removals[id], floor)
@@ -132,8 +131,8 @@ func (db *DB) removePart(id, floor int64) (all bool, err error) {
 	return db.removeRuns(id, floor)
 }
 
-// endSession removes a Session: all of it, or so much that it is not there at the
-// next start.
+// endSession removes a Session: all of it, or else some, and marks the rest as ended, so
+// that the next start does not bring it back.
 func (db *DB) endSession(id int64) error {
 	all, err := db.removeSession(id)
 	if err != nil || all {

@@ -81,8 +81,9 @@ func (db *DB) pages() (count, free int64, err error) {
 	return count, free, err
 }
 
-// Room is about how many bytes more may be stored before MaxSize is near; below
-// zero, it is exceeded or kept free for removals. Any goroutine may call it.
+// Room is about how many bytes more may be stored before only the reserve of MaxSize is
+// left; below zero, what must always be written has taken some of that. Any goroutine
+// may call it.
 func (db *DB) Room() int64 { return db.room.Load() }
 
 // applyBeyond applies a batch that MaxSize left no room for. Whoever filled it
@@ -93,7 +94,7 @@ func (db *DB) applyBeyond(b *session.Batch) error {
 		return err
 	}
 	err := db.applyOnce(b)
-	_ = db.capPages(db.limit.pages) // b may be written; if the cap stays away, Room still tells
+	_ = db.capPages(db.limit.pages) // b may be written; without the cap, Room still refuses
 	return err
 }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// checkWAL looks for damage that SQLite takes for the end of the WAL, before the
-// WAL is used. It can be told only if every commit was synced.
+// checkWAL looks, before the WAL is used, for damage that SQLite would take for its end.
+// It can be told only if every commit was synced.
 func checkWAL(c *sqlite3.Conn) error {
 	synced, err := readSynced(c)
 	if err != nil || synced != 1 {

@@ -11,9 +11,8 @@ const (
 	// for the reader and begins the WAL anew. SQLite does that by itself far below,
 	// but only at a moment in which nothing is read.
 	walBytesMax = 32 << 20
-	// A file gives back pages when more than one in freeShare is free, so that a
-	// queue that fills and drains does not move pages for nothing; and at least
-	// freePagesMin.
+	// A file gives back pages when more than one in freeShare and at least freePagesMin
+	// are free, so that a queue that fills and drains does not move pages for nothing.
 	freeShare    = 4
 	freePagesMin = 512
 	// tidyPages is how many pages one step gives back, which takes milliseconds.
@@ -64,7 +63,7 @@ func (db *DB) Tidy() (more bool, err error) {
 // boundWAL begins the WAL anew if it has become large.
 func (db *DB) boundWAL() {
 	if db.o.JournalMode == "WAL" && db.Stats().WALBytes > walBytesMax {
-		_ = db.beginWAL() // what is committed is; the next commit tries again
+		_ = db.beginWAL() // nothing is lost if it fails; the next commit tries again
 	}
 }
 

@@ -19,24 +19,22 @@ import (
 )
 
 const (
-	// every is how often at most a line for one cause and key is written.
+	// every is the least time between two lines for one cause and key.
 	every = time.Minute
-	// linesMax is how many lines for one cause, whatever their keys, are
-	// written in that time at most; so many keys are remembered for each cause.
+	// linesMax is how many keys of one cause have a line of their own in that time.
 	linesMax = 10
 	// shownBytes is how much of a Client Identifier, a Topic Name or a Topic
 	// Filter stands in a log line.
 	shownBytes = 64
 )
 
-// A Log takes log lines that the network can cause, however many it causes.
-// The first for a cause and a key, such as a Client Identifier, is written at
-// once. What follows within every is counted, and then the last of them is
-// written with left_out, the number of those that are not shown. Keys beyond
-// linesMax share one line.
+// A Log limits log lines that the network can cause. The first for a cause and a key,
+// such as a Client Identifier, is written at once. Those that follow within a minute are
+// counted; then the last of them is written, with left_out, the number of the others.
+// Keys beyond linesMax share one line.
 //
-// Call no method with a lock held: a handler of log/slog may take long. Who holds
-// one keeps a Line and writes it later.
+// Call no method but Line and Unlimited with a lock held: a handler of log/slog may take
+// long. Keep the Line, and write it when the lock is free.
 type Log struct {
 	log *slog.Logger
 	m   *metrics.Broker
@@ -78,7 +76,7 @@ func (n *Log) Warn(cause, key, msg string, attrs ...any) {
 	n.Line(slog.LevelWarn, cause, key, msg, attrs...).Write()
 }
 
-// Info is Warn for what is not wrong.
+// Info is Warn at level INFO.
 func (n *Log) Info(cause, key, msg string, attrs ...any) {
 	n.Line(slog.LevelInfo, cause, key, msg, attrs...).Write()
 }
@@ -88,8 +86,8 @@ func (n *Log) Line(level slog.Level, cause, key, msg string, attrs ...any) Line 
 	return Line{to: n, level: level, cause: cause, key: key, msg: msg, attrs: attrs}
 }
 
-// Unlimited returns a line that is never left out: for who has
-// set a level at which everything is to be seen.
+// Unlimited returns a line that is never left out, for levels at which everything is to
+// be seen.
 func (n *Log) Unlimited(level slog.Level, msg string, attrs ...any) Line {
 	return Line{to: n, level: level, msg: msg, attrs: attrs}
 }
@@ -120,7 +118,7 @@ func (n *Log) admit(line *Line) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
-		return true // what is said while the broker ends is little, and nothing comes after it
+		return true // few lines follow while the broker ends, and no timer would write them later
 	}
 	c := n.causes[line.cause]
 	if c == nil {
@@ -141,8 +139,8 @@ func (n *Log) admit(line *Line) bool {
 	return false
 }
 
-// report writes what was left out for a cause in the time that has passed. Where
-// something was, the next time begins with that.
+// report writes what was left out for a cause since its last lines. If anything was, its
+// timer runs again.
 func (n *Log) report(cause string) {
 	for _, out := range n.takeLeftOut(cause) {
 		out.last.print(out.n - 1)
@@ -178,7 +176,7 @@ func (n *Log) takeLeftOut(cause string) []leftOut {
 	return left
 }
 
-// Close writes what was left out, and limits nothing from now on.
+// Close writes what was left out. From now on nothing is left out.
 func (n *Log) Close() {
 	n.mu.Lock()
 	n.closed = true
