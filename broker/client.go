@@ -44,7 +44,7 @@ type stored struct {
 	client *Client
 	// expiresAt is when the Session ends if no connection resumes it.
 	expiresAt dueTime
-	expiry    uint32      // see timed
+	timer     uint32      // its place in timers
 	part      commit.Part // what the next commits write for the Session
 	// kept has the Will that the last process left; nil: none. The Client has no
 	// other Session.

@@ -20,7 +20,7 @@ func (b *Broker) expire(thing timed, now time.Time) {
 }
 
 // place makes a Session timed: see scheduleLocked.
-func (s *stored) place() *uint32 { return &s.expiry }
+func (s *stored) place() *uint32 { return &s.timer }
 
 // scheduleLocked sets the time of the Session: that of its Will or its end, while no
 // connection is attached. The caller holds client.mu.
