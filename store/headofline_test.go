@@ -55,10 +55,11 @@ type holClient struct {
 	limits    session.Limits
 }
 
-func headOfLine(t *testing.T, qos codec.QoS, messages int) {
+// newHolClient returns a Client that is connected and does not acknowledge these messages.
+func newHolClient(t *testing.T, qos codec.QoS, messages int, stuck ...int) *holClient {
 	c := &holClient{
 		t: t, qos: qos, dir: t.TempDir(), got: make([]byte, messages),
-		idOf: make(map[int]uint16), under: make(map[uint16]int), stuck: map[int]bool{0: true, 70_000: true, 70_001: true, 130_003: true},
+		idOf: make(map[int]uint16), under: make(map[uint16]int), stuck: make(map[int]bool),
 		limits: session.Limits{WindowMessages: 1000, WindowBytes: 1 << 20, QueueMessages: 1 << 20, QueueBytes: 1 << 40, Inflight: 2000},
 	}
 	c.db = openTest(t, testOptions(c.dir))
@@ -66,7 +67,15 @@ func headOfLine(t *testing.T, qos codec.QoS, messages int) {
 	b.Sessions[1] = &session.Writes{Record: &session.Record{ID: 1, ClientID: "hol", ExpirySeconds: 60, Connected: true}}
 	apply(t, c.db, b)
 	c.s = session.New(1, "hol", "", true, &c.limits)
+	for _, id := range stuck {
+		c.stuck[id] = true
+	}
 	c.attach()
+	return c
+}
+
+func headOfLine(t *testing.T, qos codec.QoS, messages int) {
+	c := newHolClient(t, qos, messages, 0, 70_000, 70_001, 130_003)
 	before := heapBytes()
 	for c.delivered < messages {
 		c.publish()
