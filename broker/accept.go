@@ -13,8 +13,8 @@ func (b *Broker) ServeConn(nc net.Conn) {
 	b.begin(b.newConn(link.Accepted{Transport: b.network.Transport(nc), At: b.clock.Now()}))
 }
 
-// accepted serves a Network Connection of a listener, until it has ended or another
-// goroutine goes on.
+// accepted serves a Network Connection of a listener until it ends, or until another
+// goroutine goes on with it.
 func (b *Broker) accepted(a link.Accepted) {
 	c := b.newConn(a)
 	c.movesOn = true

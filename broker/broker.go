@@ -87,8 +87,8 @@ type Broker struct {
 
 func (b *Broker) nextSessionID() session.ID { return session.ID(b.nextID.Add(1) - 1) }
 
-// recoverPanic keeps a panic of a background task from ending the process. Then
-// it calls what the task has left to others to do.
+// recoverPanic, deferred, keeps a panic of a background task from ending the process,
+// and calls then after one.
 func (b *Broker) recoverPanic(doing string, then ...func()) {
 	if p := recover(); p != nil {
 		b.m.Panics.Inc()

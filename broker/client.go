@@ -23,22 +23,22 @@ type Client struct {
 	full      fullness    // the queue is at its limits
 	durable   atomic.Bool // the Session's changes are written
 
-	gone      bool // no longer in the registry; guarded by mu, as all that follows
-	feeding   bool // a goroutine delivers what is owed
+	// mu guards the following. What is small stands before it to save memory.
+	gone      bool // no longer in the registry
+	feeding   bool // a goroutine delivers retained messages that are owed
 	changing  changing
 	mu        lock.Mutex[lock.Client]
-	sess      *session.Session
-	conn      *conn   // attached, or waiting for its CONNACK
-	lastGroup uint64  // number of the last group that has something of sess
-	stored    *stored // nil: nothing of sess was ever written, and nothing is owed
+	sess      *session.Session // nil: there is none
+	conn      *conn            // attached, or waiting for its CONNACK; nil: there is none
+	lastGroup uint64           // number of the last group that has something of sess
+	stored    *stored          // nil: nothing of sess was ever written, and nothing is owed
 	// unsubscribedAt is the router's change by which the Client last removed a
 	// subscription: messages that were routed before may have been for that.
 	unsubscribedAt uint64
 }
 
-// stored is what the broker knows beside the Session of one that is durable, that
-// is owed retained messages or that has a Will; and of a Will that the last process
-// left.
+// stored is what the broker knows of a Session beside it, if that is durable, has a
+// Will or is owed retained messages; and of a Will that the last process left.
 type stored struct {
 	owed   *backlog // nil: nothing is
 	client *Client

@@ -29,7 +29,7 @@ func (c *conn) deadlineKind() deadlineKind {
 	return noDeadline
 }
 
-// Rearm sets the deadline if it could be too late otherwise.
+// Rearm sets the deadline if the one that is set could be too late.
 func (c *conn) Rearm() error {
 	if c.armed >= c.deadlineKind() {
 		return nil
@@ -77,7 +77,7 @@ func (c *conn) refuseOverdue() error {
 	return refuse(codec.KeepAliveTimeout, c.silence())
 }
 
-// silence says for how long nothing came, and whose wish that is.
+// silence says for how long nothing came, and who wants that to be an error.
 func (c *conn) silence() string {
 	s := fmt.Sprintf("nothing received within one and a half times the Keep Alive of %d s", c.params.keepAliveSeconds)
 	if c.params.keepAliveImposed { // [MQTT-3.1.2-21]
@@ -86,18 +86,18 @@ func (c *conn) silence() string {
 	return s
 }
 
-// waited is called when handling what came had to wait for something. The Client's
-// time does not count that.
+// waited is called when the Server had to wait before it could read on. That does not
+// count against the Client's Keep Alive.
 func (c *conn) waited() {
 	c.now = c.b.clock.Now()
 	c.lastPacket = momentOf(c.now)
 }
 
-// progress says that n bytes of an unfinished packet came. From then on it counts
-// as if it had begun later, by the time that they take at Options.ReadRateMin. So
-// it may take as long as it needs at that rate, and is cut if it stays behind by the
-// read timeout, or brings nothing for so long. In the same way it counts as a sign
-// of life: a Client cannot send anything else before its end. [MQTT-3.1.2-22]
+// progress notes that n bytes of an unfinished packet came. It moves the beginning of
+// the packet by the time that they take at Options.ReadRateMin: so the packet may take
+// as long as it needs at that rate, and the connection ends if it stays behind by the
+// read timeout. In the same way it moves the last packet, for the Keep Alive: a Client
+// can send nothing else before the end of this one. [MQTT-3.1.2-22]
 func (c *conn) progress(n int) {
 	now, took := momentOf(c.now), moment(n)*moment(time.Second)/moment(c.b.o.ReadRateMin)
 	c.unfinishedSince = min(c.unfinishedSince+took, now)

@@ -32,7 +32,7 @@ func (c *conn) fail(err error) {
 			return
 		}
 		c.noteEnd(err)
-		return // finish closes, when the Session has let go: nothing is taken for sent that a dead connection got
+		return // finish closes, after the Session is detached: nothing counts as sent that only a dead connection got
 	case !c.marked(greeted):
 		c.net().EndWith(reason)
 		c.b.m.Refused(reason.String()).Inc()
@@ -47,7 +47,8 @@ func (c *conn) fail(err error) {
 		"client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
 }
 
-// logged returns what else the log says about err, and the Client if c has none yet.
+// logged returns what the log says about err besides, and whose connection it is, even
+// if CONNECT was refused.
 func (c *conn) logged(err error) (clientID string, attrs []any) {
 	clientID = c.clientID()
 	var r *refusal
@@ -57,8 +58,8 @@ func (c *conn) logged(err error) (clientID string, attrs []any) {
 	return clientID, attrs
 }
 
-// noteEnd logs that the connection ended without DISCONNECT. Who never sent
-// CONNECT, such as a load balancer that tries the port, is counted only.
+// noteEnd logs that the connection ended without DISCONNECT. One that never sent
+// CONNECT, such as that of a load balancer which tries the port, is only counted.
 func (c *conn) noteEnd(err error) {
 	attrs := []any{"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "error", err}
 	switch {
@@ -72,8 +73,8 @@ func (c *conn) noteEnd(err error) {
 	c.b.log.Debug("connection ended", attrs...)
 }
 
-// noteWriteTimeout logs, if that is so, that the Client has taken nothing for so long
-// that its connection was closed. No lock may be held.
+// noteWriteTimeout logs it if the connection was closed because the Client took nothing
+// for the write timeout. No lock may be held.
 func (c *conn) noteWriteTimeout() {
 	if !c.out.TimedOut() {
 		return
@@ -82,8 +83,8 @@ func (c *conn) noteWriteTimeout() {
 		"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "limit", c.b.o.WriteTimeout.String(), "key", "server.write-timeout")
 }
 
-// closeWith writes last and closes, so that the Client can read it even if it goes
-// on sending.
+// closeWith writes last and closes, in such a way that the Client can read it even if
+// it goes on sending.
 func (c *conn) closeWith(last []byte) {
 	if len(last) > 0 && !c.out.Lingers() && c.b.network.MayLinger() {
 		c.out.Linger()
@@ -117,8 +118,8 @@ func (c *conn) finish() {
 	c.Idle()
 }
 
-// hangUp ends the Network Connection, when the Session has let go of it. A Client
-// that has only ended its own side gets the answers that await a commit.
+// hangUp ends the Network Connection, when it is detached from its Client. A Client that
+// ended it in good order still gets the answers that await a commit.
 func (c *conn) hangUp() {
 	if c.marked(finished) {
 		c.out.Settle()

@@ -10,9 +10,9 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// serve reads the connection until it ends. A panic ends this connection only.
-// If another goroutine may go on in its place, it returns after CONNECT: to wait
-// does not need the large stack that CONNECT took.
+// serve reads the connection until it ends. A panic ends this connection only. If
+// movesOn is set, a new goroutine goes on after CONNECT: a connection that waits does
+// not need the large stack that CONNECT took.
 func (c *conn) serve() {
 	ended := true
 	defer func() { c.end(ended, recover()) }()
@@ -144,7 +144,7 @@ func (c *conn) leaveGate() {
 	}
 }
 
-// sized adds to err, if it is that the next packet is too large, how large that is.
+// sized adds the size of the next packet to err, if that is that it is too large.
 func (c *conn) sized(err error) error {
 	if reason, detail, _ := reasonOf(err); reason == codec.PacketTooLarge {
 		return refuse(reason, detail, "size", c.reader.NextBytes(), "limit", c.b.o.MaxPacketSize, "key", "mqtt.max-packet-size")
@@ -200,17 +200,17 @@ func (c *conn) handle(f codec.Frame) error {
 	return refuseType(f.Type())
 }
 
-// refuseType is apart from handle, like all that a PINGREQ does not need: the
-// stack of an idle connection should not have to grow.
+// refuseType is not a part of handle, like all that PINGREQ does not need, so that an
+// idle connection gets by with a small stack.
 //
 //go:noinline
 func refuseType(t codec.PacketType) error {
 	return refuse(codec.ProtocolError, t.String()+" is not for a Server")
 }
 
-// explain turns the error of a read into what the Client did wrong, if it did. It
-// returns nil if a deadline has passed that holds no longer, or was to wake the
-// reader, or if something had come all the same, which it handles.
+// explain turns the error of a read into a refusal if the Client was too late. It
+// returns nil if the reader goes on: it was only woken, or the deadline has moved, or
+// something had come in time, which is handled here.
 func (c *conn) explain(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
@@ -218,8 +218,8 @@ func (c *conn) explain(err error) error {
 	if c.marked(superseded) || !c.overdue(c.b.clock.Now()) {
 		return nil
 	}
-	// What has come counts, though it was not read in time: this machine may have
-	// stood still, or had too much to do.
+	// What has come counts, even if it was not read in time: this machine may have
+	// stood still, or been busy.
 	n, err := c.net().ReadNow(c)
 	switch {
 	case err == nil:
@@ -231,8 +231,8 @@ func (c *conn) explain(err error) error {
 	return c.refuseOverdue()
 }
 
-// readRest handles what has reached the Server, and reports how the connection
-// ends: by the Client, or because it is taken over.
+// readRest handles what has reached the Server before the Session is taken over, and
+// returns why the connection ends: for that, unless the Client ended it itself.
 func (c *conn) readRest() error {
 	late := time.NewTimer(takeoverWait)
 	defer late.Stop()
@@ -256,9 +256,9 @@ func (c *conn) readRest() error {
 	return errTakenOver
 }
 
-// awaitRoom blocks while too much waits for the connection, or if what it sent was
-// stored and too much waits for the store, and not if another connection waits for
-// the Session. It reports whether it blocked.
+// awaitRoom blocks while too much waits to be written to the connection or, if what it
+// sent was stored, to disk. It does not if another connection waits for the Session.
+// It reports whether it blocked.
 func (c *conn) awaitRoom() (blocked bool) {
 	if room := c.out.RoomToRead(); room != nil {
 		<-room
@@ -282,7 +282,8 @@ func (c *conn) awaitRoom() (blocked bool) {
 	return blocked
 }
 
-// roomBefore waits until there is room for more answers, and reports false if it is late.
+// roomBefore waits until there is room for more answers. It reports false if late comes
+// first.
 func (c *conn) roomBefore(late <-chan time.Time) bool {
 	room := c.out.Room()
 	if room == nil {
@@ -301,11 +302,11 @@ func (c *conn) roomBefore(late <-chan time.Time) bool {
 	}
 }
 
-// partialBytesMax is the size of the buffer in which the beginning of a packet
-// waits for the rest.
+// partialBytesMax is the size, in bytes, of the buffer in which the beginning of a
+// packet waits for the rest.
 const partialBytesMax = 4096
 
-// work makes sure that there is a read state, rest gives it back.
+// work makes sure that the reader has a read state. rest gives it back.
 func (c *conn) work() {
 	if c.readState != nil {
 		return
@@ -331,7 +332,7 @@ func (c *conn) rest() {
 		*c.unfinished = w.reader
 	}
 	c.routes, c.readState = w.route.cache, nil
-	w.packets = packets{} // by itself: what stands on this goroutine's stack meanwhile would make it grow
+	w.packets = packets{} // in a statement of its own, else a copy on the stack makes that grow
 	w.reader = codec.Reader{}
 	w.in.Ended = nil
 	w.route.forget()
@@ -353,8 +354,8 @@ func (c *conn) Room() []byte {
 	return room[:min(len(room), c.b.o.ReadBuffer)]
 }
 
-// Idle takes the buffer back before the connection waits. What is left of a
-// packet that is not whole waits in a small one.
+// Idle takes the buffer back before the connection waits. The beginning of a packet
+// is kept, in a small buffer if it fits.
 func (c *conn) Idle() {
 	if c.readState == nil {
 		return

@@ -173,8 +173,7 @@ func sessionExpiry(p *codec.Connect) uint32 {
 	return session.NeverExpires
 }
 
-// breakRules forgets limits that the Client has set in CONNECT, in a build that breaks
-// that rule.
+// breakRules forgets limits of the Client where a build with -tags control is to.
 func (p *connectParams) breakRules() {
 	switch {
 	case control.Broken(control.ReceiveMaximumIgnored):

@@ -7,11 +7,11 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// A detachment is what remains to be done after a connection has left its
-// Session, without that Client's lock.
+// A detachment is what is still to be done after a connection has left its Session,
+// when the Client's lock is free again: see finishDetach.
 type detachment struct {
-	will  *session.Will // to be published now
-	ended *session.Session
+	will  *session.Will    // to be published now; nil: none
+	ended *session.Session // nil: the Session goes on
 	// spilled says that ended has messages of Shared Subscriptions on disk only:
 	// endSpilled hands them on, and removes it from there.
 	spilled   bool
@@ -19,8 +19,8 @@ type detachment struct {
 	handsOver bool   // the Session goes on, and was a member of Shared Subscriptions
 }
 
-// awaited is the group with which a Session that has ended is gone on disk; 0: it
-// was not there.
+// awaited is the group with which the Session that has ended is gone from disk; 0: it
+// was not there, or goes on.
 func (a *detachment) awaited() uint64 {
 	if a.ended == nil || !a.ended.Durable() {
 		return 0
@@ -41,9 +41,9 @@ func (b *Broker) disconnected(c *conn) {
 	}
 }
 
-// detach ends what binds c to its Client, and returns the commit group to wait
-// for before the connection is closed; 0: none. lazily says that it is not worth a
-// commit of its own: what comes and goes within one is never written.
+// detach takes c from its Client, and returns the commit group to wait for before
+// the connection is closed; 0: none. lazily says that this should not make the commit
+// come sooner: a Will that is set and removed within one group is never written.
 func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 	b.commits.Enter()
 	defer b.commits.Leave()
@@ -71,10 +71,10 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 	return group, lazily
 }
 
-// ending calls leave, which ends a connection or a Session of the Client with its
-// lock held, and does what that leaves to be done. Whatever happens meanwhile, no
-// CONNECT has the Session before it is done and the Will Message is published. The
-// caller holds the gate and no other lock.
+// detaching calls leave, which ends a connection or a Session of the Client and is
+// called with Client.mu held, and finishes the detachment. No CONNECT has the Session
+// before that is done and the Will is published, even if it panics. The caller holds
+// the gate and no other lock.
 func (b *Broker) detaching(cl *Client, now time.Time, l *pending, leave func() detachment) {
 	defer b.detachingDone(cl)
 	after := func() detachment {
@@ -86,13 +86,13 @@ func (b *Broker) detaching(cl *Client, now time.Time, l *pending, leave func() d
 	b.finishDetach(cl, after, now, l)
 }
 
-// ended is called when nothing is left to be done of one end.
+// detachingDone ends one detaching, and lets the CONNECT go on that waits for the last.
 func (b *Broker) detachingDone(cl *Client) {
 	unused := func() bool {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
 		cl.changing -= oneEnding
-		if s := cl.currentChangeoverLocked(); s != nil && cl.changing < oneEnding && s.allEnded != nil { // who waits for a connection looks whether it was that
+		if s := cl.currentChangeoverLocked(); s != nil && cl.changing < oneEnding && s.allEnded != nil { // who waits looks again what is in the way
 			close(s.allEnded)
 			s.allEnded = nil
 		}
@@ -104,9 +104,9 @@ func (b *Broker) detachingDone(cl *Client) {
 	}
 }
 
-// detachLocked ends what binds the connection to the Session: its Will becomes
-// due or void, and the Session ends or waits for its Session Expiry Interval.
-// The caller holds client.mu and the gate, and calls finishDetach afterwards.
+// detachLocked takes its connection from the Client: the Will becomes due or void, and
+// the Session ends or begins to wait for its Session Expiry Interval. The caller holds
+// Client.mu and the gate, and calls finishDetach afterwards.
 func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) detachment {
 	b, s := cl.b, cl.sess
 	control.Panic(control.PanicInDetach)
@@ -130,7 +130,7 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) detachment
 }
 
 // endLocked ends the Session; its subscriptions are still in the router. [MQTT-4.1.0-2]
-// The caller holds client.mu and the gate, and calls finishDetach afterwards.
+// The caller holds Client.mu and the gate, and calls finishDetach afterwards.
 func (cl *Client) endLocked(now time.Time, l *pending) detachment {
 	l.fx.Reset()
 	closed := cl.sess.End(now, &l.fx)
@@ -153,15 +153,15 @@ func (cl *Client) endedLocked(closed session.Closed) detachment {
 	return after
 }
 
-// noteEndLocked notes what the next CONNACK must wait for when a connection has left.
+// noteEndLocked notes for the next CONNECT which group its CONNACK must wait for.
 func (cl *Client) noteEndLocked(after *detachment) {
 	if g := after.awaited(); g > 0 {
 		cl.changeoverLocked().group = g
 	}
 }
 
-// finishDetach does what a detachment asks for. The caller holds the gate, so
-// that all of it joins the same commit group, and no other lock.
+// finishDetach does what a detachment asks for. The caller holds no lock but the gate,
+// since detachLocked or endLocked: all of it is one commit.
 func (b *Broker) finishDetach(cl *Client, after detachment, now time.Time, l *pending) {
 	if s := after.ended; s != nil {
 		b.unsubscribeAll(cl, s)

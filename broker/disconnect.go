@@ -45,7 +45,7 @@ func (c *conn) appendDisconnect(dst []byte, reason codec.ReasonCode, detail stri
 	})
 }
 
-// lastWord is what a Client is told whose Session another connection has taken.
+// lastWord is the DISCONNECT for a Client whose Session another connection has taken.
 // [MQTT-3.1.4-3]
 func (c *conn) lastWord() []byte {
 	if !c.marked(takenOver) || !c.marked(greeted) { // [MQTT-3.14.0-1]

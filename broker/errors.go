@@ -18,8 +18,8 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.reason.String() + ": " + e.detail }
 
-// refuse returns a refusal. attrs say in the log what detail is about; names that
-// the Client has chosen are in them as shown has them.
+// refuse returns a refusal. attrs are what the log says besides, as for slog; names that
+// the Client has chosen go through notice.Shown.
 func refuse(reason codec.ReasonCode, detail string, attrs ...any) error {
 	return &refusal{reason: reason, detail: detail, attrs: attrs}
 }
@@ -37,8 +37,8 @@ func nameRefused(err error, clientID codec.View) {
 
 var (
 	errNotReady = errors.New("the store is not loaded yet")
-	// errTakenOver ends the handlers of a connection whose Session another
-	// connection has taken; the DISCONNECT was sent by whoever took it.
+	// errTakenOver ends a connection whose Session another one has taken. The Client is
+	// told by lastWord.
 	errTakenOver = errors.New("session taken over")
 	// errDisconnect says that the Client sent DISCONNECT.
 	errDisconnect = errors.New("client disconnected")

@@ -9,13 +9,13 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// handOverStep is how many messages are handed on without letting others into the
-// gate, where they need not be in one commit.
+// handOverStep is how many messages are handed over before a commit may come between, if
+// they need not be in one.
 const handOverStep = 256
 
-// handOver delivers messages of Shared Subscriptions to other members than from.
-// stored says that from is Durable: then they move in one commit. The caller holds
-// the gate.
+// handOver delivers messages of Shared Subscriptions, which from had, to other
+// members. stored says that they are on disk in from's queue: then they move in one
+// commit. The caller holds the gate and no other lock.
 func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, l *pending) {
 	for i := range orphans {
 		if !stored && i%handOverStep == handOverStep-1 {
@@ -38,8 +38,8 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, no
 	}
 }
 
-// pickOther chooses who gets e in place of from, or from itself if that is still a
-// member and there is no other.
+// pickOther chooses the member that gets e in place of from; from itself, if that is
+// still a member and there is no other. routed is as in publication.
 func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uint64) {
 	b.router.mu.RLock()
 	defer b.router.mu.RUnlock()
@@ -50,8 +50,8 @@ func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uin
 	return t, b.router.changes.Load()
 }
 
-// takeForOthers takes what connected members of Shared Subscriptions may get
-// instead of a Client that has just lost its connection.
+// takeForOthers takes, from the queue of a Client that has just lost its connection, what
+// connected members of its Shared Subscriptions can get instead.
 func (cl *Client) takeForOthers(now time.Time, l *pending) []session.Entry {
 	ready := make(map[string]bool)
 	for _, filter := range cl.sharedFilters() {
@@ -103,12 +103,13 @@ func (b *Broker) otherMemberReady(filter string, cl *Client) bool {
 	return false
 }
 
-// endSpilled hands on the messages that an ended Session had on disk by Shared
-// Subscriptions, and then removes the Session from the store.
+// endSpilled hands over the messages of Shared Subscriptions that an ended Session has
+// on disk only, and then removes the Session from the store. It runs in its own
+// goroutine; what it has not done when the broker stops is done at the next start.
 func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 	defer b.background.Done()
 	defer b.recoverPanic("ending a session")
-	defer b.registry.remove(cl) // a start made it for this alone
+	defer b.registry.remove(cl) // at a start it was made for this alone
 	if b.commits.Wait(group) != nil {
 		return // the next start ends it
 	}
@@ -132,15 +133,15 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 			n.count(b.m)
 			return
 		}
-		if b.commits.Wait(group) != nil { // nor is more read than one transaction can write
+		if b.commits.Wait(group) != nil { // before more is read: one transaction has one page to write
 			return // the next start goes on
 		}
 	}
 }
 
-// handOverSpilled hands on what was read of an ended Session's queue up to from,
-// and in the same group takes it from there, so that a crash makes nobody get it
-// again; at the end of the queue it removes the Session.
+// handOverSpilled hands over what was read of an ended Session's queue up to from, and
+// removes it from there in the same group: after a crash nobody gets it again. At the
+// end of the queue it removes the Session.
 func (b *Broker) handOverSpilled(s *session.Session, part *commit.Part, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
 	var l pending
 	defer l.flush(b.m)

@@ -9,8 +9,8 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// A pending is what one goroutine has caused, and must bring to its end when it holds no
-// lock: packets in outboxes, and log lines.
+// A pending is what a goroutine has caused and must finish when it holds no lock:
+// packets in outboxes, and log lines; and its scratch memory on the way.
 type pending struct {
 	link.Pending
 	// oneID is the Subscription Identifier of the message that is being encoded.

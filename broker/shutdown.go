@@ -9,15 +9,16 @@ import (
 )
 
 const (
-	// clientsEnd bounds how long Clients may take for what is left for them once the
-	// broker stops, and connsEnd how long their connections then take to end.
+	// clientsEnd bounds how long Clients may take to read what waits for them when the
+	// broker stops, and connsEnd how long their connections may then take to end.
 	clientsEnd = 1500 * time.Millisecond
 	connsEnd   = 2500 * time.Millisecond
 )
 
-// Shutdown closes the listeners and all connections, those of v5 Clients with
-// DISCONNECT 0x8B if that is asked for, commits what is left, and stops. If ctx is done before, the error
-// is an *UnfinishedError, and the broker may still use the store.
+// Shutdown closes the listeners and all connections, those of v5 Clients with DISCONNECT
+// 0x8B if Options.ShutdownNotice asks for it, commits what is left, and stops. If ctx
+// is done before, the error is an *UnfinishedError, and the broker may still use the
+// store.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
 	b.commits.End()
@@ -94,7 +95,7 @@ func (b *Broker) connections() []*conn {
 	return conns
 }
 
-// stopConn tells a Client that the Server shuts down, if it is to be told, and closes.
+// stopConn tells a Client that the Server shuts down, if Options say so, and closes.
 func (b *Broker) stopConn(c *conn) {
 	var last []byte
 	c.net().EndWith(codec.ServerShuttingDown)

@@ -59,7 +59,7 @@ func (b *Broker) Start() error {
 	if err := b.load(); err != nil {
 		return errors.Join(err, b.commits.Shutdown())
 	}
-	b.timers.fireDue() // whose time is over must not be resumed
+	b.timers.fireDue() // before the listeners open: a Session whose time is over must not be resumed
 	go b.timers.run()
 	if err := b.listen(); err != nil {
 		b.network.Stop()

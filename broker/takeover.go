@@ -10,10 +10,9 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// takeSession makes c the connection of the Client: it takes the Session over
-// from another connection, resumes it, or starts a new one. It returns the
-// group that what CONNACK promises is in; 0: nothing is stored. A CONNECT that
-// is refused has changed nothing.
+// takeSession makes c the connection of the Client: it takes the Session over from
+// another connection, resumes it, or begins a new one. It returns the group that
+// CONNACK must wait for; 0: nothing is stored. If it refuses, nothing has changed.
 func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (group uint64, err error) {
 	cl, err := c.b.takeTurn(id)
 	if err != nil {
@@ -32,8 +31,8 @@ func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (gro
 }
 
 // awaitEnd waits until what keeps c from taking the Session has ended: the
-// connection old, which is told to, or, if that is nil, what is ending already. It
-// reports whether old is late. No lock may be held.
+// connection old, which it tells to end, or, if that is nil, what is ending already.
+// If old is late, awaitEnd cuts it off and reports that. No lock may be held.
 func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 	var bound <-chan time.Time
 	if old != nil {
@@ -53,16 +52,16 @@ func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 	}
 }
 
-// cutOff makes sure that nothing of the connection has any effect from now on, and
-// that none of its handlers is in the middle of something that is stored: these hold
-// the gate.
+// cutOff makes sure that nothing that the connection sends has any effect from now on.
+// Handlers that store something hold the gate, so none is in the middle of it.
 func (c *conn) cutOff() {
 	c.b.commits.Alone(func() { c.mark(takenOver) })
 }
 
-// tryTake takes the Session if nothing is in the way, and else returns what to
-// wait for: ended will be closed, and old, if it is not nil, has to be told to end.
-// If that is late, and was cut off, the Session is taken from it.
+// tryTake takes the Session if nothing is in the way. Else it returns ended, which is
+// closed when it should be tried again, and the connection that has to be told to end
+// for that, if there is one. late says that it was told, and is cut off by now: the
+// Session is taken from it.
 func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
 	c.b.commits.Enter()
 	defer c.b.commits.Leave()
@@ -105,8 +104,8 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 }
 
 // admitLocked finds out, before anything is changed, whether the CONNECT can be
-// accepted, and counts its connection, unless it is to have the place of another.
-// The caller holds client.mu and the gate.
+// accepted, and counts its connection, unless that takes over the place of another.
+// The caller holds Client.mu and the gate.
 func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 	b, takeover := c.b, cl.conn != nil
 	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
@@ -126,8 +125,8 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 	return nil
 }
 
-// takeSessionLocked makes c the connection of the Client. over is what a Session
-// that had to go leaves to be done, group what CONNACK waits for.
+// takeSessionLocked makes c the connection of the Client. over is the detachment of a
+// Session that had to go, group what CONNACK must wait for.
 func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over detachment, group uint64) {
 	s := cl.currentChangeoverLocked()
 	if s != nil && s.from != nil {
@@ -151,7 +150,7 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 	return over, group
 }
 
-// chooseSessionLocked resumes the Session or replaces it. [MQTT-3.1.2-4]
+// chooseSessionLocked resumes the Session, or ends it and begins a new one. [MQTT-3.1.2-4]
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
 func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over detachment) {
 	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
@@ -166,7 +165,8 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Conn
 	return over
 }
 
-// openSessionLocked notes what CONNECT says in the Session. [MQTT-3.1.2-7]
+// openSessionLocked notes in the Session what CONNECT says, and returns the group that
+// has it; 0: nothing is stored. [MQTT-3.1.2-7]
 func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 	s := cl.sess
 	o := session.Opening{Version: c.version, ExpirySeconds: c.params.sessionExpirySeconds}

@@ -10,13 +10,12 @@ import (
 // clockJump is from which difference on the system clock is said to have jumped.
 const clockJump = time.Minute
 
-// A Clock tells the time by which everything in the broker begins and ends. It
-// starts where the system clock stands or, after another process, where that was,
-// and as much later as the system clock says that has passed since. It goes on at
-// the pace of the monotonic clock: what is done to the system clock meanwhile moves
-// no deadline, then and at the next start, and what was dead once is never alive again.
-// Its times carry no monotonic reading, so those that were stored compare with
-// those that were not.
+// A Clock tells the time by which everything in the broker expires. It runs at the pace
+// of the monotonic clock, so setting the system clock moves no deadline, and it never
+// goes back: what has expired stays expired. The first process starts it at the time of
+// the system clock. Each later one goes on where the last one was, plus what has passed
+// since by the system clock. Its times have no monotonic reading, so those that come
+// from disk compare with others.
 type Clock struct {
 	system func() time.Time
 	log    *slog.Logger
