@@ -55,6 +55,25 @@ func TestAwaitedGroup(t *testing.T) {
 	}
 }
 
+// TestAwaitedAgain: a group of which all was acknowledged before it was sealed, and to
+// which more was added then, awaits the acknowledgement of that too.
+func TestAwaitedAgain(t *testing.T) {
+	inTime(t, func(x *fixture) {
+		x.deliver("a", true, nil)
+		x.acknowledge(1)
+		w := x.await(x.deliver("b", true, nil))
+		synctest.Wait()
+		if w.times() != 0 {
+			t.Error("no acknowledgement was awaited")
+		}
+		x.acknowledge(2)
+		x.expectWrites()
+		if w.times() != 1 {
+			t.Errorf("told %d times", w.times())
+		}
+	})
+}
+
 // TestBackoff: after a vain wait the next groups are not waited for.
 func TestBackoff(t *testing.T) {
 	inTime(t, func(x *fixture) {

@@ -252,7 +252,7 @@ func (c *Committer) remove() time.Duration {
 func (c *Committer) commit(g *group) error {
 	entries, elided := g.elide()
 	c.m.CommitElided.Add(elided)
-	if g.isEmpty() && !c.timeDue.Swap(false) {
+	if timeDue := c.timeDue.Swap(false); g.isEmpty() && !timeDue {
 		return nil
 	}
 	g.become(stateWriting)

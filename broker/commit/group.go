@@ -146,7 +146,7 @@ func (g *group) strike(w *session.Writes, seq uint64, acknowledged bool) (struck
 	if n := w.EntriesLen(); n != had {
 		g.entries.Add(int64(n - had))
 	}
-	if g.awaited.Add(-1) == 0 {
+	if g.awaited.Add(-1) == 0 && g.state == stateAwaiting { // to an open one more may be added
 		g.awaitNoMore()
 	}
 	if r, ok := receipt.(*Receipt); ok && acknowledged && r.count() {
@@ -171,7 +171,8 @@ func (g *group) seal(a *ackWait) time.Duration {
 	return wait
 }
 
-// awaitNoMore ends the wait for acknowledgements, if there is one or will be.
+// awaitNoMore ends the wait for acknowledgements, if there is one or, of a group that is
+// being sealed, will be.
 func (g *group) awaitNoMore() {
 	select {
 	case g.enough <- struct{}{}:

@@ -152,6 +152,7 @@ func TestEntries(t *testing.T) {
 	if got := g.entries.Load(); got != n {
 		t.Errorf("%d entries, added %d", got, n)
 	}
+	g.seal(new(ackWait))
 	for seq := range uint64(n) {
 		g.strike(w, seq, true)
 	}

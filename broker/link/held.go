@@ -38,7 +38,7 @@ func (s *segment) releasable(committed uint64) bool {
 // mustHoldLocked reports whether a packet that awaits this commit must be held: it must
 // not overtake those that are.
 func (o *Outbox) mustHoldLocked(commit uint64) bool {
-	return o.held != nil || commit > 0 && commit > o.config.Commits.Committed()
+	return o.held != nil && len(o.held.segs) > 0 || commit > 0 && commit > o.config.Commits.Committed()
 }
 
 // holdLocked returns where a packet that must be held is encoded to.
@@ -57,8 +57,11 @@ func (o *Outbox) heldLocked(p *Pending, h *held, seg segment) {
 	}
 	seg.commit, seg.end = max(seg.commit, last), len(h.bytes)
 	h.segs = append(h.segs, seg)
-	if seg.message == 0 {
+	switch seg.message {
+	case 0:
 		h.answered += int(seg.size)
+	case 1:
+		h.qos1++
 	}
 	if seg.commit != last && !o.config.Commits.Await(seg.commit, o) {
 		o.releaseLocked()

@@ -205,9 +205,6 @@ func (o *Outbox) publish(p *Pending, m *codec.Publish, commit uint64, mayDrop bo
 	if (m.QoS == 2 || m.QoS == 1 && (commit > 0 || o.held != nil && o.held.qos1 > 0)) && o.mustHoldLocked(commit) {
 		held := o.holdLocked()
 		seg := segment{commit: commit, message: m.QoS, size: uint32(len(m.Payload))}
-		if m.QoS == 1 {
-			held.qos1++
-		}
 		held.bytes, seg.alias = o.appendPublishLocked(held.bytes, m, true)
 		o.heldLocked(p, held, seg)
 		return Taken

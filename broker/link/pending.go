@@ -39,11 +39,24 @@ func (p *Pending) Received(m *codec.Publish) { p.received[m.QoS].add(len(m.Paylo
 func (p *Pending) Flush(m *metrics.Broker) {
 	lock.NoneHeld()
 	p.count(m)
-	for i, o := range p.outboxes {
-		o.flush()
+	p.flushFrom(0)
+}
+
+// flushFrom flushes the outboxes from the ith on and empties the list. If a write panics,
+// the others are flushed all the same: nobody else would, since they are marked as listed.
+func (p *Pending) flushFrom(i int) {
+	defer func() {
+		if i < len(p.outboxes) {
+			p.flushFrom(i + 1)
+			return
+		}
+		p.outboxes, p.ripe = p.outboxes[:0], false
+	}()
+	for ; i < len(p.outboxes); i++ {
+		o := p.outboxes[i]
 		p.outboxes[i] = nil
+		o.flush()
 	}
-	p.outboxes, p.ripe = p.outboxes[:0], false
 }
 
 // count adds the tally to m and begins a new one.

@@ -239,9 +239,11 @@ func TestPanicInWrite(t *testing.T) {
 			t.Error("it is not closed, or the panic is not counted")
 		}
 	})
-	virtual(t, -1, func(t *testing.T, b *bench) { // in who flushes
+	virtual(t, -1, func(t *testing.T, b *bench) { // in who flushes: the others on its list are written all the same
+		other := newBench(t, -1)
 		b.wire.panics = true
 		b.now(1)
+		other.out.Queue(&b.p, ack(3))
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -253,10 +255,14 @@ func TestPanicInWrite(t *testing.T) {
 		if !b.wire.closed() || b.now(2) {
 			t.Error("it is not closed")
 		}
+		b.flush()
+		other.expect("3")
+		other.now(4)
+		other.expect("3 4")
 	})
 }
 
-// TestPanicInEncode: an encoder that panics leaves nothing locked.
+// TestPanicInEncode: an encoder that panics leaves nothing locked, and nothing held.
 func TestPanicInEncode(t *testing.T) {
 	b := newBench(t, -1)
 	fails := func([]byte) []byte { panic(errors.New("asked for")) }
@@ -270,7 +276,11 @@ func TestPanicInEncode(t *testing.T) {
 		}()
 	}
 	b.now(1)
-	b.held(2, Hold{Commit: 1})
-	b.disk.commit(1)
+	if b.held(2, Hold{}) {
+		t.Error("what awaits nothing is held")
+	}
 	b.expect("1 2")
+	b.held(3, Hold{Commit: 1})
+	b.disk.commit(1)
+	b.expect("1 2 3")
 }

@@ -23,6 +23,13 @@ func (d drain) Drain(_ []byte, n int) {
 	<-d.done
 }
 
+// waiting is how many writers have nothing to write.
+func (w *Writers) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.idle)
+}
+
 // TestWriters: what is written one after the other takes one goroutine, who does not
 // come to an end stalls nobody, and idle goroutines end.
 func TestWriters(t *testing.T) {
@@ -53,12 +60,12 @@ func TestWriters(t *testing.T) {
 			fast.done <- i
 		}
 		synctest.Wait()
-		if n := len(w.idle); n != writersIdleMax {
+		if n := w.waiting(); n != writersIdleMax {
 			t.Errorf("%d idle writers, want %d", n, writersIdleMax)
 		}
 		time.Sleep(2 * writerWait)
 		synctest.Wait()
-		if n := len(w.idle); n != 0 {
+		if n := w.waiting(); n != 0 {
 			t.Errorf("%d idle writers after a long time", n)
 		}
 		w.Close()
