@@ -7,7 +7,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/control"
 )
 
-// clockJump is from which difference on the system clock is said to have jumped.
+// clockJump is the smallest change of the system clock that counts as a jump.
 const clockJump = time.Minute
 
 // A Clock tells the time by which everything in the broker expires. It runs at the pace
@@ -17,16 +17,19 @@ const clockJump = time.Minute
 // since by the system clock. Its times have no monotonic reading, so those that come
 // from disk compare with others.
 type Clock struct {
-	system func() time.Time
-	log    *slog.Logger
+	// Static after NewClock.
+	system  func() time.Time
+	log     *slog.Logger
+	started time.Time // when the process started, with a monotonic reading
 
-	base    time.Time     // the time at which the process started, by this clock
-	started time.Time     // the same by the system, with a monotonic reading
-	apart   time.Duration // how far the system clock was ahead when that was last logged
+	base time.Time // when the process started, by this clock; static after GoOnFrom
+
+	// Owned by who calls NoteJump.
+	apart time.Duration // how far the system clock was ahead when that was last logged
 }
 
-// NewClock returns a Clock that starts where the system clock stands; nil: time.Now. Its
-// jumps go to log.
+// NewClock returns a Clock that starts where system stands; nil: time.Now. Jumps of that
+// are logged to log.
 func NewClock(system func() time.Time, log *slog.Logger) *Clock {
 	if system == nil {
 		system = time.Now
@@ -36,8 +39,8 @@ func NewClock(system func() time.Time, log *slog.Logger) *Clock {
 	return c
 }
 
-// GoOnFrom makes the clock go on where the last process was when the system clock
-// stood at system; zero: that is not known. Nothing may use the clock yet.
+// GoOnFrom makes the clock go on from last, the time of the last process when the system
+// clock stood at system. Both may be zero: not known. Nothing may use the clock before.
 func (c *Clock) GoOnFrom(last, system time.Time) {
 	now := c.Now()
 	if control.Broken(control.ClockForgotten) || last.IsZero() {
@@ -49,7 +52,7 @@ func (c *Clock) GoOnFrom(last, system time.Time) {
 	start := last
 	switch {
 	case !system.IsZero():
-		c.apart = system.Sub(last) // that is known already
+		c.apart = system.Sub(last) // the last process has logged it
 		start = last.Add(max(0, c.system().Sub(system)))
 	case now.After(last):
 		start = now
@@ -69,8 +72,8 @@ func (c *Clock) Now() time.Time {
 	return c.base.Add(time.Since(c.started))
 }
 
-// Deadline returns when t is by the system, for the timers of the runtime: they
-// follow its monotonic reading.
+// Deadline returns the moment t for timers and deadlines of the runtime, which follow the
+// monotonic clock. The zero time stays zero.
 func (c *Clock) Deadline(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -78,8 +81,8 @@ func (c *Clock) Deadline(t time.Time) time.Time {
 	return time.Now().Add(t.Sub(c.Now()))
 }
 
-// NoteJump logs that the system clock has moved away from this one, or back, and
-// reports whether it has.
+// NoteJump logs, once, that the system clock has moved away from this one, or back, and
+// reports whether it has. One goroutine may call it.
 func (c *Clock) NoteJump() bool {
 	apart := c.system().Sub(c.Now())
 	if (apart - c.apart).Abs() < clockJump {
