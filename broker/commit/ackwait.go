@@ -3,23 +3,22 @@ package commit
 import "time"
 
 const (
-	// A sealed group waits for acknowledgements as long as so many commits take,
-	// and one more for each ackWaitGrowth entries, as large groups cost more to
-	// write; within these bounds.
+	// A sealed group awaits acknowledgements for as long as ackWaitCommitsMin commits
+	// take, and one more for each ackWaitGrowth entries, as large groups cost more to
+	// write, within the other bounds.
 	ackWaitCommitsMin = 2
 	ackWaitCommitsMax = 4
 	ackWaitGrowth     = 64
 	ackWaitMin        = time.Millisecond
 	ackWaitMax        = 25 * time.Millisecond
-	// ackWaitSkipMax is how many groups go by before it is tried again to wait for
-	// Clients that did not acknowledge in time.
+	// ackWaitSkipMax is the most groups that await nothing after Clients did not
+	// acknowledge in time.
 	ackWaitSkipMax = 64
 )
 
-// An ackWait decides how long a sealed group waits before it is committed. What
-// its receivers acknowledge meanwhile is not written, and if that is all of it
-// the disk is not touched, so that a publisher has its own acknowledgement
-// sooner than with a commit. It belongs to the Committer's goroutine.
+// An ackWait decides how long a sealed group awaits acknowledgements. What is acknowledged
+// meanwhile is not written, and if that is all, the disk is not touched, and publishers have
+// their PUBACKs sooner than after a commit.
 type ackWait struct {
 	commit  time.Duration // how long a commit takes, smoothed
 	skip    int           // groups still to go by without waiting

@@ -30,23 +30,23 @@ const (
 	lazyCommitAfter = 50 * time.Millisecond
 	commitTries     = 6
 	commitRetryWait = 100 * time.Millisecond // doubles with each try
-	// tidyAfter is how long nothing is to be committed before the store tidies up,
-	// tidyPause the pause between two steps of it.
+
+	// The store tidies up, step by step, when nothing was committed for tidyAfter.
 	tidyAfter = 50 * time.Millisecond
 	tidyPause = 5 * time.Millisecond
-	// removePause is the shortest pause between two steps of a removal, and
-	// removeShare how many times as long as a step the pause is, so that commits
-	// go between; removeRetry is the pause after a step that failed.
+
+	// Between two steps of a removal there is a pause, for commits: removeShare times as
+	// long as the step, and no less than removePause.
 	removePause = 5 * time.Millisecond
 	removeShare = 2
-	removeRetry = 10 * time.Second
+	removeRetry = 10 * time.Second // after a step that failed
 )
 
 // A Committer gathers writes into groups and commits one group at a time.
 //
 // Whoever changes what is stored is in its gate (Enter, Leave) while it changes memory
-// and joins the open group, so that a group holds a change wholly or not at all
-// and order on disk equals order in memory. The gate is the outermost lock.
+// and joins the open group. So a group holds a change wholly or not at all, and the order
+// on disk is that in memory.
 type Committer struct {
 	// Static after New.
 	store    Store
@@ -60,36 +60,38 @@ type Committer struct {
 	failed   chan error
 	watchdog *time.Timer // see watch
 
-	gate lock.RWMutex[lock.Gate]
-	open atomic.Pointer[group] // replaced with gate held exclusively
-	// awaiting is the sealed group that still waits for acknowledgements, or nil;
-	// guarded by gate.
-	awaiting *group
+	gate     lock.RWMutex[lock.Gate]
+	open     atomic.Pointer[group] // replaced with gate held exclusively
+	awaiting *group                // the group in that state, or nil; guarded by gate
 
-	committed  atomic.Uint64            // number of the last committed group
-	applying   atomic.Int64             // when the store was last asked to write, in Unix ns by clock; 0: it has answered
-	busy       atomic.Int64             // when commitOpen last began, or went on after a wait, in the same way; 0: it has ended
-	asked      atomic.Int64             // see storeGone
-	writing    atomic.Pointer[Unstored] // what the commit under way writes; nil: there is none
-	timeDue    atomic.Bool              // the time is to be stored even if there is nothing else
-	entriesMax atomic.Int64             // see Overfull
-	endOnce    sync.Once
+	committed  atomic.Uint64 // number of the last committed group
+	timeDue    atomic.Bool   // the time is to be stored even if there is nothing else
+	entriesMax atomic.Int64  // see Overfull
 	space      space
-	ackWait    ackWait // owned by Run
-	tellers    tellers // of Run
+	endOnce    sync.Once
+
+	// For Ready and Unstored; times are Unix nanoseconds by clock.
+	applying atomic.Int64             // when the store was asked to write; 0: it has answered
+	busy     atomic.Int64             // when commitOpen began, or went on after a wait; 0: it has ended
+	asked    atomic.Int64             // when storeGone asked; 0: it has its answer
+	writing  atomic.Pointer[Unstored] // what the commit under way writes; nil: there is none
+
+	// Owned by Run.
+	ackWait ackWait
+	tellers tellers
 
 	mu      lock.Mutex[lock.Leaf] // guards the following
 	running *group                // sealed, and not committed yet; nil: there is none
 }
 
-// New returns a Committer that writes to s. Run makes it go.
+// New returns a Committer that writes to s, once Run is called.
 func New(s Store, clock *Clock, log *slog.Logger, m *metrics.Broker) *Committer {
 	c := &Committer{
 		store: s, clock: clock, log: log, m: m, tellers: tellers{log: log, m: m},
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
 		failed: make(chan error, 1),
 	}
-	c.watchdog = time.AfterFunc(stalledAfter, c.bark)
+	c.watchdog = time.AfterFunc(stalledAfter, c.reportStall)
 	c.watchdog.Stop()
 	c.open.Store(newGroup(1))
 	c.entriesMax.Store(openEntriesMax)
@@ -98,8 +100,8 @@ func New(s Store, clock *Clock, log *slog.Logger, m *metrics.Broker) *Committer 
 	return c
 }
 
-// Enter is for who changes what is stored: until it calls Leave no group is sealed. It
-// may wait for a moment, never for the disk; nobody enters twice.
+// Enter begins a change of what is stored: no group is sealed until Leave. It may wait for
+// a moment, never for the disk. Nobody enters twice.
 func (c *Committer) Enter() { c.gate.RLock() }
 
 // Leave ends what Enter began.
@@ -112,7 +114,7 @@ func (c *Committer) Alone(f func()) {
 	f()
 }
 
-// Wake makes the committer commit the open group now.
+// Wake has the open group committed as soon as the Committer is free.
 func (c *Committer) Wake() {
 	select {
 	case c.wake <- struct{}{}:
@@ -120,13 +122,14 @@ func (c *Committer) Wake() {
 	}
 }
 
-// NoteTime makes the committer store what time it is.
+// NoteTime has the time stored.
 func (c *Committer) NoteTime() {
 	c.timeDue.Store(true)
 	c.Wake()
 }
 
-// Later makes sure that the open group is committed soon. The caller holds gate.
+// Later has the open group committed within lazyCommitAfter, or a little later. The caller
+// is in the gate.
 func (c *Committer) Later() {
 	g := c.open.Load()
 	g.mu.Lock()
@@ -138,13 +141,13 @@ func (c *Committer) Later() {
 	}
 }
 
-// Run commits groups until stop is closed or a commit stays failed.
+// Run commits groups until Shutdown, or until a commit has failed for good.
 func (c *Committer) Run() {
 	defer close(c.stopped)
 	c.tellers.start()
 	defer c.tellers.stop()
-	// Not before the first group: the store is still being loaded, on the
-	// connection that tidying uses, by who holds the gate.
+	// Nothing is tidied before the first group: the store may still be loading, on the
+	// connection that tidying uses.
 	idle := time.NewTimer(tidyAfter)
 	idle.Stop()
 	defer idle.Stop()
@@ -210,7 +213,7 @@ func (c *Committer) commitOpen() (err error) {
 	return nil
 }
 
-// fail says that the broker cannot go on; the first error counts.
+// fail reports that the broker cannot go on; the first error counts.
 func (c *Committer) fail(err error) {
 	select {
 	case c.failed <- err:
@@ -230,8 +233,8 @@ func (c *Committer) tidy() bool {
 	return more
 }
 
-// remove lets the store do one step of a removal, and returns after what pause the
-// next is to follow; 0: there is none.
+// remove lets the store do one step of a removal, and returns the pause before the next;
+// 0: there is none.
 func (c *Committer) remove() time.Duration {
 	began := time.Now()
 	c.applying.Store(c.clock.Now().UnixNano())
@@ -247,8 +250,8 @@ func (c *Committer) remove() time.Duration {
 	return max(removePause, removeShare*time.Since(began))
 }
 
-// commit writes g in one transaction. What was delivered and acknowledged while
-// it waited is not written; if nothing is left, the disk is not touched.
+// commit writes g in one transaction, without what was acknowledged meanwhile. If nothing
+// is left, the disk is not touched.
 func (c *Committer) commit(g *group) error {
 	entries, elided := g.elide()
 	c.m.CommitElided.Add(elided)
@@ -275,7 +278,8 @@ func (c *Committer) commit(g *group) error {
 	return nil
 }
 
-// apply has the store write batch, and tries again as long as there is hope.
+// apply has the store write batch. It tries commitTries times, and on a full disk until
+// there is room or shutdown begins.
 func (c *Committer) apply(batch *session.Batch, began time.Time) error {
 	wait := commitRetryWait
 	for try := 1; ; try++ {
@@ -305,10 +309,10 @@ func (c *Committer) apply(batch *session.Batch, began time.Time) error {
 	}
 }
 
-// Waiting is how long the store has not answered to a commit; 0: it has.
+// Waiting is for how long the store has not answered; 0: it has.
 func (c *Committer) Waiting() time.Duration { return c.since(&c.applying) }
 
-// release lets go what waited for g.
+// release makes g committed, and tells who waits for it.
 func (c *Committer) release(g *group) {
 	c.mu.Lock()
 	c.committed.Store(g.number)

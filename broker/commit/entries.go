@@ -24,7 +24,7 @@ func (p *entryPool) get() []session.Entry {
 	return make([]session.Entry, 0, entriesMin)
 }
 
-// put takes the memory of entries back, which nothing uses any more.
+// put takes back the memory of entries, which nobody uses any more.
 func (p *entryPool) put(entries []session.Entry) {
 	if cap(entries) == 0 || cap(entries) > keptEntriesMax {
 		return
@@ -34,8 +34,8 @@ func (p *entryPool) put(entries []session.Entry) {
 	p.pool.Put(&entries)
 }
 
-// recycle takes the memory of entries that are done with: their group is shut, so
-// that no acknowledgement looks for them any more, and committed.
+// recycle takes the memory of entries of which nothing is to be written any more. Their
+// group is shut, so no acknowledgement looks for them.
 func recycle(w *session.Writes) {
 	groupEntries.put(w.Entries)
 	w.Entries = nil

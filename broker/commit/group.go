@@ -38,16 +38,16 @@ type group struct {
 	// Static after newGroup.
 	number uint64
 	sealed chan struct{} // closed when the group is no longer open
-	enough chan struct{} // has something when no acknowledgement is to be awaited any more
+	enough chan struct{} // has room for the one signal of awaitNoMore
 
-	// state is changed by the Committer's goroutine alone, and with the gate held
-	// exclusively as long as the group is not shut.
+	// state is changed by the Committer's goroutine alone: until the group is shut with
+	// the gate held exclusively, so that who is in the gate may read it.
 	state state
 
 	entries  atomic.Int64 // queue entries, without those whose memory was freed
 	awaited  atomic.Int64 // entries that were sent, and may be acknowledged before they are written
-	must     atomic.Bool  // there is something else to write
-	reserved atomic.Int64 // see space
+	must     atomic.Bool  // there is something that no acknowledgement makes needless
+	reserved atomic.Int64 // bytes: see space
 
 	mu      lock.Mutex[lock.Leaf] // guards the following; batch only while the group is open
 	batch   *session.Batch
@@ -109,13 +109,13 @@ func (g *group) setRetained(topic string, w session.RetainedWrite) {
 // mustCommit says that the group has something that no acknowledgement makes needless.
 func (g *group) mustCommit() {
 	g.gather()
-	if !g.must.Load() { // the line of memory stays with all processors
+	if !g.must.Load() { // else each caller would take the cache line from the others
 		g.must.Store(true)
 	}
 }
 
-// add appends entries to w, which are a Session's writes in the group. awaited: the
-// Client may acknowledge all of them before they are written.
+// add appends entries to w, a Session's writes in the group. awaited says that all were
+// sent, and may be acknowledged before they are written.
 func (g *group) add(w *session.Writes, entries []session.Entry, awaited bool) {
 	g.gather()
 	if w.Entries == nil {
@@ -131,9 +131,9 @@ func (g *group) add(w *session.Writes, entries []session.Entry, awaited bool) {
 	}
 }
 
-// strike takes an entry out of w, which are a Session's writes in the group, or nil. It
-// reports whether it was there and might be struck out, and returns its Receipt if that
-// became complete.
+// strike takes an entry out of w, a Session's writes in the group, or nil. It reports
+// whether it was there and could be struck out, and returns its Receipt if that became
+// complete.
 func (g *group) strike(w *session.Writes, seq uint64, acknowledged bool) (struck bool, complete *Receipt) {
 	if g.state != stateOpen && (g.state != stateAwaiting || !acknowledged) {
 		return false, nil
@@ -155,7 +155,7 @@ func (g *group) strike(w *session.Writes, seq uint64, acknowledged bool) (struck
 	return true, complete
 }
 
-// seal makes the group await acknowledgements, for as long as it returns, or shuts it: 0.
+// seal makes the group await acknowledgements for as long as it returns; 0: it is shut.
 // The caller holds the gate exclusively.
 func (g *group) seal(a *ackWait) time.Duration {
 	wait := time.Duration(0)
@@ -180,8 +180,8 @@ func (g *group) awaitNoMore() {
 	}
 }
 
-// elide leaves out what need not be written, and returns how many entries that are, and
-// how many are left. The group is shut.
+// elide takes out what need not be written any more, and returns how many entries are
+// left and how many were elided. The group is shut.
 func (g *group) elide() (entries, elided int) {
 	for id, w := range g.batch.Sessions {
 		n := 0
@@ -203,7 +203,7 @@ func (g *group) elide() (entries, elided int) {
 // isEmpty reports whether there is nothing to write.
 func (g *group) isEmpty() bool { return len(g.batch.Sessions) == 0 && len(g.batch.Retained) == 0 }
 
-// finish makes the group committed, and returns who is to be told. Who is in Wait goes on.
+// finish makes the group committed, lets Wait return, and returns who is to be told.
 func (g *group) finish() []Waiter {
 	g.become(stateCommitted)
 	g.mu.Lock()

@@ -5,12 +5,11 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// A Part is what the open group, and the one that was sealed before it, write for one
-// Session. Its zero value is ready. Who uses it is in the gate and holds the lock of the
-// Session.
+// A Part is what the open group, and the one sealed before it, write for one Session. Its
+// zero value is ready. Its user is in the gate and holds the lock of the Session.
 type Part struct {
 	last, before groupWrites
-	floor        uint64 // the last that was written; 0: not known
+	floor        uint64 // the Floor that was written last; 0: not known
 }
 
 // A groupWrites is what one group writes for a Session.
@@ -33,13 +32,13 @@ func (p *Part) of(g *group) *session.Writes {
 	return nil
 }
 
-// Merge is the way of a Session's Effects to disk: it puts what fx writes for s into the
-// open group. What was added to a group that may still be changed, and is done, is struck
-// out of it and costs nothing. Whose Receipt became complete by that is appended to
-// completed, which the caller lets know when it holds no lock. fx is not kept, but for the
-// Messages of its Entries. Nothing is written of a Session that is not Durable but a Will
-// that is kept. The caller is in the gate and holds the lock of the Session, whose state
-// is the one after fx.
+// Merge is the way of a Session's Effects to disk: it puts what fx writes for s, whose
+// state is the one after fx, into the open group. Of a Session that is not Durable nothing
+// is written but a Will that is kept. An entry that is removed while its group can still be
+// changed is struck out and costs nothing; if that completes a Receipt, its Waiter is
+// appended to completed, and the caller has it flushed when it holds no lock. Of fx nothing
+// is kept but the Messages of its Entries. The caller is in the gate and holds the lock of
+// the Session.
 func (c *Committer) Merge(p *Part, s *session.Session, fx *session.Effects, completed []Waiter) []Waiter {
 	if fx.Rows != nil {
 		c.mergeRows(p, s, fx.Rows)
@@ -78,8 +77,8 @@ func (c *Committer) Merge(p *Part, s *session.Session, fx *session.Effects, comp
 	return completed
 }
 
-// strike takes an entry that is not written yet out of its group, and reports whether
-// there was one. It returns the Receipt that became complete by that.
+// strike takes an entry out of its group if that is still possible, and reports whether it
+// was. It returns the Receipt that became complete by that.
 func (c *Committer) strike(p *Part, seq uint64, acknowledged bool) (struck bool, complete *Receipt) {
 	g := c.open.Load()
 	if struck, complete = g.strike(p.of(g), seq, acknowledged); struck || c.awaiting == nil {
@@ -120,7 +119,7 @@ func (c *Committer) writes(p *Part, s *session.Session) *session.Writes {
 	return p.last.writes
 }
 
-// putState writes the State of s, and from where on its queue is not done.
+// putState writes the State of s, and the Floor of its queue.
 func (c *Committer) putState(p *Part, s *session.Session) {
 	w := c.writes(p, s)
 	w.State, w.Floor = s.AppendState(w.State[:0]), s.Floor()

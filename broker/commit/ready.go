@@ -13,9 +13,8 @@ import (
 
 var errStoreFailed = errors.New("the store takes nothing any more")
 
-// stalledAfter is how long the disk may take for a commit before the broker is
-// not ready: acknowledgements wait, and clients are better off elsewhere. The
-// same holds for whatever else keeps a commit from being done.
+// stalledAfter is how long a commit may take, by the disk or for any other cause, before
+// the broker is not ready: acknowledgements wait, and clients are better off elsewhere.
 var stalledAfter = control.Sooner(control.StalledSoon, 10*time.Second)
 
 // Ready returns nil while the disk answers, commits come to an end, and the store is
@@ -35,8 +34,8 @@ func (c *Committer) Ready() error {
 	return c.storeGone()
 }
 
-// storeGone asks the store where its files are. On a file system that does not
-// answer that may take for ever, so one asks at a time.
+// storeGone asks the store whether its files are still in their place. On a file system
+// that does not answer that may take for ever, so one asks at a time.
 func (c *Committer) storeGone() error {
 	now := c.clock.Now()
 	if !c.asked.CompareAndSwap(0, now.UnixNano()) {
@@ -63,9 +62,9 @@ func (c *Committer) since(at *atomic.Int64) time.Duration {
 	return max(0, c.clock.Now().Sub(time.Unix(0, began)))
 }
 
-// watch and unwatch stand around a commit. One that has not come to an end in
-// stalledAfter, and does not wait for the disk, waits for something in the broker
-// that does not let go: then the log says what all goroutines do, once.
+// watch and unwatch stand around a commit. If it takes longer than stalledAfter and does
+// not wait for the disk, something in the broker does not let go: then reportStall logs,
+// once, what all goroutines do.
 func (c *Committer) watch() {
 	c.busy.Store(c.clock.Now().UnixNano())
 	c.watchdog.Reset(stalledAfter)
@@ -76,10 +75,10 @@ func (c *Committer) unwatch() {
 	c.busy.Store(0)
 }
 
-// stacksMax bounds what bark writes.
+// stacksMax bounds what reportStall logs, in bytes.
 const stacksMax = 64 << 10
 
-func (c *Committer) bark() {
+func (c *Committer) reportStall() {
 	if c.applying.Load() != 0 || c.since(&c.busy) < stalledAfter {
 		return
 	}
@@ -89,6 +88,6 @@ func (c *Committer) bark() {
 		"for", c.since(&c.busy).String(), "goroutines", string(stacks.Next(stacksMax)))
 }
 
-// Busy is how long a commit is under way, or what it waits for when the disk is full; 0:
+// Busy is for how long a commit is under way, counted anew with each try on a full disk; 0:
 // none is.
 func (c *Committer) Busy() time.Duration { return c.since(&c.busy) }

@@ -22,8 +22,8 @@ func countUnstored(batch *session.Batch) *Unstored {
 	return n
 }
 
-// Unstored counts what no commit has finished; all is false if something keeps
-// the open group from being looked at.
+// Unstored counts what is not committed: of the group that is being written and, unless all
+// is false because the gate does not open, of the open one.
 func (c *Committer) Unstored() (n Unstored, all bool) {
 	if w := c.writing.Load(); w != nil {
 		n = *w
@@ -42,16 +42,16 @@ func (c *Committer) Unstored() (n Unstored, all bool) {
 	return n, false
 }
 
-// End makes the committer give up soon if the disk is full.
+// End begins the shutdown: the Committer no longer waits for room on a full disk.
 func (c *Committer) End() { c.endOnce.Do(func() { close(c.ending) }) }
 
 // Ending is closed when shutdown begins.
 func (c *Committer) Ending() <-chan struct{} { return c.ending }
 
-// Failed yields an error when a commit stays failed: nothing is committed any more.
+// Failed yields an error when the Committer cannot go on: nothing is committed any more.
 func (c *Committer) Failed() <-chan error { return c.failed }
 
-// Shutdown commits what is left, and what time it is, and ends Run.
+// Shutdown commits what is left, and the time, and ends Run. It is called once.
 func (c *Committer) Shutdown() error {
 	c.End()
 	err := c.Flush()

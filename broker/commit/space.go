@@ -6,37 +6,30 @@ import (
 )
 
 const (
-	// noSpaceRetry is how long the committer waits on a full disk before it tries
-	// again.
-	noSpaceRetry = 250 * time.Millisecond
-	// fullAfter is how long a disk must have been full for new work to be refused:
-	// a refusal is final, so trouble that passes only delays.
-	fullAfter = time.Second
-	// spaceLogEvery bounds how often a store at its limit is logged.
-	spaceLogEvery = 10 * time.Second
+	noSpaceRetry = 250 * time.Millisecond // between two tries on a full disk
+	// fullAfter is how long a disk must have been full before new work is refused: a
+	// refusal is final, so trouble that passes should only delay.
+	fullAfter     = time.Second
+	spaceLogEvery = 10 * time.Second // at most
 )
 
-// RowCost is about how many bytes a row takes on disk beside its contents.
+// RowCost is about how many bytes a row takes on disk beyond its contents.
 const RowCost = 128
 
-// A space is what the store has room for. Its room is what the store reported
-// after the last commit, less what was admitted since: so what is admitted can
-// be committed, and nothing has to be taken back.
+// A space is what the store has room for, in bytes. Its room is what the store reported
+// after the last commit, less what was admitted since. So what is admitted can be committed,
+// and nothing has to be taken back.
 type space struct {
 	room     atomic.Int64
-	reported int64 // by the store; owned by the committer
-	// diskFull: the disk took nothing of the commit under way.
-	diskFull atomic.Bool
-	// wanted is how many bytes the last refused packet asked for; 0: none was
-	// refused since there was room for it.
-	wanted   atomic.Int64
+	reported int64        // by the store; owned by Run
+	diskFull atomic.Bool  // the disk has taken nothing of the commit under way for fullAfter
+	wanted   atomic.Int64 // what was refused last asked for; 0: there has been room for it since
 	loggedAt atomic.Int64 // Unix nanoseconds
 }
 
-// Admit reports whether about n bytes may join the open group, and reserves
-// them; what is refused is counted and logged as what. The caller holds the gate, and
-// changes nothing if it may not. What removes or replaces asks for nothing (n is 0 or
-// less) and is always admitted.
+// Admit reports whether about n bytes may join the open group, and reserves them. A
+// refusal is counted and logged as one of what, and the caller, who is in the gate, changes
+// nothing. What only removes or replaces (n <= 0) is always admitted.
 func (c *Committer) Admit(n int64, what string) bool {
 	if n <= 0 || c.takeRoom(n) {
 		return true
@@ -65,17 +58,17 @@ func (c *Committer) noteRefused(n int64, what string) {
 	c.logFull("the store is at its limit: what would be stored is refused, what removes goes on", "room", c.space.room.Load())
 }
 
-// Reserve takes the room for what must be stored, be there room or not. The
-// caller holds the gate.
+// Reserve takes room for what must be stored, even if there is none. The caller is in the
+// gate.
 func (c *Committer) Reserve(n int64) {
-	if n <= 0 { // what it replaces is larger: where nothing limits the store, more room than that is none
+	if n <= 0 { // what it replaces is larger; room may be math.MaxInt64, to which nothing can be added
 		return
 	}
 	c.space.room.Add(-n)
 	c.open.Load().reserved.Add(n)
 }
 
-// settle notes the room that the commit of g left.
+// settle notes the room that there is after the commit of g.
 func (c *Committer) settle(g *group) {
 	s := &c.space
 	now := c.store.Room()
@@ -90,12 +83,12 @@ func (c *Committer) settle(g *group) {
 // Full reports whether the store refuses.
 func (c *Committer) Full() bool { return c.space.diskFull.Load() || c.space.wanted.Load() > 0 }
 
-// DiskFull reports whether the disk took nothing of the commit under way, for long enough
-// to refuse what would be stored.
+// DiskFull reports whether the disk has been full for long enough to refuse what would be
+// stored.
 func (c *Committer) DiskFull() bool { return c.space.diskFull.Load() }
 
-// waitForSpace waits before the next try on a disk that is full since began. It
-// reports false if the committer has no time for that: it is being shut down.
+// waitForSpace waits before the next try on a disk that is full since began. It reports
+// false if shutdown has begun, which does not wait for room.
 func (c *Committer) waitForSpace(began time.Time, err error) bool {
 	if time.Since(began) >= fullAfter {
 		c.space.diskFull.Store(true)

@@ -20,9 +20,9 @@ const (
 	tellersMax = 4
 )
 
-// tellers let Waiters know of commits together with the Committer: telling one is a write
-// to its socket, and there may be thousands. What no teller is free for the Committer does
-// itself; were it ahead of them, its groups would be smaller, and cost more in all.
+// tellers tell Waiters of commits, together with the Committer: to tell one is to write to
+// its socket, and there may be thousands. What no teller is free for, the Committer tells
+// itself; if it went ahead of them, its groups would be smaller, and cost more in all.
 type tellers struct {
 	log    *slog.Logger
 	m      *metrics.Broker
@@ -48,8 +48,8 @@ func (t *tellers) stop() {
 	t.ended.Wait()
 }
 
-// tellOf lets waiters know of a commit; tellers may go on with the last of many when it
-// returns. Only the goroutine that starts and stops the tellers calls it.
+// tellOf tells waiters of a commit; of many, the last may be told after it has returned.
+// It is called by the goroutine that starts and stops the tellers.
 func (t *tellers) tellOf(waiters []Waiter) {
 	if len(waiters) <= tellAloneMax {
 		t.tell(waiters)
@@ -64,7 +64,7 @@ func (t *tellers) tellOf(waiters []Waiter) {
 	}
 }
 
-// tell lets each of waiters know, whatever happens with one of them.
+// tell tells each of waiters, even if one panics.
 func (t *tellers) tell(waiters []Waiter) {
 	for len(waiters) > 0 {
 		waiters = waiters[t.tellSome(waiters):]

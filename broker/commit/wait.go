@@ -9,16 +9,16 @@ import (
 // ErrShuttingDown is the error of a wait for a commit that does not come.
 var ErrShuttingDown = errors.New("the broker is shutting down")
 
-// A Waiter is told of a commit, with no lock held. Several goroutines may tell it at once,
-// each of another commit: what is on disk by then is what Committer.Committed says. It
-// must not block. (An alias, so that others can name it without this package.)
+// A Waiter is told of a commit, with no lock held, and must not block. Several goroutines
+// may tell it at once, of different commits: Committer.Committed says what is on disk by
+// then. It is an alias, so that others can name it without this package.
 type Waiter = interface{ Committed() }
 
 // Committed is the number of the last group that was committed.
 func (c *Committer) Committed() uint64 { return c.committed.Load() }
 
-// find returns the group with this number, or nil if it is committed, and the one that is
-// sealed and not committed yet, if there is one.
+// find returns the group with this number, nil if it is committed, and the one that is
+// sealed and not committed yet, nil if there is none.
 func (c *Committer) find(number uint64) (g, running *group) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -31,17 +31,16 @@ func (c *Committer) find(number uint64) (g, running *group) {
 	return c.open.Load(), c.running
 }
 
-// hurry makes a group be committed soon: of another one, if it is running, no
-// acknowledgements are awaited any more.
+// hurry ends the ack wait of the sealed group, if there is one.
 func (c *Committer) hurry(running *group) {
 	if running != nil {
 		running.awaitNoMore()
 	}
 }
 
-// Await has w told when the group with this number is committed, and makes that come
-// soon. It reports false if it has happened already; then w need not be told. Any lock
-// but the Committer's own may be held.
+// Await has w told when the group with this number is committed, and has that done soon.
+// It reports false if it is committed already; w may be told all the same. Any lock may be
+// held.
 func (c *Committer) Await(number uint64, w Waiter) bool {
 	g, running := c.find(number)
 	if g == nil {
@@ -50,8 +49,7 @@ func (c *Committer) Await(number uint64, w Waiter) bool {
 	g.mu.Lock()
 	g.waiters = append(g.waiters, w)
 	g.mu.Unlock()
-	// The group may have been committed since find; then its waiters may have
-	// been taken before ours was added.
+	// If the group was committed since find, w may have come too late to be told.
 	if number <= c.committed.Load() {
 		return false
 	}
@@ -62,8 +60,8 @@ func (c *Committer) Await(number uint64, w Waiter) bool {
 	return true
 }
 
-// Wait blocks until the group with this number is committed, which it makes come soon,
-// or the Committer has given up: ErrShuttingDown. No lock may be held.
+// Wait has the group with this number committed soon, and waits for that. Its error is
+// ErrShuttingDown: the Committer has ended before. No lock may be held.
 func (c *Committer) Wait(number uint64) error { return c.waitUnless(nil, number) }
 
 func (c *Committer) waitUnless(stop <-chan struct{}, number uint64) error {
@@ -74,7 +72,7 @@ func (c *Committer) waitUnless(stop <-chan struct{}, number uint64) error {
 	return c.outwait(stop, number)
 }
 
-// Outwait is Wait without making the commit come any sooner.
+// Outwait is Wait without having the commit done any sooner.
 func (c *Committer) Outwait(number uint64) error { return c.outwait(nil, number) }
 
 func (c *Committer) outwait(stop <-chan struct{}, number uint64) error {
@@ -108,26 +106,25 @@ func (c *Committer) outwait(stop <-chan struct{}, number uint64) error {
 // Flush commits what is open now and waits for it.
 func (c *Committer) Flush() error { return c.FlushUnless(nil) }
 
-// FlushUnless is Flush for who also gives up when stop is closed.
+// FlushUnless is Flush, with ErrShuttingDown also when stop is closed.
 func (c *Committer) FlushUnless(stop <-chan struct{}) error {
 	return c.waitUnless(stop, c.open.Load().number)
 }
 
-// openEntriesMax is how many queue entries the open group may have, about 100 MiB,
-// before who adds to it must wait. What a publisher sends while the disk does not
-// answer is bounded by itself, but a message may be for thousands of Sessions.
+// openEntriesMax is how many queue entries, of about 100 bytes, the open group may have
+// before who adds to it must wait. What each publisher may send while the disk does not
+// answer is bounded too, but a message may be for thousands of Sessions.
 const openEntriesMax = 1 << 20
 
-// OpenEntries is how many queue entries the open group has, without those whose memory
-// was freed.
+// OpenEntries is how many queue entries of the open group are in memory.
 func (c *Committer) OpenEntries() int64 { return c.open.Load().entries.Load() }
 
-// LimitOpenEntries says how many queue entries the open group may have.
+// LimitOpenEntries sets how many queue entries the open group may have; see Overfull.
 func (c *Committer) LimitOpenEntries(n int64) { c.entriesMax.Store(n) }
 
-// Overfull returns nil if the open group has no more queue entries than it may, and else
-// what is closed when another group is open. Who has added to it waits for that, with no
-// lock held.
+// Overfull returns nil unless the open group has more queue entries than it may. Else who
+// has added to it waits, with no lock held, for what it returns: that is closed when
+// another group is open.
 func (c *Committer) Overfull() <-chan struct{} {
 	g := c.open.Load()
 	if g.entries.Load() <= c.entriesMax.Load() {
