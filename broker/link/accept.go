@@ -6,16 +6,14 @@ import (
 	"time"
 )
 
-// handshakesMax is how many sockets may be open beyond Config.MaxConnections, for
-// connections that have no CONNACK yet or are being closed; no more than
-// MaxConnections itself, and no fewer than handshakesMin.
+// As many sockets as Config.MaxConnections, within these bounds, may be open beyond that:
+// for connections that have no CONNACK yet or are being closed.
 const handshakesMax, handshakesMin = 1024, 8
 
-// An acceptor is a listener whose sockets count from accept until they are
-// closed, whatever they say or do not say. When as many as may be are open, a new one
-// takes the place of the one that has waited longest without a CONNECT, or after
-// its end for the peer to close, so that those who say nothing keep nobody out.
-// If there is none, the new one is closed.
+// An acceptor is a listener whose sockets count from accept until they are closed. At the
+// limit a new one takes the place of the one that has waited longest without a CONNECT, or
+// for its peer to close, so that those who say nothing keep nobody out. If there is none,
+// the new one is closed.
 type acceptor struct {
 	net.Listener
 	l *Listener
@@ -30,8 +28,8 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	return s, nil
 }
 
-// accept returns the next socket there is room for. When the process runs out of
-// file descriptors it waits and tries again.
+// accept returns the next socket for which there is room. If accepting fails, as without
+// file descriptors, it waits and tries again.
 func (a *acceptor) accept() (*socket, error) {
 	const waitMin, waitMax = 5 * time.Millisecond, time.Second
 	wait := waitMin
@@ -54,8 +52,8 @@ func (a *acceptor) accept() (*socket, error) {
 	}
 }
 
-// awaitClosed waits while several sockets that made room for others are still in use:
-// their descriptors would be missing elsewhere. It does not wait long.
+// awaitClosed waits, not for long, while several sockets that made room for others are
+// still in use, so that their descriptors are not missing elsewhere.
 func (a *acceptor) awaitClosed() {
 	const beingClosedMax, wait, waits = 4, time.Millisecond, 100
 	for range waits {
@@ -84,8 +82,8 @@ func (a *acceptor) admit(nc *net.TCPConn) *socket {
 	return s
 }
 
-// refuse closes a socket so that another has room. That is no refusal if its
-// connection had ended.
+// refuse closes a socket so that another has room. It is counted, unless its connection had
+// ended already.
 func (a *acceptor) refuse(s *socket) {
 	counted := s.counted.Swap(true)
 	_ = s.Close()

@@ -5,17 +5,17 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// aliasNumbers are the Topic Aliases that the Server sets on one connection: the
-// first topics it sends get one and keep it.
+// aliasNumbers are the Topic Aliases that the Server sets on one connection: the first
+// topics get one each and keep it.
 type aliasNumbers struct {
 	numbers map[string]uint16
-	// ahead are those set by a held packet alone: what goes ahead of it must set
-	// them too.
+	// ahead are those that only a held packet sets: what goes ahead of it must set them
+	// too.
 	ahead map[uint16]struct{}
 }
 
-// find returns the alias for a Topic Name, 0 if it gets none, and whether the
-// packet is to set it. held says that the packet is one of those that are held.
+// find returns the alias for a Topic Name, 0 if it gets none, and whether the packet, which
+// is held or not, is to set it.
 func (a *aliasNumbers) find(name codec.View, maximum uint16, held bool) (number uint16, sets bool) {
 	if a == nil {
 		return 1, true
@@ -49,7 +49,7 @@ func (a *aliasNumbers) set(name codec.View, number uint16, held bool) {
 	a.ahead[number] = struct{}{}
 }
 
-// released notes that the held packet which set an alias is written next.
+// released notes that the held packet that sets an alias goes to out.
 func (a *aliasNumbers) released(number uint16) { delete(a.ahead, number) }
 
 // aliasLocked gives m its Topic Alias, as far as the Client's Topic Alias Maximum goes,

@@ -1,6 +1,6 @@
 // Package link is what a broker has of the network: listeners, sockets, Network
-// Connections over TCP and WebSocket, and what is written to them. It knows no Session,
-// no Client and no commit but by its number.
+// Connections over TCP and WebSocket, and what is written to them. It knows no Session
+// and no Client, and of commits only their numbers.
 //
 // # Listeners
 //
@@ -13,35 +13,43 @@
 //
 // raw asks a socket without blocking, and handles what comes inside the call that waits.
 // webSocket does the same below the frames. stream is for all that can only block: it
-// waits in a buffer of 512 bytes, and what it writes is written by one of Writers.
+// waits with a buffer of 512 bytes, and one of Writers writes for it.
+//
+// # Outboxes
+//
+// All packets to a Client go through the Outbox of its connection, which holds
+// acknowledgements back until their commit is on disk. Who queues packets has a Pending,
+// and flushes it when it holds no lock.
 //
 // # Goroutines
 //
-// A Listener has one that accepts; of WebSocket, each socket has another until the
-// request is answered. Each connection has one, Config.Serve, which reads. A Network has
-// one for hangups, on Linux, and at most writersIdleMax that wait for something to write;
+// A Listener has one that accepts; each socket of WebSocket has another until its request
+// is answered. Each connection has one, Config.Serve, which reads. A Network has one for
+// hangups, on Linux, and at most writersIdleMax Writers that wait for something to write;
 // more write at a time if that many peers do not read. A WebSocket that was closed has one
-// that waits for the peer's close frame, for CloseWait at most. All end with the sockets,
-// Network.Stop and Network.Close.
+// until the peer has closed too: it waits for a write that is under way, and then for
+// three times CloseWait at most. All end with their sockets, Network.Stop and
+// Network.Close.
 //
 // # Locks
 //
-// Outbox.mu may be taken with any lock of the broker held. Below it are those of Commits
-// and of the Transport; nothing is written while it is held. Apart from it there are, in
-// this order, outermost first: webSocket.reading, webSocket.writing,
-// webSocket.deadline, and the leaves: hangups.mu, waitingSockets.mu, Network.mu,
-// Writers.mu. What is written to a connection may be written with locks of the broker
-// held that do no I/O; nothing here calls the broker but Config.Serve, Config.Now and a
-// Reader, and these with no lock held but webSocket.reading. The two that keep the frames
-// of one WebSocket apart, reading and writing, are held during I/O on that socket, so
-// Close, SetReadDeadline and TryWrite never wait for them.
+// Outbox.mu may be taken with any lock of the broker held. Below it are the locks of
+// Commits and of the Transport. Nothing is written while it is held.
+//
+// The others, outermost first: webSocket.reading, webSocket.writing, webSocket.deadline,
+// and the leaves hangups.mu, waitingSockets.mu, Network.mu and Writers.mu. The first two
+// are held during I/O on their one socket, so Close, SetReadDeadline and TryWrite never
+// wait for them.
+//
+// Nothing here calls the broker but Config.Serve, Config.Now, OutboxConfig.Recover and a
+// Reader: with no lock held, except that Room and Idle of a Reader are called with
+// webSocket.reading held.
 //
 // # Buffers
 //
-// ReadBuffers and OutBuffers are shared by all connections, of all brokers of a process.
-// An idle connection has none of them: raw and webSocket give theirs back before they
-// wait, and so does the Reader of each Transport. A buffer belongs to who has it from Get
-// to Put; what a Reader got in Room it may keep until Idle, and a Transport keeps nothing
-// of what it is given to write after its method has returned, but for a WebSocket that
-// keeps its own frame.
+// ReadBuffers and OutBuffers are shared by all connections of the process. An idle
+// connection has none of them: raw, webSocket and Readers give theirs back before they
+// wait, and an Outbox when all is written. A buffer belongs to who has it, from Get to
+// Put. What a Reader returns as Room it keeps until Idle. A Transport keeps nothing of what
+// it is given to write.
 package link

@@ -12,10 +12,9 @@ var httpMethods = [][]byte{
 	[]byte("GET "), []byte("HEAD "), []byte("POST "), []byte("PUT "), []byte("DELETE "), []byte("OPTIONS "), []byte("CONNECT "), []byte("PATCH "), []byte("TRACE "),
 }
 
-// foreign says what it is that a connection begins with, if that is known and for no
-// listener; else it returns "". What a proxy says about where a connection comes from
-// is not believed, so the connection is refused: with its own address it could pass
-// for one of this machine.
+// foreign says what a connection begins with if that is known and for no listener, else "".
+// With the PROXY protocol a connection is refused: what the header says is not believed, and
+// by the proxy's own address it could pass for one of this machine.
 func foreign(b []byte) string {
 	switch {
 	case bytes.HasPrefix(b, []byte("PROXY ")), bytes.HasPrefix(b, proxyV2):
@@ -26,7 +25,7 @@ func foreign(b []byte) string {
 	return ""
 }
 
-// foreignToMQTT is foreign where MQTT is expected without anything below it.
+// foreignToMQTT is foreign where plain MQTT is expected.
 func foreignToMQTT(b []byte) string {
 	for _, method := range httpMethods {
 		if bytes.HasPrefix(b, method) {
@@ -36,7 +35,7 @@ func foreignToMQTT(b []byte) string {
 	return foreign(b)
 }
 
-// foreignToHTTP is foreign where a request for a WebSocket is expected.
+// foreignToHTTP is foreign where a WebSocket request is expected.
 func foreignToHTTP(b []byte) string {
 	if len(b) > 0 && b[0] == 0x10 {
 		return "MQTT without WebSocket: that is for the port of server.bind"
@@ -44,9 +43,8 @@ func foreignToHTTP(b []byte) string {
 	return foreign(b)
 }
 
-// CheckFirst returns a ForeignError if a connection begins with what is not for its
-// listener: of the bytes that come before MQTT, where there are such, that is looked
-// at elsewhere.
+// CheckFirst returns a ForeignError if b, the beginning of a connection, is not for its
+// listener. Where MQTT comes within another protocol, that has been looked at before.
 func (l *Listener) CheckFirst(b []byte) error {
 	if l == nil || l.kind.layered {
 		return nil

@@ -6,20 +6,18 @@ import (
 	"syscall"
 )
 
-// hangups tell connections that their peers have ended: with a poller of their
-// own, which wakes for nothing else. The runtime's tells of an end that comes
-// with the last bytes together with these, so a reader that knows it has got
-// all of them would have to read once more each time to see it.
+// hangups tell connections that their peers have ended, with a poller that wakes for
+// nothing else. The runtime's poller tells of the last bytes and of the end that comes with
+// them in one event: a reader would have to read once more after all it has got, each time.
 type hangups struct {
-	poller *os.File // an epoll instance, closed by close
+	poller *os.File // an epoll instance; static
 
-	mu     sync.Mutex // guards the following
-	fd     int        // the same; negative: closed
-	socket map[int32]*socket
+	mu     sync.Mutex        // guards the following
+	fd     int               // of poller; negative: closed
+	socket map[int32]*socket // by descriptor
 }
 
-// newHangups returns nil if that is not possible, which works like hangups that
-// can watch nothing.
+// newHangups returns nil, which watches nothing, if there can be no poller.
 func newHangups() *hangups {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
@@ -44,8 +42,8 @@ func (h *hangups) close() {
 	_ = h.poller.Close()
 }
 
-// watch has s told when its peer ends, or has ended; it is marked as watched if
-// that will be so. The caller keeps its descriptor open.
+// watch has s told when its peer ends, or has ended, and marks it as watched if that is
+// possible. The caller has entered s.
 func (h *hangups) watch(s *socket) {
 	if h == nil {
 		return
@@ -92,7 +90,7 @@ func (h *hangups) run() {
 				return false
 			}
 			for i := range max(n, 0) {
-				if s := h.watching(events[i].Fd); s != nil { // the next one with that descriptor only reads once more for it
+				if s := h.watching(events[i].Fd); s != nil { // if it is another by now, it only reads once more
 					s.hungUp()
 				}
 			}

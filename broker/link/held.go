@@ -21,16 +21,16 @@ var heldPackets = sync.Pool{New: func() any { return new(held) }}
 
 // A segment is one held packet: the bytes up to end in held.bytes.
 type segment struct {
-	commit  uint64  // number of the group it awaits; never less than that of the one before
+	commit  uint64  // number of the group that it awaits, no less than that of the one before
 	receipt Receipt // nil: none
 	end     int
-	size    uint32    // of the message that it answers, in bytes; or of its own Payload
+	size    uint32    // in bytes: of the message that it answers, or of its own payload
 	alias   uint16    // Topic Alias that it sets; 0: none
 	message codec.QoS // of the PUBLISH that it is; 0: it is none
-	credit  bool      // it returns one unit of the Client's send quota
+	credit  bool      // see Hold
 }
 
-// releasable reports whether nothing keeps the packet but those before it.
+// releasable reports whether only the packets before it may still hold it.
 func (s *segment) releasable(committed uint64) bool {
 	return s.commit <= committed || s.receipt != nil && s.receipt.Complete()
 }
@@ -49,7 +49,7 @@ func (o *Outbox) holdLocked() *held {
 	return o.held
 }
 
-// heldLocked notes the packet that was encoded to the end of h.bytes.
+// heldLocked holds the packet that was encoded at the end of h.bytes.
 func (o *Outbox) heldLocked(p *Pending, h *held, seg segment) {
 	last := uint64(0) // what the packet before awaits
 	if n := len(h.segs); n > 0 {
@@ -69,8 +69,8 @@ func (o *Outbox) heldLocked(p *Pending, h *held, seg segment) {
 	}
 }
 
-// releaseLocked moves what is no longer held to out. Each held packet passes here:
-// it is written only if its commit is on disk, or has nothing for it to bring there.
+// releaseLocked moves to out what need be held no longer. Every held packet passes here: it
+// goes only when its commit is on disk, or its Receipt has made that needless.
 func (o *Outbox) releaseLocked() {
 	h, committed := o.held, o.config.Commits.Committed()
 	var sent [3]traffic // by QoS
@@ -120,7 +120,7 @@ func (h *held) remove(n int) {
 	}
 }
 
-// dropHeldLocked forgets what awaits commits.
+// dropHeldLocked forgets what is held.
 func (o *Outbox) dropHeldLocked() {
 	h := o.held
 	if o.held = nil; h == nil || cap(h.bytes) > KeptBufferMax || cap(h.segs) > keptSegmentsMax {
@@ -131,10 +131,10 @@ func (o *Outbox) dropHeldLocked() {
 	heldPackets.Put(h)
 }
 
-// Committed flushes what a commit has released. Commits calls it, with no lock held.
+// Committed flushes what a commit releases. Commits calls it, with no lock held.
 func (o *Outbox) Committed() { o.flush() }
 
-// Held is the number of packets that await commits.
+// Held is the number of packets that are held.
 func (o *Outbox) Held() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -144,8 +144,7 @@ func (o *Outbox) Held() int {
 	return len(o.held.segs)
 }
 
-// TakeCredits returns how many units of Receive Maximum came back with packets that
-// were held.
+// TakeCredits returns how many packets with Credit were released since the last call.
 func (o *Outbox) TakeCredits() int32 {
 	o.mu.Lock()
 	n := o.credits

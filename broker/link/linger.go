@@ -8,21 +8,18 @@ import (
 )
 
 const (
-	// lingerWait and lingerReadMax bound how long, and how much, a connection is
-	// still read after a last packet that the Client should get.
+	// lingerWait and lingerReadMax bound for how long, and how many bytes, a connection is
+	// read after its last packet, and lingersMax how many are at a time.
 	lingerWait    = 2 * time.Second
 	lingerReadMax = 16 << 20
-	// lingersMax is how many connections may do so at a time; further ones are
-	// closed at once.
-	lingersMax = 1024
-	// lingerBytes is the size of the buffer for what is thrown away.
-	lingerBytes = 4096
+	lingersMax    = 1024
+	lingerBytes   = 4096 // size of the buffer for what is thrown away
 )
 
-// MayLinger reports whether a connection may be read on after a last packet, so
-// that its Client can read that even if it goes on sending: what the system finds
-// unread at a close makes it tear the connection down, and take from the Client what
-// that has not read. If so, Lingered must be called in the end.
+// MayLinger reports whether a connection may be read on after its last packet, so that a
+// Client that goes on sending can read that: if something is unread at a close, the system
+// resets the connection, and the Client loses what it has not read yet. If it may, Lingered
+// must be called in the end.
 func (n *Network) MayLinger() bool {
 	if n.stopping.Load() {
 		return false
@@ -37,10 +34,11 @@ func (n *Network) MayLinger() bool {
 // Lingered says that a connection that might linger has ended.
 func (n *Network) Lingered() { n.lingering.Add(-1) }
 
-// Lingering is how many connections linger, or will when they end.
+// Lingering is how many connections linger, or may when they end.
 func (n *Network) Lingering() int64 { return n.lingering.Load() }
 
-// Linger reads, and throws away, what comes until the peer has closed.
+// Linger reads and throws away what comes, until the peer has closed or the bounds are
+// reached.
 func (n *Network) Linger(t Transport) {
 	r, ok := t.(io.Reader) // else it has its own way: see CloseWrite
 	until := time.Now().Add(lingerWait)
@@ -61,8 +59,8 @@ func (n *Network) Linger(t Transport) {
 	}
 }
 
-// lingersOn reports whether a read that failed was only woken, by hangups: then
-// there is something to read up to the Client's end.
+// lingersOn reports whether a read that failed was only woken by hangups: then the rest up
+// to the Client's end is there to be read.
 func (n *Network) lingersOn(t Transport, err error, until time.Time) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(until) &&
 		t.SetReadDeadline(until) == nil && !n.stopping.Load()

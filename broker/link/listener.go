@@ -9,14 +9,14 @@ type Kind struct {
 	Key  string // the setting with its address
 	// serve hands on what ln accepts, until it is closed.
 	serve func(l *Listener, ln *acceptor)
-	// foreign says what it is that a connection begins with, if that is known and not
-	// for this kind; else it returns "".
+	// foreign says what a connection begins with if that is known and not for this kind,
+	// else "".
 	foreign func(b []byte) string
 	layered bool // MQTT comes within another protocol
 	watches bool // its connections want hangups
 }
 
-// direct is the Kind of connections that no listener accepted.
+// direct is the kind of connections that no listener accepted.
 var direct = &Kind{Name: "none", foreign: foreignToMQTT}
 
 // A Listener accepts Network Connections of one kind.
@@ -69,5 +69,5 @@ func (l *Listener) String() string {
 	return l.kind.Name
 }
 
-// Accepts reports whether it counts its connections, and makes room for new ones.
+// Accepts reports whether its connections count, and make room for new ones: see acceptor.
 func (l *Listener) Accepts() bool { return l != nil && l.kind != direct }

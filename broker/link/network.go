@@ -13,8 +13,7 @@ import (
 
 // A Config is what a Network needs of its broker.
 type Config struct {
-	// Serve takes over each new Network Connection, on a goroutine of its own, until it
-	// has ended or another goroutine goes on with it.
+	// Serve takes over each new Network Connection, on a goroutine of its own.
 	Serve          func(Accepted)
 	Now            func() time.Time
 	MaxConnections int64
@@ -32,13 +31,12 @@ type Config struct {
 type Accepted struct {
 	Transport Transport
 	At        time.Time // by Config.Now
-	// Proxied says that it was handed on by a proxy, as far as that can be told: its
+	// Proxied says that a proxy has handed it on, as far as that can be told, so that its
 	// address is not where it comes from.
 	Proxied bool
 }
 
-// A Network is what a broker has of the network: its listeners, and the sockets
-// that they have accepted.
+// A Network is the listeners of a broker, and the sockets that they have accepted.
 type Network struct {
 	// Static after NewNetwork; hangups after the last Listen.
 	c       Config
@@ -46,10 +44,12 @@ type Network struct {
 	hangups *hangups  // of the connections of listeners that want it; nil: there is none
 	direct  *Listener // of connections that no listener accepted
 
-	writers   Writers
+	// With locks of their own.
+	writers Writers
+	waiting waitingSockets
+
 	open      atomic.Int64 // sockets, from accept to close
-	waiting   waitingSockets
-	lingering atomic.Int64 // connections that linger
+	lingering atomic.Int64 // see Lingering
 	stopping  atomic.Bool
 
 	mu        sync.Mutex // guards the following
@@ -74,27 +74,27 @@ func (n *Network) Transport(nc net.Conn) Transport {
 	}
 }
 
-// SocketsMax is how many connections may be open, those without CONNECT too.
+// SocketsMax is how many sockets of listeners may be open.
 func (n *Network) SocketsMax() int64 { return n.limit.sockets }
 
 // Sockets is how many sockets of listeners are open.
 func (n *Network) Sockets() int64 { return n.open.Load() }
 
-// Connected says that a Transport has got its CONNECT: it makes no room for others
-// any more.
+// Connected says that the CONNECT of a Transport has come: it makes no room for others any
+// more.
 func (n *Network) Connected(t Transport) {
 	if s := socketOf(t); s != nil {
 		n.waiting.remove(s)
 	}
 }
 
-// closed is called when the descriptor of a socket is.
+// closed is called when the descriptor of a socket is closed.
 func (n *Network) closed(s *socket) {
 	n.waiting.remove(s)
 	n.open.Add(-1)
 }
 
-// Stop closes the listeners, and ends all lingering that is woken.
+// Stop closes the listeners; a connection that lingers ends when it is woken.
 func (n *Network) Stop() {
 	n.stopping.Store(true)
 	n.mu.Lock()
@@ -106,7 +106,7 @@ func (n *Network) Stop() {
 	}
 }
 
-// Close ends what is left after Stop, when no connection is.
+// Close ends what is left after Stop, when all connections have ended.
 func (n *Network) Close() {
 	n.hangups.close()
 	n.writers.Close()

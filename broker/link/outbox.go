@@ -13,27 +13,26 @@ import (
 type Commits interface {
 	// Committed is the number of the last group that is on disk. It never falls.
 	Committed() uint64
-	// Await makes w be told, once, when the group with this number is on disk. It
-	// reports false, and w is not told, if that has happened already. The caller may
-	// hold the lock that w's method takes.
+	// Await has w told when the group with this number is on disk. It reports false if
+	// it is already; w may be told all the same. The caller may hold the lock that w's
+	// method takes.
 	Await(number uint64, w interface{ Committed() }) bool
 }
 
-// A Receipt may make a commit needless: when it is complete, the packet that has
-// it promises nothing that has to be on disk. It is complete for good.
+// A Receipt may make a commit needless: once it is complete, which it then stays, the
+// packet that has it promises nothing that has to be on disk.
 type Receipt = interface{ Complete() bool }
 
 // OutboxConfig is what all outboxes share. It is static.
 type OutboxConfig struct {
 	Commits Commits
 	Metrics *metrics.Broker
-	// WriteBuffer is how many bytes may gather before they are written without
-	// waiting for the rest of a batch.
+	// WriteBuffer is how many bytes may gather before the Pending is Ripe.
 	WriteBuffer int
-	// WriteTimeout is how long a Client may take no bytes while bytes wait for it.
+	// WriteTimeout is how long a Client may take no bytes while some wait for it.
 	WriteTimeout time.Duration
-	// Recover is deferred by goroutines. It keeps a panic from ending the process,
-	// reports it, and then calls what it was given.
+	// Recover is deferred where a goroutine begins. It recovers from a panic, reports
+	// it, and calls what it was given.
 	Recover func(doing string, then ...func())
 }
 
@@ -41,35 +40,31 @@ const (
 	// OutBytesMax is how many bytes may wait for one connection before QoS 0
 	// messages to it are dropped and its own packets are no longer read.
 	OutBytesMax = 1 << 20
-	// HeldPacketsMax is how many packets may await a commit before a connection is
-	// no longer read.
-	HeldPacketsMax = 8192
-	// AnsweredBytesMax is the same for the bytes of the messages that they answer,
-	// which are in memory until then. The last of them may exceed it.
+	// HeldPacketsMax is how many packets may be held before a connection is no longer
+	// read, and AnsweredBytesMax how many bytes of the messages that they answer, which
+	// are in memory until then. The last message may exceed it.
+	HeldPacketsMax   = 8192
 	AnsweredBytesMax = 4 << 20
-	// outBytesMin is the first size of a write buffer.
-	outBytesMin = 4096
+	outBytesMin      = 4096 // first size of a write buffer
 )
 
-// An Outbox holds the encoded packets for one Network Connection and writes them.
-// What must await a commit is held, in order, until that commit; all else goes
-// ahead of it. Who queues also flushes, see Pending, with a write that does not
-// block; one of Writers takes over only while the peer does not read.
+// An Outbox has the encoded packets for one Network Connection and writes them. Who queues
+// also flushes, see Pending, with a write that does not block; one of Writers takes over
+// while the peer does not read.
 //
-// It is the one place where the promise "an acknowledgement means it is on disk" is
-// enforced. There are four ways in:
+// It is the one place that enforces the promise "an acknowledgement means it is on disk".
+// There are four ways in:
 //
-//   - Queue, for packets that promise nothing: PINGRESP, CONNACK after its commit;
-//   - QueueHeld, for all that do: acknowledgements. None is written before its
-//     commit, nor before one that was queued earlier;
-//   - QueuePublish, for messages: one with QoS 2 is held like that, since a second
-//     copy could follow a crash, and one with QoS 1 that has a commit to await;
-//   - OfferPublish, for QoS 0 messages that are dropped if too much waits.
+//   - Queue, for packets that promise nothing, as PINGRESP, or CONNACK after its commit;
+//   - QueueHeld, for acknowledgements. None is written before its commit, nor before one
+//     that was queued earlier;
+//   - QueuePublish, for messages. One with QoS 2 is held like that, since another copy
+//     could follow a crash, and so is one with QoS 1 that has a commit to await;
+//   - OfferPublish, for QoS 0 messages, which are dropped if too much waits.
 //
-// What is held has one way out: see releaseLocked.
+// What is held has one way out, releaseLocked; all else goes ahead of it.
 //
-// Most connections have nothing to say at any time, so it is kept small. Its lock
-// may be taken with any other held; it takes those of the Transport and of Commits.
+// It is kept small, as most connections have nothing to say at any time.
 type Outbox struct {
 	// Static after Init.
 	config    *OutboxConfig
@@ -80,21 +75,21 @@ type Outbox struct {
 	aliasMaximum   uint16
 	version        codec.Version
 
-	marks   marks                   // guarded by mu, as what follows it
+	marks   marks                   // guarded by mu; here it takes no room
 	mu      lock.Mutex[lock.Outbox] // guards the following
 	out     []byte                  // ready to be written
-	unsent  uint32                  // bytes that were taken from out and are being written; 0: nobody writes
+	unsent  uint32                  // bytes taken from out that are being written; 0: nobody writes
 	credits int32                   // acknowledgements released since the reader last asked
 	held    *held                   // awaiting commits; nil: nothing is
-	room    chan struct{}
-	aliases *aliasNumbers // nil: none was set
+	room    chan struct{}           // closed when something changes for who waits; nil: nobody does
+	aliases *aliasNumbers           // nil: none was set
 }
 
-// marks are what else is to be known of an Outbox.
+// marks are flags of an Outbox.
 type marks uint8
 
 const (
-	listed     marks = 1 << iota // somebody will flush
+	listed     marks = 1 << iota // in a Pending: somebody will flush
 	closing                      // nothing more is accepted; it is closed when all is written
 	closed                       // nothing more is written
 	lingers                      // when all is written it is read on: see Linger
@@ -106,7 +101,7 @@ func (o *Outbox) set(m marks)     { o.marks |= m }
 func (o *Outbox) unset(m marks)   { o.marks &^= m }
 func (o *Outbox) is(m marks) bool { return o.marks&m != 0 }
 
-// Init makes the zero Outbox one that writes to t.
+// Init makes the zero Outbox write to t.
 func (o *Outbox) Init(config *OutboxConfig, t Transport) { o.config, o.Transport = config, t }
 
 // SetClient says what CONNECT settled: the protocol version, how many Topic Aliases
@@ -137,20 +132,20 @@ type Hold struct {
 	// Commit is the number of the commit group that must be on disk. 0: the packet
 	// awaits only those that are held already.
 	Commit uint64
-	// Receipt, if it is complete before, makes the commit needless; nil: none does.
+	// Receipt makes the commit needless when it is complete; nil: nothing does.
 	Receipt Receipt
-	// Answered is the size, in bytes, of the message that the packet answers, which is
-	// in memory as long.
+	// Answered is the size in bytes of the message that the packet answers, which is in
+	// memory until the commit.
 	Answered uint32
-	// Credit says that the packet ends the receipt of a QoS 1 or 2 PUBLISH: when it
-	// was held and is released, TakeCredits returns its unit of Receive Maximum.
+	// Credit says that the packet gives back one unit of the Receive Maximum: TakeCredits
+	// returns it when the packet was held and is released.
 	Credit bool
 }
 
-// QueueHeld appends what encode produces to be written when that is allowed by h,
-// and after everything that was queued by it before. It reports whether the packet is
-// held; if not, it is what is written next, or the connection is closing. encode
-// must not block.
+// QueueHeld appends what encode produces, to be written when h allows it, and after all
+// that QueueHeld was called for before. It reports whether the packet was held, and its
+// Credit comes with TakeCredits; if not, it is written next, or the connection is closing.
+// encode must not block.
 func (o *Outbox) QueueHeld(p *Pending, h Hold, encode func(dst []byte) []byte) (waits bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -6,14 +6,14 @@ import (
 	"github.com/x0a1b/promptmq/metrics"
 )
 
-// Pending is what one goroutine has queued and not yet written: the outboxes that it
+// A Pending is what one goroutine has queued and not yet written: the outboxes that it
 // must flush when it holds no lock, and a tally of messages. Its zero value is ready.
 type Pending struct {
 	outboxes []*Outbox
-	ripe     bool // one has gathered so much that it should be written now
+	ripe     bool // one has gathered OutboxConfig.WriteBuffer bytes
 
-	// Messages since the last flush, by QoS: a plain addition for each in place of
-	// several atomic ones, on memory that all processors write to.
+	// Messages since the last flush, by QoS: a plain addition for each, in place of atomic
+	// ones on memory that all processors write to.
 	received, sent [3]traffic
 }
 
@@ -24,7 +24,7 @@ func (p *Pending) Len() int { return len(p.outboxes) }
 // anything else is queued.
 func (p *Pending) Ripe() bool { return p.ripe }
 
-// Add makes o be flushed, by which packets go whose Receipt has become complete.
+// Add has o flushed, which writes packets whose Receipt has become complete.
 func (p *Pending) Add(o *Outbox) {
 	o.mu.Lock()
 	o.listLocked(p)

@@ -12,23 +12,22 @@ import (
 
 // A raw is a Transport over a socket that can be asked without blocking.
 //
-// Packets are handled inside the one call that also waits for what is read
-// (RawConn.Read), so that the poller is not asked anew for each: an edge that
-// comes while they are handled is there when the wait begins. What a read left
-// of its room says that the socket is empty, so no second read has to. But the
-// peer's end may have come with the last bytes, in one edge: it is looked for by
-// hangups, and by a second read until these watch.
+// Packets are handled inside the one call that waits (RawConn.Read), so that the poller
+// is not asked anew for each: an edge that comes while they are handled is there when the
+// wait begins. A read that leaves some of its room has emptied the socket, so there is no
+// second read. But the peer's end may have come with the last bytes, in one edge: hangups
+// tell of it, and until these watch, a second read does.
 //
 // The descriptor is used directly, between enter and leave of its socket.
 type raw struct {
 	*socket
-	conn   syscall.RawConn
-	reader Reader // for which Receive was called
-	ready  func(uintptr) bool
+	conn   syscall.RawConn    // static, as is ready
+	ready  func(uintptr) bool // readReady
+	reader Reader             // for which Receive was called; owned by the reader
 }
 
-// watchAfter is how many reads of a connection have emptied its socket when it
-// is worth while to watch for its end instead of reading a second time.
+// watchAfter is how many reads must have emptied a socket before its end is watched for:
+// each costs a second read, the watch costs more.
 const watchAfter = 16
 
 // newTransport returns the Transport over a socket.
@@ -97,9 +96,8 @@ func (t *raw) Receive(r Reader) error {
 	return t.conn.Read(t.ready)
 }
 
-// receiveFirst reads and handles what comes before there is a Client: outside of
-// the call that waits, since CONNECT may have to wait for others and needs a large
-// stack anyway.
+// receiveFirst reads and handles what comes before there is a Client, outside of the call
+// that waits, since CONNECT may have to wait for others and needs a large stack anyway.
 func (t *raw) receiveFirst(r Reader) error {
 	for {
 		if err := t.conn.Read(t.ready); err != nil || r.State().Ended != nil {
@@ -141,8 +139,8 @@ func (t *raw) readReady(fd uintptr) bool {
 		if err := t.reader.Rearm(); err != nil {
 			return t.end(err)
 		}
-		// In this order: hangups, and who closes, say so before they move the
-		// deadline. Where nothing was left to read, the end is an edge of its own.
+		// After Rearm: hangups, and who closes, set their bit before they move the
+		// deadline. When nothing was left to read, the end is an edge of its own.
 		bits := t.state.Load()
 		if bits&socketClosed == 0 && (again || bits&socketHungUp == 0) {
 			t.reader.Idle()
@@ -151,8 +149,8 @@ func (t *raw) readReady(fd uintptr) bool {
 	}
 }
 
-// acknowledge has the system do so at once, if the peer waits for that. It is not
-// inlined, nor is end: the stack of an idle connection should not have to grow.
+// acknowledge has the system acknowledge at once, if the peer waits for that. Neither it
+// nor end is inlined: the stack of an idle connection should not have to grow.
 //
 //go:noinline
 func (t *raw) acknowledge() {
@@ -169,8 +167,7 @@ func (t *raw) end(err error) bool {
 	return true
 }
 
-// watched reports whether the end of the connection will be known without
-// reading.
+// watched reports whether hangups will tell of the end of the connection.
 func (t *raw) watched() bool {
 	if t.emptied < watchAfter {
 		if t.emptied++; t.emptied == watchAfter {
@@ -184,9 +181,8 @@ func (t *raw) watched() bool {
 // that a goroutine begins with.
 const stackGrowth = 2048
 
-// GrowStack makes the stack of the goroutine grow now, to where it would soon, while
-// there are few frames on it: to move each of them takes as long as a small
-// allocation.
+// GrowStack makes the stack of the goroutine grow now, as it soon would, while there are
+// few frames on it: to move each takes as long as a small allocation.
 //
 //go:noinline
 func GrowStack(at int) byte {

@@ -4,7 +4,7 @@ package link
 
 import "syscall"
 
-// rawCalls says which kind these are.
+// rawCalls: see raw_nosched.go.
 const rawCalls = false
 
 func receiveNow(fd uintptr, b []byte) (int, error) { return syscall.Read(int(fd), b) }

@@ -7,16 +7,14 @@ import (
 	"unsafe"
 )
 
-// An ordinary system call tells the scheduler that it may block, which wakes
-// the monitor thread of a process that was quiet: for a message now and then
-// that is half of what it costs. MSG_DONTWAIT makes sure that these never do,
-// so they need not. The race detector must see what is read and written, and
-// two architectures have no system calls for it: see transport_call.go.
+// rawCalls says that reads and writes are system calls that the scheduler is not told of.
 //
-// They do with the end of the stack that is kept for functions that cannot grow
-// it: so that of an idle connection need not be larger for them.
-
-// rawCalls says which kind these are.
+// An ordinary one tells it that it may block, which wakes the monitor thread of a process
+// that was quiet: for a message now and then that is half of the cost. With MSG_DONTWAIT
+// these never block. The race detector must see what is read and written, and two
+// architectures have no such system calls: see raw_call.go.
+//
+// They are nosplit, so that the stack of an idle connection need not be larger for them.
 const rawCalls = true
 
 //go:nosplit

@@ -11,7 +11,8 @@ func (o *Outbox) waitingLocked() int {
 	return n
 }
 
-// roomLocked reports whether less waits for this connection than a share of its limits.
+// roomLocked reports whether less waits for this connection than one part in share of its
+// limits.
 func (o *Outbox) roomLocked(share int) bool {
 	if o.waitingLocked() >= OutBytesMax/share {
 		return false
@@ -20,8 +21,8 @@ func (o *Outbox) roomLocked(share int) bool {
 	return h == nil || len(h.segs) < HeldPacketsMax/share && h.answered < AnsweredBytesMax/share
 }
 
-// Room returns what is closed when there is room for more again; nil: there is, or the
-// connection is closing.
+// Room returns what is closed when there is room for more; nil: there is, or the connection
+// is closing.
 func (o *Outbox) Room() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -31,8 +32,8 @@ func (o *Outbox) Room() <-chan struct{} {
 	return o.roomChangedLocked()
 }
 
-// RoomToRead is Room for the reader, which does not wait after Interrupt: a peer that
-// sends and does not read, or sends more than is stored in time, is no longer read.
+// RoomToRead is Room for the reader, which does not wait after Interrupt. So a peer that
+// does not read, or sends more than is stored in time, is not read either.
 func (o *Outbox) RoomToRead() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -42,8 +43,8 @@ func (o *Outbox) RoomToRead() <-chan struct{} {
 	return o.roomChangedLocked()
 }
 
-// Woken returns, for the reader too, what is closed by Wake, or sooner; nil: nothing is
-// waited for any more.
+// Woken returns, for the reader too, what is closed by Wake at the latest; nil: it does not
+// wait any more.
 func (o *Outbox) Woken() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,14 +61,14 @@ func (o *Outbox) roomChangedLocked() chan struct{} {
 	return o.room
 }
 
-// Wake ends what is waited for now.
+// Wake lets all go on that wait here now.
 func (o *Outbox) Wake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.wakeAllLocked()
 }
 
-// Interrupt is Wake, and the reader waits for nothing here any more.
+// Interrupt is Wake, and the reader does not wait here any more.
 func (o *Outbox) Interrupt() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,15 +83,15 @@ func (o *Outbox) wakeAllLocked() {
 	}
 }
 
-// wakeLocked wakes who waits if there is ample room.
+// wakeLocked lets all go on if there is ample room.
 func (o *Outbox) wakeLocked() {
 	if o.room != nil && o.roomLocked(2) {
 		o.wakeAllLocked()
 	}
 }
 
-// Settle waits until the Client has taken all that waits for it, what awaits a commit
-// too, unless that takes longer than CloseWait.
+// Settle waits until all that waits for the Client is written, what is held too, for
+// CloseWait at most.
 func (o *Outbox) Settle() {
 	changed := o.unsettled()
 	if changed == nil { // as nearly always

@@ -6,41 +6,41 @@ import (
 	"sync/atomic"
 )
 
-// A socket is one of TCP. Its descriptor may be used directly, by who has entered:
-// it stays open until all have left. So Close, which such a user may call too,
-// leaves it to the last of them.
+// A socket is a TCP connection. Who has entered may use its descriptor directly: it stays
+// open until all have left, so if there are such users, Close leaves it to the last of them
+// to close it.
 type socket struct {
 	*net.TCPConn
 
 	// Static after accept.
 	listener *Listener
-	accepted int64 // in nanoseconds of the Unix time; 0: no listener did
+	accepted int64 // when, in Unix nanoseconds; 0: by no listener
 
-	state   atomic.Int32
-	counted atomic.Bool // as refused, or that there is nothing to count
+	state   atomic.Int32 // the bits below, and the number of users
+	counted atomic.Bool  // as refused, or there is nothing to count
 
 	// Owned by the reader.
 	emptied   uint8 // reads that emptied the socket, up to watchAfter
 	connected bool  // CONNECT was handled when Receive was called
 	silences        // of its peer
 
-	// Its neighbours among the waiting ones, if it is; guarded by waitingSockets.mu.
+	// Guarded by waitingSockets.mu: whether it is among these, and its neighbours.
 	among         bool
 	before, after *socket
 
 	fd int32 // the descriptor, for who has entered; static after newTransport
 
 	// Owned by the HTTP server of the WebSocket listener.
-	answered bool   // there was a request
-	first    []byte // how what came begins, until there is
+	answered bool   // a request has come
+	first    []byte // the beginning of what came before
 }
 
 // The bits of socket.state; above them is the number of users.
 const (
 	socketClosed  int32 = 1 << iota // Close was called
-	socketWatched                   // by hangups, from when a user of it asked for that
-	socketHungUp                    // the peer has ended: it is to be read until that comes
-	socketUser
+	socketWatched                   // hangups watch it
+	socketHungUp                    // the peer has ended: it is to be read to its end
+	socketUser                      // one user
 )
 
 // enter keeps the descriptor open until leave. It reports false if it is closed.
@@ -54,14 +54,14 @@ func (s *socket) enter() bool {
 
 func (s *socket) leave() {
 	if state := s.state.Add(-socketUser); state&socketClosed != 0 && state < socketUser {
-		_ = s.closeDescriptor() // what it reports nobody can mend
+		_ = s.closeDescriptor() // nobody can do anything about an error
 	}
 }
 
-// socketFirstMax is how much of the beginning is kept: enough for foreign.
+// socketFirstMax is how many bytes of the beginning are kept: enough for foreign.
 const socketFirstMax = 16
 
-// Read is for the HTTP server: a transport reads without it.
+// Read is for the HTTP server; Transports read without it.
 func (s *socket) Read(b []byte) (int, error) {
 	n, err := s.TCPConn.Read(b)
 	if n > 0 && !s.answered && len(s.first) < socketFirstMax {
@@ -70,8 +70,8 @@ func (s *socket) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the socket, and makes room for another. If it is in use it lets the
-// peer see the end, and wakes who waits.
+// Close closes the socket. If it has users, the peer sees the end now, and the reader is
+// woken; the last user closes the descriptor.
 func (s *socket) Close() error {
 	old := s.state.Or(socketClosed)
 	if old&socketClosed != 0 {
@@ -84,7 +84,7 @@ func (s *socket) Close() error {
 	return s.SetReadDeadline(longAgo)
 }
 
-// closeDescriptor is called when nobody uses it, nor will.
+// closeDescriptor is called when there are no users, nor will be.
 func (s *socket) closeDescriptor() error {
 	if s.state.Load()&socketWatched != 0 {
 		s.listener.network.hangups.forget(s)

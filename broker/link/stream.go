@@ -7,12 +7,12 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// beginningBytes is the size of the buffer in which a stream waits.
+// beginningBytes is the size of the buffer with which a stream waits.
 const beginningBytes = 512
 
-// A stream is a Transport over a net.Conn that can only block. It waits with a small
-// buffer of its own, so that its Reader has none meanwhile, and reads into that of its
-// Reader while there seems to be more.
+// A stream is a Transport over a net.Conn that can only block. It waits with a small buffer
+// of its own, so that its Reader needs none meanwhile; while there seems to be more, it reads
+// into that of its Reader.
 type stream struct {
 	// Static after accept.
 	net.Conn
@@ -20,7 +20,7 @@ type stream struct {
 	socket   *socket // below it; nil: there is none
 
 	// Owned by the reader.
-	came      []byte // of beginning, not handled yet
+	came      []byte // part of beginning that was not handled yet
 	more      bool   // the last read filled its buffer
 	beginning [beginningBytes]byte
 }

@@ -7,20 +7,19 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// CloseWait bounds how long a last packet may take to leave.
+// CloseWait is how long a last packet may take to leave.
 const CloseWait = 5 * time.Second
 
 // A Transport is a Network Connection: an ordered, lossless stream of bytes in
 // both directions. Section 4.2. [MQTT-4.2-1] One goroutine reads and, at a time,
 // one writes; the other methods are for any.
 type Transport interface {
-	// Receive reads into r.Room and calls r.Received, over and over, until that wants
-	// no more, or the connection ends or its deadline passes, which is an error: the
-	// one returned or, if that is nil, r.State().Ended. Before it blocks it calls
-	// r.Idle, so that no buffer is held.
+	// Receive reads into r.Room and calls r.Received, over and over, until that wants no
+	// more, or the connection ends or its deadline passes. The error is the one returned
+	// or, if that is nil, r.State().Ended. It calls r.Idle before it blocks.
 	Receive(r Reader) error
-	// Wake makes Receive, or the next one, return os.ErrDeadlineExceeded as soon as
-	// it has handled what it has read.
+	// Wake has Receive, or the next call of it, return os.ErrDeadlineExceeded when what was
+	// read is handled.
 	Wake()
 	// ReadNow reads what has arrived into r.Room, as far as that can be known soon;
 	// os.ErrDeadlineExceeded: nothing has.
@@ -33,25 +32,24 @@ type Transport interface {
 	RemoteAddr() net.Addr
 	// Listener is who accepted the connection; nil: it did not come through a Network.
 	Listener() *Listener
-	// EndWith says why Close will be called, where the stream can tell the peer.
+	// EndWith says why Close will be called, for a Transport that can tell the peer.
 	EndWith(codec.ReasonCode)
-	// CloseWrite ends the stream to the peer, and leaves that from it open, so that it
-	// can be read on. It reports false, and has done nothing, if it cannot.
+	// CloseWrite ends the stream to the peer and leaves the one from it open. If it cannot,
+	// it does nothing and reports false.
 	CloseWrite() bool
-	// Close does not wait for the reader.
+	// Close closes both, without blocking. Only the first call does something.
 	Close() error
 }
 
-// A Reader handles what a Transport receives. It is the goroutine that calls
-// Receive or ReadNow, and is called on it only.
+// A Reader handles what a Transport receives, on the goroutine that calls Receive or
+// ReadNow.
 type Reader interface {
-	// Room returns where to read to, and has a buffer and a State from then on, until
-	// Idle.
+	// Room returns where to read to. The Reader has a buffer and a State from then on,
+	// until Idle.
 	Room() []byte
-	// Received handles n bytes that were read into Room. It reports whether to go on in
-	// the same way.
+	// Received handles n bytes that were read into Room, and reports whether to read on.
 	Received(n int) bool
-	// Rearm sets the deadline of reads if it could be too late otherwise.
+	// Rearm sets the deadline of reads if the one that is set is too late.
 	Rearm() error
 	// Idle gives up the buffer before the connection waits.
 	Idle()
@@ -63,7 +61,7 @@ type Reader interface {
 // A ReadState is what a Transport and its Reader tell each other of a read.
 type ReadState struct {
 	Ended error // why nothing more is to be read
-	came  int   // what a read brought that receiveFirst is to handle
+	came  int   // bytes that receiveFirst is to handle
 	// Set by Reader.Received, in nanoseconds of the Unix time: when that was, and when
 	// something had come before.
 	Now, Before int64

@@ -18,9 +18,8 @@ import (
 	"github.com/x0a1b/promptmq/broker/notice"
 )
 
-// subprotocols are the names that clients give MQTT over WebSocket, the one that
-// the specification has first; the other is that of clients of MQTT 3.1.
-// [MQTT-6.0.0-3] [MQTT-6.0.0-4]
+// subprotocols are the names of MQTT over WebSocket: that of the specification, and that
+// of clients of MQTT 3.1. [MQTT-6.0.0-3] [MQTT-6.0.0-4]
 var subprotocols = []string{"mqtt", "mqttv3.1"}
 
 // The words of Config.Origins that are no pattern.
@@ -35,11 +34,9 @@ type socketKey struct{}
 // WebSocket is MQTT over WebSocket at any path. Section 6.
 var WebSocket = &Kind{Name: "websocket", Key: "server.ws-bind", serve: serveHTTP, foreign: foreignToHTTP, layered: true}
 
-// serveHTTP has an HTTP server accept sockets and read the requests for WebSockets.
-//
-// A socket has Config.ConnectTimeout from accept to CONNECT: the HTTP server
-// counts it until the request is there, and answers what is no WebSocket and
-// closes; then the connection does.
+// serveHTTP has an HTTP server accept sockets and read the requests for WebSockets. A
+// socket has Config.ConnectTimeout from accept to CONNECT: the HTTP server sees to it until
+// the request has come, the connection after that.
 func serveHTTP(l *Listener, ln *acceptor) {
 	c := &l.network.c
 	srv := &http.Server{
@@ -64,8 +61,8 @@ func serveHTTP(l *Listener, ln *acceptor) {
 	_ = srv.Close()                 // the connections taken over by WebSocket are not the server's any more
 }
 
-// noRequest counts a socket that ended without a request that could be read. Who
-// sent nothing, such as a load balancer that tries the port, is counted only.
+// noRequest counts and logs a socket that ended before a request could be read. One that
+// sent nothing, as of a load balancer that tries the port, is not logged.
 func (l *Listener) noRequest(s *socket) {
 	c := &l.network.c
 	late := c.Now().UnixNano()-s.accepted >= int64(c.ConnectTimeout)
@@ -110,11 +107,11 @@ func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	u.transport.start(ws)
-	// Not on the stack of the HTTP server.
+	// On another goroutine, since the stack of this one has grown.
 	go c.Serve(Accepted{Transport: u.transport, At: time.Unix(0, s.accepted), Proxied: viaProxy(r)})
 }
 
-// An upgradeRefusal is an answer to a request in place of 101.
+// An upgradeRefusal is the answer to a request that is refused.
 type upgradeRefusal struct {
 	status int
 	reason string // of promptmq_connections_refused_total
@@ -122,9 +119,9 @@ type upgradeRefusal struct {
 	origin string
 }
 
-// checkUpgrade returns how to refuse r, nil if it may become a WebSocket as far
-// as its origin and its sub-protocols go. It leaves in r the one to be selected:
-// names are compared exactly, and the answer is one that the client offered.
+// checkUpgrade returns how to refuse r for its origin or its sub-protocols; nil: it is not.
+// It leaves in r the sub-protocol to be selected: names are compared exactly, and the answer
+// is one that the client offered.
 func (l *Listener) checkUpgrade(r *http.Request) *upgradeRefusal {
 	if !slices.ContainsFunc(tokens(r.Header, "Upgrade"), func(t string) bool { return strings.EqualFold(t, "websocket") }) {
 		return &upgradeRefusal{http.StatusUpgradeRequired, "no WebSocket request",
@@ -188,9 +185,8 @@ func matches(pattern, name string) bool {
 	return ok && err == nil
 }
 
-// viaProxy reports whether a request was handed on by a proxy, or is meant for
-// another host than this machine: then it does not come from here, whatever
-// address it comes from.
+// viaProxy reports whether a request was handed on by a proxy, or is for another host than
+// this machine: then it does not come from here, whatever its address says.
 func viaProxy(r *http.Request) bool {
 	for name := range r.Header {
 		switch name {
@@ -204,8 +200,8 @@ func viaProxy(r *http.Request) bool {
 	return !isLoopbackHost(r.Host)
 }
 
-// isLoopbackHost reports whether the Host of a request names this machine by
-// itself. A name that somebody else can make point here does not.
+// isLoopbackHost reports whether the Host of a request can only be this machine. A name
+// that somebody else can make point here is not.
 func isLoopbackHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -244,14 +240,14 @@ func HostOf(a net.Addr) string {
 	return host
 }
 
-// An upgrade is a ResponseWriter that gives the WebSocket library a transport in
-// place of the socket.
+// An upgrade is a ResponseWriter that gives the WebSocket library a webSocket in place of
+// the socket.
 type upgrade struct {
 	http.ResponseWriter
 	transport *webSocket
 }
 
-// Hijack takes the socket from the HTTP server, with what it has read too much.
+// Hijack takes the socket from the HTTP server, with what that has read beyond the request.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	_, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {

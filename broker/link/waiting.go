@@ -2,8 +2,8 @@ package link
 
 import "sync"
 
-// waitingSockets are those that make room for others: without CONNECT, or of
-// connections that have ended. The longest there comes first.
+// waitingSockets are those that make room for others: without CONNECT, or of connections
+// that have ended. The one that has waited longest is the first.
 type waitingSockets struct {
 	mu          sync.Mutex // guards the following, and among, before and after of all sockets
 	first, last *socket    // nil: there is none

@@ -19,15 +19,14 @@ import (
 )
 
 const (
-	// controlFrameMax is the size of the largest control frame that a server
-	// sends, headerMax that of the largest header from a client. RFC 6455, 5.2
-	// and 5.5.
+	// controlFrameMax is the size of the largest control frame of a server, headerMax that
+	// of the largest header of a client. RFC 6455, sections 5.2 and 5.5.
 	controlFrameMax = 2 + 125
 	headerMax       = 2 + 8 + 4
 	// beginningMax is the size of the buffer in which the beginning of a frame
 	// waits: a header, or a whole control frame.
 	beginningMax = headerMax + 125
-	// farewellBytesMax is how much is still read from a peer that is told to close.
+	// farewellBytesMax is how much is read from a peer after the close frame.
 	farewellBytesMax = 1 << 20
 
 	OpBinary  = 0x82 // a whole message in one frame
@@ -35,14 +34,13 @@ const (
 	opControl = 0x08 // the bit of all control frames
 )
 
-// errNothingYet is what the library reads where it may read no more. It has lost
-// nothing then.
+// errNothingYet is what the library reads when it may read no more. It loses nothing by it.
 var errNothingYet = errors.New("no whole frame has come")
 
-// A webSocket is a Network Connection over a WebSocket. The library
-// checks and unmasks frames, and answers control frames; it is only called for
-// what has come already, so that nothing of it waits, holds a buffer or has a
-// deadline of its own. What is sent are whole binary frames. [MQTT-6.0.0-1]
+// A webSocket is a Network Connection over a WebSocket. The library checks and unmasks
+// frames, and answers control frames. It is only called for what has come already, so it
+// neither waits, nor holds a buffer, nor has a deadline. What is sent are whole binary
+// frames. [MQTT-6.0.0-1]
 type webSocket struct {
 	// Static after start.
 	s     *socket
@@ -107,7 +105,7 @@ func (t *webSocket) SetReadDeadline(d time.Time) error {
 // Wake makes the reader stop waiting.
 func (t *webSocket) Wake() { wake(t) }
 
-// CloseWrite cannot: Close writes a close frame, and then reads on for a moment.
+// CloseWrite does nothing: Close writes a close frame, and then reads on for a moment.
 func (t *webSocket) CloseWrite() bool { return false }
 
 func (t *webSocket) isClosing() bool {
@@ -116,7 +114,7 @@ func (t *webSocket) isClosing() bool {
 	return t.closing
 }
 
-// beginClosing wakes the reader, and reports whether that had not been done.
+// beginClosing wakes the reader, and reports whether this was the first call.
 func (t *webSocket) beginClosing() bool {
 	t.deadline.Lock()
 	defer t.deadline.Unlock()
@@ -151,8 +149,8 @@ func closeStatus(reason codec.ReasonCode) websocket.StatusCode {
 
 func (t *webSocket) Receive(r Reader) error { return receiveBy(r, t.read) }
 
-// read returns what has come of the payload of messages: packets need not be
-// aligned with frames. [MQTT-6.0.0-2]
+// read reads of the payload of messages: packets need not be aligned with frames.
+// [MQTT-6.0.0-2]
 func (t *webSocket) read(r Reader) (int, error) {
 	if !t.reading.TryLock() { // linger has it
 		return 0, net.ErrClosed
@@ -191,8 +189,8 @@ func (t *webSocket) ReadNow(r Reader) (int, error) {
 	return t.read(r)
 }
 
-// nextFrame lets the library take the header of the next frame of a message, or
-// a whole control frame.
+// nextFrame has the library take the header of the next frame of a message, or a whole
+// control frame.
 func (t *webSocket) nextFrame() error {
 	if err := t.need(2); err != nil {
 		return err
@@ -230,7 +228,7 @@ func (t *webSocket) nextFrame() error {
 	return nil
 }
 
-// begin lets the library read a header.
+// begin has the library read a header.
 func (t *webSocket) begin() error {
 	if t.message != nil && !t.fin {
 		_, err := t.message.Read(nil)
@@ -251,7 +249,7 @@ func (t *webSocket) begin() error {
 	return nil
 }
 
-// headerSize is the size of the header of a frame by its second byte.
+// headerSize is the size of a frame's header, by its second byte.
 func headerSize(b byte) int {
 	size := 2
 	switch b & 0x7f {
@@ -266,8 +264,8 @@ func headerSize(b byte) int {
 	return size
 }
 
-// failed returns what ended the reading, in words of the socket where it was the
-// socket, and prepares the close frame for what the library found wrong.
+// failed returns why reading has ended: the socket's own error, if it was that. For what the
+// library found wrong it chooses the code of the close frame.
 func (t *webSocket) failed(err error) error {
 	switch {
 	case t.isClosing():
@@ -293,7 +291,7 @@ func (t *webSocket) need(n int) error {
 	return nil
 }
 
-// fill waits for bytes, with no more of a buffer than what has come needs.
+// fill waits for bytes or, if hasty, returns os.ErrDeadlineExceeded if there are none.
 func (t *webSocket) fill() error {
 	if t.raw == nil {
 		return t.fillBlocking()
@@ -327,7 +325,7 @@ func (t *webSocket) fillBlocking() error {
 	return err
 }
 
-// readReady reads from a socket that may have something.
+// readReady reads what there is. It reports false to wait for it.
 func (t *webSocket) readReady(fd uintptr) bool {
 	t.makeRoom()
 	n, again, err := readSocket(fd, t.in[t.w:])
@@ -354,7 +352,7 @@ func (t *webSocket) makeRoom() {
 	}
 }
 
-// idle gives back what is not needed while nothing comes.
+// idle gives up the buffer before it waits; the beginning of a frame waits in a small one.
 func (t *webSocket) idle() {
 	if t.returnEmpty(); len(t.in) > beginningMax {
 		beginning := make([]byte, beginningMax)
@@ -378,7 +376,7 @@ func (t *webSocket) swap(in []byte, n int) {
 	t.in, t.r, t.w = in, 0, n
 }
 
-// unread puts back what was read from the socket before the transport was made.
+// unread takes what was read from the socket before there was a Transport.
 func (t *webSocket) unread(early []byte) {
 	if len(early) > 0 {
 		b := ReadBuffers.Get(max(len(early), t.s.listener.network.c.ReadBuffer))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TryWrite writes what can be written without blocking. If the socket takes a
-// part of a frame, the rest is written by the next WriteWithin.
+// TryWrite writes what can be written without blocking. If the socket takes a part of a
+// frame, the next WriteWithin writes the rest.
 func (t *webSocket) TryWrite(b []byte) (int, error) {
 	if !t.writing.TryLock() {
 		return 0, nil
@@ -34,8 +34,8 @@ func (t *webSocket) TryWrite(b []byte) (int, error) {
 	return sent, nil
 }
 
-// WriteWithin writes b, which goes on where the last write ended, and fails if
-// that takes longer than timeout. Of b it may write the beginning only.
+// WriteWithin writes b, or a beginning of it, and fails if that takes longer than timeout.
+// b goes on where the last write ended.
 func (t *webSocket) WriteWithin(b []byte, timeout time.Duration) (int, error) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
@@ -96,8 +96,8 @@ func AppendFrame(dst []byte, first byte, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// Close sends a close frame, if the socket takes it at once, and lets a goroutine
-// wait for what the peer says to that. It does not block.
+// Close sends a close frame, if the socket takes it at once, and has a goroutine wait for
+// the peer's.
 func (t *webSocket) Close() error {
 	if !t.beginClosing() {
 		return net.ErrClosed
@@ -118,8 +118,8 @@ func (t *webSocket) closeFrame() []byte {
 	return AppendFrame(nil, opClose, binary.BigEndian.AppendUint16(nil, uint16(t.status.Load())))
 }
 
-// linger closes the socket when the peer has closed its side, so that what was
-// sent last is read and not reset, or after a while.
+// linger closes the socket when the peer has closed its side, or after a while, so that the
+// peer can read what was sent last.
 func (t *webSocket) linger() {
 	t.reading.Lock() // the reader has left
 	defer t.reading.Unlock()

@@ -9,9 +9,8 @@ import (
 	"github.com/x0a1b/promptmq/broker/control"
 )
 
-// writeBytesMax is the largest piece that is written at once, in bytes, and how much a
-// Client must take within the write timeout. A Client can take the beginning of a
-// piece before its write returns.
+// writeBytesMax is the largest piece, in bytes, that is written at once, and how much a
+// Client must take within the write timeout.
 const writeBytesMax = 64 << 10
 
 // flush writes what may be written without blocking.
@@ -48,8 +47,8 @@ func (o *Outbox) flush() {
 	o.idleLocked()
 }
 
-// Drain writes buf from n on, and what is queued meanwhile, and may block. It is for
-// Writers.
+// Drain is for Writers: it writes buf from n on, and what is queued meanwhile, and may
+// block.
 func (o *Outbox) Drain(buf []byte, n int) {
 	defer o.config.Recover("writing", o.Abort)
 	o.mu.Lock()
@@ -81,17 +80,15 @@ func (o *Outbox) Drain(buf []byte, n int) {
 	}
 }
 
-// takeLocked takes all of out to write it: nobody else writes until unsent is 0 again.
+// takeLocked takes all of out to be written: nobody else writes until unsent is 0 again.
 func (o *Outbox) takeLocked() []byte {
 	buf := o.out
 	o.out, o.unsent = nil, uint32(len(buf))
 	return buf
 }
 
-// writeLocked writes a piece of what was taken and counts it as sent, so unsent is
-// about what the Client has still to take. It blocks for as long as timeout, or, if
-// that is 0, not at all. It lets go of mu meanwhile. After an error, the caller calls
-// failLocked.
+// writeLocked writes a piece of what was taken, without mu. It blocks for timeout at most;
+// 0: not at all. After an error the caller calls failLocked.
 func (o *Outbox) writeLocked(piece []byte, timeout time.Duration) (n int, err error) {
 	o.mu.Unlock()
 	returned := false
@@ -100,7 +97,7 @@ func (o *Outbox) writeLocked(piece []byte, timeout time.Duration) (n int, err er
 		switch {
 		case !returned: // it panics
 			o.failLocked()
-		case o.is(closed): // meanwhile, and nothing is unsent
+		case o.is(closed): // failLocked was called meanwhile, and unsent is 0
 			err = net.ErrClosed
 		case err == nil:
 			o.unsent -= uint32(n)
@@ -118,7 +115,7 @@ func (o *Outbox) writeLocked(piece []byte, timeout time.Duration) (n int, err er
 	return n, err
 }
 
-// idleLocked is called when everything that may be written is written.
+// idleLocked is called when all that may be written is written.
 func (o *Outbox) idleLocked() {
 	o.wakeLocked()
 	switch {
@@ -130,7 +127,7 @@ func (o *Outbox) idleLocked() {
 	}
 }
 
-// failLocked closes the Network Connection; the reader then sees its end.
+// failLocked closes the Network Connection at once; the reader then sees its end.
 func (o *Outbox) failLocked() {
 	o.set(closing)
 	if o.is(closed) {
@@ -143,8 +140,8 @@ func (o *Outbox) failLocked() {
 	_ = o.Transport.Close() // it is closed whatever the error says
 }
 
-// TimedOut reports whether writing has failed since the Client took nothing for the
-// write timeout.
+// TimedOut reports whether the connection was closed because the Client took nothing for
+// the write timeout.
 func (o *Outbox) TimedOut() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -170,9 +167,9 @@ func (o *Outbox) Close(last []byte) {
 	o.flush()
 }
 
-// Linger makes Close, when all is written, end the stream to the Client only, if the
-// Transport can do that: the reader reads on, so that the Client gets the last of it,
-// and then calls HangUp.
+// Linger makes Close end only the stream to the Client when all is written, if the
+// Transport can do that. The reader then reads on, so that the Client gets what was written
+// last, and calls HangUp in the end.
 func (o *Outbox) Linger() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -186,8 +183,7 @@ func (o *Outbox) Lingers() bool {
 	return o.is(lingers)
 }
 
-// HangUp closes the Network Connection if the Client could take all that was left for
-// it; else it is closed as soon as that is over.
+// HangUp ends the lingering: the Network Connection is closed, now or when all is written.
 func (o *Outbox) HangUp() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -6,23 +6,22 @@ import (
 )
 
 const (
-	// writersIdleMax is how many goroutines wait for something to write, and writerWait
-	// for how long.
+	// At most writersIdleMax goroutines wait for something to write, each for writerWait.
 	writersIdleMax = 64
 	writerWait     = 10 * time.Second
 )
 
-// Writers are the goroutines that write what could block. Each has one connection at a
-// time, so a peer that does not read stalls no other. One that has written all waits
-// for the next connection: a stream that can only block would else start a goroutine
-// for each flush. The zero value is ready.
+// Writers are the goroutines that write what could block, each for one connection at a
+// time, so that a peer that does not read stalls no other. One that has written all waits
+// for the next connection: else a stream that can only block would start a goroutine for
+// each flush. The zero value is ready.
 type Writers struct {
 	mu     sync.Mutex // guards the following
 	idle   []chan writing
 	closed bool // none waits any more
 }
 
-// writing is what one of Writers does.
+// writing is what one of Writers has to do.
 type writing struct {
 	to  Drainer
 	buf []byte
@@ -47,7 +46,7 @@ func DrainLater(t Transport, to Drainer, buf []byte, n int) {
 func (w *Writers) Drain(to Drainer, buf []byte, n int) {
 	job := writing{to, buf, n}
 	if next := w.take(); next != nil {
-		next <- job // has room: it is only sent to by who has taken it
+		next <- job // has room: only who has taken it sends to it
 		return
 	}
 	go w.run(job)
