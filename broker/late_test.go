@@ -32,16 +32,16 @@ func (p *path) find(pub *publication, s *routing) {
 
 // deliverAll is what the publisher does then.
 func (p *path) deliverAll(pub *publication, s *routing) {
+	var l pending
+	defer l.flush(p.b.m)
 	p.b.commits.Enter()
 	defer p.b.commits.Leave()
-	var l pending
 	pub.routed = s.routed
 	for i := range s.targets {
 		if pub.deliver(&s.targets[i], &l) == passedOn {
 			p.b.deliverToAnother(s.targets[i], pub, &l)
 		}
 	}
-	l.flush(p.b.m)
 }
 
 // sentBy counts the messages that fn makes the broker send.
