@@ -243,26 +243,17 @@ func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
 		return offline
 	case !fits:
 		return tooLarge
+	case d.why == causeRetained: // at the pace of its Client, and never dropped because that is slow
+		if c.out.QueuePublish(&l.Pending, &p, 0) != link.Taken {
+			return offline
+		}
 	default:
-		return cl.sendQoS0Locked(&p, d.why, l)
-	}
-	return sent
-}
-
-// sendQoS0Locked gives a copy to the connection. A retained message is sent at the pace
-// of its Client, and never dropped because that is slow.
-func (cl *Client) sendQoS0Locked(p *codec.Publish, why cause, l *pending) outcome {
-	var accepted link.Acceptance
-	if why == causeRetained {
-		accepted = cl.conn.out.QueuePublish(&l.Pending, p, 0)
-	} else {
-		accepted = cl.conn.out.OfferPublish(&l.Pending, p)
-	}
-	switch accepted {
-	case link.Full:
-		return slowConsumer
-	case link.Closing:
-		return offline
+		switch c.out.OfferPublish(&l.Pending, &p) {
+		case link.Full:
+			return slowConsumer
+		case link.Closing:
+			return offline
+		}
 	}
 	return sent
 }

@@ -179,7 +179,7 @@ func (b *Broker) publish(pub *publication, s *routing, l *pending) codec.ReasonC
 		if !s.recalled {
 			b.find(pub, s)
 		}
-		if !b.admitMessage(pub, s, l) {
+		if pub.p.QoS > 0 && !b.admitMessage(pub, s, l) {
 			return codec.QuotaExceeded
 		}
 	}
