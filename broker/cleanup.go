@@ -66,8 +66,8 @@ func (b *Broker) sweepQueue(cl *Client) {
 // this ID; 0: any. It returns the group to wait for, 0 if nothing was removed, and
 // whether the queue may have more on disk.
 func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, time.Time, *session.Effects)) (group uint64, more bool) {
-	var l pending
-	defer l.flush(b.m)
+	var pend pending
+	defer pend.flush(b.m)
 	b.commits.Enter()
 	defer b.commits.Leave()
 	cl.mu.Lock()
@@ -77,11 +77,11 @@ func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, 
 		return 0, false
 	}
 	now := b.clock.Now()
-	l.fx.Reset()
+	pend.fx.Reset()
 	control.Panic(control.PanicInCleanup)
-	fn(s, now, &l.fx)
-	removed := len(l.fx.Discarded) > 0
-	cl.applyLocked(now, &l)
+	fn(s, now, &pend.fx)
+	removed := len(pend.fx.Discarded) > 0
+	cl.applyLocked(now, &pend)
 	cl.startFeedLocked()
 	if removed {
 		group = cl.lastGroup

@@ -167,20 +167,20 @@ func (n *outcomes) count(m *metrics.Broker) {
 // member of a Shared Subscription that is none any more, the outcome is passedOn,
 // and deliverToAnother must be called, with no lock held. The caller is in the gate if
 // the message has QoS 1 or 2.
-func (pub *publication) deliver(t *target, l *pending) outcome {
+func (pub *publication) deliver(t *target, pend *pending) outcome {
 	d := delivery{why: pub.why, pub: pub, to: t}
 	if cl := t.client; cl != nil {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
 	}
-	return t.client.decideLocked(&d, l)
+	return t.client.decideLocked(&d, pend)
 }
 
 // decideLocked decides the fate of one copy, and counts it. Every copy passes here:
 // once when it is routed, whatever published it, and if it is queued then, each time
 // its Session sends it. cl is nil if no member of a Shared Subscription can take it.
 // The caller holds cl.mu, and is in the gate if the message has QoS 1 or 2.
-func (cl *Client) decideLocked(d *delivery, l *pending) (o outcome) {
+func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 	routed := d.send == nil
 	switch {
 	case cl == nil:
@@ -192,19 +192,19 @@ func (cl *Client) decideLocked(d *delivery, l *pending) (o outcome) {
 	// A permission is one line here, for both: case !cl.mayReceive(d): o = denied.
 	// Session has no method yet to end a delivery that is denied when it is sent.
 	case !routed:
-		o = cl.sendLocked(d, l)
+		o = cl.sendLocked(d, pend)
 	case d.why == causeRetained && d.pub.m.Expired(d.pub.now): // [MQTT-3.3.2-5]
 		o = expired
 	default:
-		o = cl.giveLocked(d, l)
+		o = cl.giveLocked(d, pend)
 	}
 	if (o == sessionEnded || o == unsubscribed) && routed && d.to.share != "" {
 		o = passedOn
 	}
 	if routed {
-		l.outcomes.routed[o]++
+		pend.outcomes.routed[o]++
 	} else {
-		l.outcomes.fromQueue[o]++
+		pend.outcomes.fromQueue[o]++
 	}
 	// A ledger and $SYS are one line each here: d.why, d.pub or d.send, cl, o.
 	return o
@@ -212,7 +212,7 @@ func (cl *Client) decideLocked(d *delivery, l *pending) (o outcome) {
 
 // giveLocked gives a copy to the connection, if the Session need not keep it, or
 // else to the Session. [MQTT-4.3.1-1]
-func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
+func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
 	pub, t, c := d.pub, d.to, cl.conn
 	p := codec.Publish{ // a copy
 		QoS:    min(pub.p.QoS, t.qos), // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
@@ -221,8 +221,8 @@ func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
 		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
 	}
 	if t.ids == nil && t.id != 0 {
-		l.oneID[0] = t.id
-		p.SubscriptionIDs = l.oneID[:]
+		pend.oneID[0] = t.id
+		p.SubscriptionIDs = pend.oneID[:]
 	}
 	if control.Broken(control.QoSNotLowered) {
 		p.QoS = pub.p.QoS
@@ -234,21 +234,21 @@ func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
 		if by := cl.sess.FullBy(); by != cl.full.by() {
 			cl.full.Store(by)
 		}
-		if c.out.QueuePublish(&l.Pending, &p, 0) != link.Taken {
+		if c.out.QueuePublish(&pend.Pending, &p, 0) != link.Taken {
 			return sessionEnded // it ends with its connection
 		}
 	case p.QoS > 0:
-		return cl.keepLocked(d, p.QoS, p.Retain, l)
+		return cl.keepLocked(d, p.QoS, p.Retain, pend)
 	case !there:
 		return offline
 	case !fits:
 		return tooLarge
 	case d.why == causeRetained: // at the pace of its Client, and never dropped because that is slow
-		if c.out.QueuePublish(&l.Pending, &p, 0) != link.Taken {
+		if c.out.QueuePublish(&pend.Pending, &p, 0) != link.Taken {
 			return offline
 		}
 	default:
-		switch c.out.OfferPublish(&l.Pending, &p) {
+		switch c.out.OfferPublish(&pend.Pending, &p) {
 		case link.Full:
 			return slowConsumer
 		case link.Closing:
@@ -259,11 +259,11 @@ func (cl *Client) giveLocked(d *delivery, l *pending) outcome {
 }
 
 // keepLocked gives a copy to the Session to be kept until it is acknowledged.
-func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, l *pending) outcome {
+func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, pend *pending) outcome {
 	pub, t := d.pub, d.to
-	l.fx.Reset()
+	pend.fx.Reset()
 	if pub.passesFull && cl.b.limits.Policy == session.Reject && cl.sess.Full() {
-		cl.sess.Refuse(&l.fx)
+		cl.sess.Refuse(&pend.fx)
 	} else {
 		e := session.Entry{
 			Message: pub.message(), QoS: qos, Retain: retain, SubscriptionIDs: t.subscriptionIDs(), Share: t.share,
@@ -272,16 +272,16 @@ func (cl *Client) keepLocked(d *delivery, qos codec.QoS, retain bool, l *pending
 			e.Receipt = r
 		}
 		control.Panic(control.PanicInDeliver)
-		cl.sess.Deliver(e, pub.now, &l.fx)
+		cl.sess.Deliver(e, pub.now, &pend.fx)
 	}
 	o := queued
-	if l.fx.DroppedNewest > 0 {
+	if pend.fx.DroppedNewest > 0 {
 		o = queueFullNewest
 	}
-	if len(l.fx.Entries) > 0 {
-		pub.noteStored(l.fx.Awaited)
+	if len(pend.fx.Entries) > 0 {
+		pub.noteStored(pend.fx.Awaited)
 	}
-	cl.applyLocked(pub.now, l)
+	cl.applyLocked(pub.now, pend)
 	return o
 }
 
@@ -307,26 +307,26 @@ func (pub *publication) noteStored(awaited bool) {
 	}
 }
 
-// applyLocked carries out l.fx: it is the one way of a Session's Effects. What they
+// applyLocked carries out pend.fx: it is the one way of a Session's Effects. What they
 // write goes into the open group, and then what may be sent is. The caller is in the
 // gate if the Session is durable.
-func (cl *Client) applyLocked(now time.Time, l *pending) {
-	fx := &l.fx
+func (cl *Client) applyLocked(now time.Time, pend *pending) {
+	fx := &pend.fx
 	if durable := cl.sess.Durable(); durable || fx.Rows != nil {
 		part := &cl.storedLocked().part
-		l.completed = cl.b.commits.Merge(part, cl.sess, fx, l.completed[:0])
+		pend.completed = cl.b.commits.Merge(part, cl.sess, fx, pend.completed[:0])
 		if durable {
 			cl.lastGroup = max(cl.lastGroup, part.Group())
 		}
-		for _, w := range l.completed {
-			l.Add(w.(*link.Outbox))
+		for _, w := range pend.completed {
+			pend.Add(w.(*link.Outbox))
 		}
-		clear(l.completed)
+		clear(pend.completed)
 	}
 	for i := range fx.Sends {
 		s := &fx.Sends[i]
 		if s.Message == nil {
-			cl.sendPubrelLocked(s, l)
+			cl.sendPubrelLocked(s, pend)
 			continue
 		}
 		d := delivery{why: causeQueued, send: s}
@@ -338,10 +338,10 @@ func (cl *Client) applyLocked(now time.Time, l *pending) {
 			at = now.Add(-time.Hour)
 		}
 		d.expirySeconds, d.expires = s.Message.RemainingExpirySeconds(at)
-		cl.decideLocked(&d, l)
+		cl.decideLocked(&d, pend)
 	}
 	if fx.Dropped != (session.Dropped{}) {
-		cl.noteDroppedLocked(&fx.Dropped, now, l)
+		cl.noteDroppedLocked(&fx.Dropped, now, pend)
 	}
 	if by := cl.sess.FullBy(); by != cl.full.by() { // it seldom changes
 		cl.full.Store(by)
@@ -352,7 +352,7 @@ func (cl *Client) applyLocked(now time.Time, l *pending) {
 }
 
 // sendLocked sends a copy that the Session keeps.
-func (cl *Client) sendLocked(d *delivery, l *pending) outcome {
+func (cl *Client) sendLocked(d *delivery, pend *pending) outcome {
 	s := d.send
 	p := codec.Publish{
 		Dup: s.Dup, QoS: s.QoS, Retain: s.Retain, PacketID: s.PacketID,
@@ -364,7 +364,7 @@ func (cl *Client) sendLocked(d *delivery, l *pending) outcome {
 		group = cl.lastGroup
 	}
 	switch {
-	case cl.conn.out.QueuePublish(&l.Pending, &p, group) == link.Taken:
+	case cl.conn.out.QueuePublish(&pend.Pending, &p, group) == link.Taken:
 		return sent
 	case cl.sess.Durable() || (s.Shared && s.QoS == 1):
 		return queued // still; to be sent to another member, if not to this Client
@@ -373,10 +373,10 @@ func (cl *Client) sendLocked(d *delivery, l *pending) outcome {
 }
 
 // sendPubrelLocked queues a PUBREL.
-func (cl *Client) sendPubrelLocked(s *session.Send, l *pending) {
+func (cl *Client) sendPubrelLocked(s *session.Send, pend *pending) {
 	var group uint64
 	if s.AfterCommit && !control.Broken(control.PubrelBeforeCommit) {
 		group = cl.lastGroup
 	}
-	cl.conn.acknowledge(codec.TypePubrel, s.PacketID, codec.Success, link.Hold{Commit: group}, l)
+	cl.conn.acknowledge(codec.TypePubrel, s.PacketID, codec.Success, link.Hold{Commit: group}, pend)
 }

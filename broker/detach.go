@@ -75,7 +75,7 @@ func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 // called with Client.mu held, and finishes the detachment. No CONNECT has the Session
 // before that is done and the Will is published, even if it panics. The caller holds
 // the gate and no other lock.
-func (b *Broker) detaching(cl *Client, now time.Time, l *pending, leave func() detachment) {
+func (b *Broker) detaching(cl *Client, now time.Time, pend *pending, leave func() detachment) {
 	defer b.detachingDone(cl)
 	after := func() detachment {
 		cl.mu.Lock()
@@ -83,7 +83,7 @@ func (b *Broker) detaching(cl *Client, now time.Time, l *pending, leave func() d
 		cl.changing += oneEnding
 		return leave()
 	}()
-	b.finishDetach(cl, after, now, l)
+	b.finishDetach(cl, after, now, pend)
 }
 
 // detachingDone ends one detaching, and lets the CONNECT go on that waits for the last.
@@ -107,7 +107,7 @@ func (b *Broker) detachingDone(cl *Client) {
 // detachLocked takes its connection from the Client: the Will becomes due or void, and
 // the Session ends or begins to wait for its Session Expiry Interval. The caller holds
 // Client.mu and the gate, and calls finishDetach afterwards.
-func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) detachment {
+func (cl *Client) detachLocked(clean bool, now time.Time, pend *pending) detachment {
 	b, s := cl.b, cl.sess
 	control.Panic(control.PanicInDetach)
 	next := cl.currentChangeoverLocked()
@@ -118,9 +118,9 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) detachment
 	cl.conn = nil
 	cl.connected.Store(false)
 	stopping := b.stopping.Load()
-	l.fx.Reset()
-	closed := s.Close(clean, stopping, now, &l.fx)
-	cl.applyLocked(now, l)
+	pend.fx.Reset()
+	closed := s.Close(clean, stopping, now, &pend.fx)
+	cl.applyLocked(now, pend)
 	if closed.Ended {
 		return cl.endedLocked(closed)
 	}
@@ -131,10 +131,10 @@ func (cl *Client) detachLocked(clean bool, now time.Time, l *pending) detachment
 
 // endLocked ends the Session; its subscriptions are still in the router. [MQTT-4.1.0-2]
 // The caller holds Client.mu and the gate, and calls finishDetach afterwards.
-func (cl *Client) endLocked(now time.Time, l *pending) detachment {
-	l.fx.Reset()
-	closed := cl.sess.End(now, &l.fx)
-	cl.applyLocked(now, l)
+func (cl *Client) endLocked(now time.Time, pend *pending) detachment {
+	pend.fx.Reset()
+	closed := cl.sess.End(now, &pend.fx)
+	cl.applyLocked(now, pend)
 	return cl.endedLocked(closed)
 }
 
@@ -162,29 +162,29 @@ func (cl *Client) noteEndLocked(after *detachment) {
 
 // finishDetach does what a detachment asks for. The caller holds no lock but the gate,
 // since detachLocked or endLocked: all of it is one commit.
-func (b *Broker) finishDetach(cl *Client, after detachment, now time.Time, l *pending) {
+func (b *Broker) finishDetach(cl *Client, after detachment, now time.Time, pend *pending) {
 	if s := after.ended; s != nil {
 		b.unsubscribeAll(cl, s)
 	}
 	if after.will != nil && !control.Broken(control.WillLost) {
 		control.BeLate(control.WillLate)
-		b.publishWill(after.will, now, l)
+		b.publishWill(after.will, now, pend)
 	}
 	s := after.ended
 	if s == nil {
 		if after.handsOver {
-			b.handOver(cl.takeForOthers(now, l), cl, true, now, l)
+			b.handOver(cl.takeForOthers(now, pend), cl, true, now, pend)
 		}
 		return
 	}
 	if s.HasShared() {
 		var fx session.Effects // End has written what becomes of the queue
-		b.handOver(s.TakeShared(nil, true, &fx), cl, s.Durable(), now, l)
+		b.handOver(s.TakeShared(nil, true, &fx), cl, s.Durable(), now, pend)
 	}
 	if after.spilled {
 		b.background.Add(1)
 		go b.endSpilled(s, cl, after.group)
 		return
 	}
-	l.outcomes.fromQueue[sessionEnded] += s.Unsent()
+	pend.outcomes.fromQueue[sessionEnded] += s.Unsent()
 }

@@ -41,31 +41,31 @@ func (cl *Client) scheduleLocked() {
 // [MQTT-4.1.0-2], and publishes its Will if the Will Delay Interval has passed
 // [MQTT-3.1.3-9], unless it was resumed meanwhile [MQTT-4.1.0-1].
 func (b *Broker) expireSession(s *stored, now time.Time) {
-	var l pending
-	defer l.flush(b.m)
+	var pend pending
+	defer pend.flush(b.m)
 	b.commits.Enter()
 	defer b.commits.Leave()
 	cl := s.client
-	b.detaching(cl, now, &l, func() detachment { return cl.takeDueLocked(s, now, &l) })
+	b.detaching(cl, now, &pend, func() detachment { return cl.takeDueLocked(s, now, &pend) })
 }
 
 // takeDueLocked takes what is due of the Session that s belongs to, and sets the time
 // of the rest. The caller holds client.mu and the gate.
-func (cl *Client) takeDueLocked(s *stored, now time.Time, l *pending) (after detachment) {
+func (cl *Client) takeDueLocked(s *stored, now time.Time, pend *pending) (after detachment) {
 	if cl.stored != s || cl.conn != nil {
 		return after
 	}
 	control.Panic(control.PanicInExpiry)
 	if s.kept != nil {
-		after.will = cl.takeKeptLocked(now, l)
+		after.will = cl.takeKeptLocked(now, pend)
 		return after
 	}
 	if s.expiresAt.over(now) {
-		return cl.endLocked(now, l)
+		return cl.endLocked(now, pend)
 	}
-	l.fx.Reset()
-	after.will = cl.sess.TakeDueWill(now, &l.fx)
-	cl.applyLocked(now, l)
+	pend.fx.Reset()
+	after.will = cl.sess.TakeDueWill(now, &pend.fx)
+	cl.applyLocked(now, pend)
 	cl.scheduleLocked()
 	return after
 }

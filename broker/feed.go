@@ -34,14 +34,14 @@ func (cl *Client) debtLocked(filter string) *debt {
 
 // oweLocked makes a subscription owed all that is retained now; nil: that is nothing.
 // The caller holds router.mu, client.mu and the gate.
-func (cl *Client) oweLocked(sub *session.Subscription, now time.Time, l *pending) *debt {
+func (cl *Client) oweLocked(sub *session.Subscription, now time.Time, pend *pending) *debt {
 	set := &cl.b.router.retained
 	if !set.mayMatch(sub.Filter) {
-		cl.disownLocked(cl.debtLocked(sub.Filter), now, l)
+		cl.disownLocked(cl.debtLocked(sub.Filter), now, pend)
 		return nil
 	}
 	d := cl.backlogLocked().add(sub, set.version)
-	cl.storeOwedLocked(d, now, l)
+	cl.storeOwedLocked(d, now, pend)
 	return d
 }
 
@@ -64,13 +64,13 @@ func (cl *Client) keepOwedLocked(sub *session.Subscription) {
 
 // storeOwedLocked has the Session store what is owed to a subscription, in the commit
 // group of what was just queued for it. The caller holds client.mu and the gate.
-func (cl *Client) storeOwedLocked(d *debt, now time.Time, l *pending) {
+func (cl *Client) storeOwedLocked(d *debt, now time.Time, pend *pending) {
 	if control.Broken(control.OwedNotStored) || (cl.sess.Owes(d.sub.Filter) && control.Broken(control.OwedProgressLost)) {
 		return
 	}
-	l.fx.Reset()
-	cl.sess.Owe(d.sub.Filter, d.Owed, &l.fx)
-	cl.applyLocked(now, l)
+	pend.fx.Reset()
+	cl.sess.Owe(d.sub.Filter, d.Owed, &pend.fx)
+	cl.applyLocked(now, pend)
 }
 
 // restoreOwedLocked brings back what was stored. What is retained from now on gets
@@ -89,13 +89,13 @@ func (cl *Client) restoreOwedLocked(owed map[string]session.Owed) {
 
 // disownLocked forgets a debt; nil: there is none. The caller holds client.mu and the
 // gate.
-func (cl *Client) disownLocked(d *debt, now time.Time, l *pending) {
+func (cl *Client) disownLocked(d *debt, now time.Time, pend *pending) {
 	if d == nil {
 		return
 	}
-	l.fx.Reset()
-	cl.sess.Disown(d.sub.Filter, &l.fx)
-	cl.applyLocked(now, l)
+	pend.fx.Reset()
+	cl.sess.Disown(d.sub.Filter, &pend.fx)
+	cl.applyLocked(now, pend)
 	o := cl.stored.owed
 	if o.remove(d); len(o.debts) == 0 {
 		cl.stored.owed = nil
@@ -112,7 +112,7 @@ func (cl *Client) takesRetainedLocked() bool {
 // is left, or the Client must first read or acknowledge. A message that was replaced
 // since it was found is left out: the Client gets what replaced it. The caller holds
 // router.mu, client.mu and the gate.
-func (cl *Client) feedLocked(now time.Time, l *pending) (more bool) {
+func (cl *Client) feedLocked(now time.Time, pend *pending) (more bool) {
 	budget := newBudget()
 	for fed := 0; fed < feedStep; {
 		o := cl.owedLocked()
@@ -127,10 +127,10 @@ func (cl *Client) feedLocked(now time.Time, l *pending) (more bool) {
 		case d == nil:
 			return true
 		case r == nil:
-			cl.disownLocked(d, now, l)
+			cl.disownLocked(d, now, pend)
 		default:
-			cl.deliverOwedLocked(d, r, now, l)
-			cl.storeOwedLocked(d, now, l)
+			cl.deliverOwedLocked(d, r, now, pend)
+			cl.storeOwedLocked(d, now, pend)
 			fed++
 		}
 	}
@@ -140,7 +140,7 @@ func (cl *Client) feedLocked(now time.Time, l *pending) (more bool) {
 // feedFoundLocked delivers what was found in the step that made the subscriptions: the
 // caller has held client.mu since, so nothing newer can have overtaken it, and need not
 // hold router.mu. What the Client cannot take is searched for again later.
-func (cl *Client) feedFoundLocked(made []*debt, now time.Time, l *pending) {
+func (cl *Client) feedFoundLocked(made []*debt, now time.Time, pend *pending) {
 	for _, d := range made {
 		if !d.searched || d.waiting == nil { // the same filter came again later in the packet
 			continue
@@ -148,22 +148,22 @@ func (cl *Client) feedFoundLocked(made []*debt, now time.Time, l *pending) {
 		found := d.found
 		d.searched, d.found = false, nil
 		for len(found) > 0 && cl.takesRetainedLocked() {
-			cl.deliverOwedLocked(d, found[0], now, l)
+			cl.deliverOwedLocked(d, found[0], now, pend)
 			found = found[1:]
 		}
 		if len(found) > 0 {
-			cl.storeOwedLocked(d, now, l)
+			cl.storeOwedLocked(d, now, pend)
 		} else {
-			cl.disownLocked(d, now, l)
+			cl.disownLocked(d, now, pend)
 		}
 	}
 }
 
 // deliverOwedLocked delivers the next message that is owed to a subscription, with
 // RETAIN 1. [MQTT-3.3.1-9]
-func (cl *Client) deliverOwedLocked(d *debt, r *retainedMessage, now time.Time, l *pending) {
+func (cl *Client) deliverOwedLocked(d *debt, r *retainedMessage, now time.Time, pend *pending) {
 	d.After = r.version
-	m, p := r.message, &l.packet
+	m, p := r.message, &pend.packet
 	*p = codec.Publish{
 		QoS: m.QoS, Retain: true, Topic: viewOf(m.Topic), Payload: m.Payload, Forward: codec.ForwardBytes(m.Forward),
 	}
@@ -175,9 +175,9 @@ func (cl *Client) deliverOwedLocked(d *debt, r *retainedMessage, now time.Time, 
 	t := newTarget(cl, binding{sub: d.sub, sess: cl.sess.ID})
 	t.rap = true
 	copied := delivery{why: pub.why, pub: &pub, to: &t}
-	cl.decideLocked(&copied, l)
+	cl.decideLocked(&copied, pend)
 	if control.Broken(control.RetainedTwice) {
-		cl.decideLocked(&copied, l)
+		cl.decideLocked(&copied, pend)
 	}
 }
 
@@ -202,19 +202,19 @@ func (cl *Client) feed(c *conn) {
 		}
 	}()
 	defer cl.b.recoverPanic("delivering retained messages")
-	var l pending
+	var pend pending
 	for more := true; more; {
 		if room := c.out.Room(); room != nil {
 			<-room
 		}
-		more = cl.feedSome(c, &l)
-		l.flush(cl.b.m)
+		more = cl.feedSome(c, &pend)
+		pend.flush(cl.b.m)
 	}
 	ended = true
 }
 
 // feedSome delivers a few messages and reports whether to go on.
-func (cl *Client) feedSome(c *conn, l *pending) (more bool) {
+func (cl *Client) feedSome(c *conn, pend *pending) (more bool) {
 	b := cl.b
 	b.commits.Enter()
 	defer b.commits.Leave()
@@ -223,7 +223,7 @@ func (cl *Client) feedSome(c *conn, l *pending) (more bool) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	control.Panic(control.PanicInFeed)
-	more = cl.conn == c && cl.feedLocked(b.clock.Now(), l)
+	more = cl.conn == c && cl.feedLocked(b.clock.Now(), pend)
 	if !more {
 		cl.endFeedLocked(c)
 	}

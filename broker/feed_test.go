@@ -39,9 +39,9 @@ func names(format string, n int) []string {
 
 // step feeds c a little.
 func (p *path) step(c *conn) (more bool) {
-	var l pending
-	more = c.client.feedSome(c, &l)
-	l.flush(p.b.m)
+	var pend pending
+	more = c.client.feedSome(c, &pend)
+	pend.flush(p.b.m)
 	return more
 }
 

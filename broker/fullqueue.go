@@ -33,7 +33,7 @@ const mentionEvery = time.Second
 
 // noteShortage counts what a full queue has cost, and says so: with the first
 // message, and then as often as the limiter lets it. Locks may be held.
-func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int, now time.Time, l *pending) {
+func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int, now time.Time, pend *pending) {
 	v, ok := b.shortages.Load(cl)
 	if !ok {
 		v, _ = b.shortages.LoadOrStore(cl, new(shortage))
@@ -54,14 +54,14 @@ func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int
 	if by == session.ByBytes {
 		key, limit = "mqtt.max-queued-bytes", b.o.MaxQueuedBytes
 	}
-	l.say(b.notices.Line(slog.LevelWarn, "queue full", cl.id, msg,
+	pend.say(b.notices.Line(slog.LevelWarn, "queue full", cl.id, msg,
 		"client", notice.Shown(cl.id), "key", key, "limit", limit, "policy", b.o.QueuePolicy, what, count))
 }
 
 // noteDroppedLocked counts what the Session dropped from its queue, and says what a
 // full queue made it drop. A copy that was not queued is counted where that is decided.
-func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, l *pending) {
-	was := &l.outcomes.fromQueue
+func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, pend *pending) {
+	was := &pend.outcomes.fromQueue
 	was[expired] += d.Expired
 	was[tooLarge] += d.TooLarge
 	was[tooOld] += d.TooOld
@@ -74,7 +74,7 @@ func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, l *pendin
 	if by == session.NoLimit { // it made room
 		by = cl.full.by()
 	}
-	cl.b.noteShortage(cl, by, n, 0, now, l)
+	cl.b.noteShortage(cl, by, n, 0, now, pend)
 }
 
 // fullFor is how long a queue counts as full after it was: one that made room by

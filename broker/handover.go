@@ -16,7 +16,7 @@ const handOverStep = 256
 // handOver delivers messages of Shared Subscriptions, which from had, to other
 // members. stored says that they are on disk in from's queue: then they move in one
 // commit. The caller holds the gate and no other lock.
-func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, l *pending) {
+func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, pend *pending) {
 	for i := range orphans {
 		if !stored && i%handOverStep == handOverStep-1 {
 			b.commits.Leave()
@@ -32,8 +32,8 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, no
 		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
 		pub := publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed}
 		pub.origin, pub.why = origin{kind: fromSession, client: from}, causeHandedOver
-		if pub.deliver(&t, l) == passedOn {
-			b.deliverToAnother(t, &pub, l)
+		if pub.deliver(&t, pend) == passedOn {
+			b.deliverToAnother(t, &pub, pend)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uin
 
 // takeForOthers takes, from the queue of a Client that has just lost its connection, what
 // connected members of its Shared Subscriptions can get instead.
-func (cl *Client) takeForOthers(now time.Time, l *pending) []session.Entry {
+func (cl *Client) takeForOthers(now time.Time, pend *pending) []session.Entry {
 	ready := make(map[string]bool)
 	for _, filter := range cl.sharedFilters() {
 		if cl.b.otherMemberReady(filter, cl) {
@@ -64,9 +64,9 @@ func (cl *Client) takeForOthers(now time.Time, l *pending) []session.Entry {
 	if cl.sess == nil || cl.conn != nil {
 		return nil
 	}
-	l.fx.Reset()
-	taken := cl.sess.TakeShared(ready, true, &l.fx)
-	cl.applyLocked(now, l)
+	pend.fx.Reset()
+	taken := cl.sess.TakeShared(ready, true, &pend.fx)
+	cl.applyLocked(now, pend)
 	return taken
 }
 
@@ -143,13 +143,13 @@ func (b *Broker) endSpilled(s *session.Session, cl *Client, group uint64) {
 // removes it from there in the same group: after a crash nobody gets it again. At the
 // end of the queue it removes the Session.
 func (b *Broker) handOverSpilled(s *session.Session, part *commit.Part, cl *Client, orphans []session.Entry, from uint64, end bool) (group uint64) {
-	var l pending
-	defer l.flush(b.m)
+	var pend pending
+	defer pend.flush(b.m)
 	b.commits.Enter()
 	defer b.commits.Leave()
-	b.handOver(orphans, cl, true, b.clock.Now(), &l)
-	l.fx.Reset()
-	s.HandedOn(from, end, &l.fx)
-	b.commits.Merge(part, s, &l.fx, nil)
+	b.handOver(orphans, cl, true, b.clock.Now(), &pend)
+	pend.fx.Reset()
+	s.HandedOn(from, end, &pend.fx)
+	b.commits.Merge(part, s, &pend.fx, nil)
 	return part.Group()
 }

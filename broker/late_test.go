@@ -14,13 +14,13 @@ func (p *path) routed(topic string, qos codec.QoS, retain bool) (*publication, *
 	pk := &codec.Publish{Topic: codec.View(topic), Payload: codec.View("late"), QoS: qos, Retain: retain}
 	pub, s := &publication{p: pk, origin: origin{fromClient, p.pub.client, &p.pub.out}, now: p.b.clock.Now()}, new(routing)
 	p.b.router.recall(s, pk.Topic)
-	var l pending
+	var pend pending
 	if !retain {
 		p.find(pub, s)
-	} else if !p.b.findAndRetain(pub, s, &l) {
+	} else if !p.b.findAndRetain(pub, s, &pend) {
 		p.tb.Fatal("no room")
 	}
-	l.flush(p.b.m)
+	pend.flush(p.b.m)
 	return pub, s
 }
 
@@ -32,14 +32,14 @@ func (p *path) find(pub *publication, s *routing) {
 
 // deliverAll is what the publisher does then.
 func (p *path) deliverAll(pub *publication, s *routing) {
-	var l pending
-	defer l.flush(p.b.m)
+	var pend pending
+	defer pend.flush(p.b.m)
 	p.b.commits.Enter()
 	defer p.b.commits.Leave()
 	pub.routed = s.routed
 	for i := range s.targets {
-		if pub.deliver(&s.targets[i], &l) == passedOn {
-			p.b.deliverToAnother(s.targets[i], pub, &l)
+		if pub.deliver(&s.targets[i], &pend) == passedOn {
+			p.b.deliverToAnother(s.targets[i], pub, &pend)
 		}
 	}
 }

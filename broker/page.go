@@ -39,18 +39,18 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 		}
 		return
 	}
-	var l pending
-	defer l.flush(cl.b.m)
+	var pend pending
+	defer pend.flush(cl.b.m)
 	cl.b.commits.Enter()
 	defer cl.b.commits.Leave()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == sess && cl.conn == c {
 		now := cl.b.clock.Now()
-		l.fx.Reset()
-		sess.Paged(entries, upTo, now, &l.fx)
+		pend.fx.Reset()
+		sess.Paged(entries, upTo, now, &pend.fx)
 		control.Panic(control.PanicInPage)
-		cl.applyLocked(now, &l)
+		cl.applyLocked(now, &pend)
 		cl.startFeedLocked() // no acknowledgement follows if all of them were dropped
 	}
 }

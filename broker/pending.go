@@ -29,23 +29,23 @@ type pending struct {
 }
 
 // say writes a log line with the next flush: for who holds a lock.
-func (l *pending) say(line notice.Line) { l.notices = append(l.notices, line) }
+func (pend *pending) say(line notice.Line) { pend.notices = append(pend.notices, line) }
 
 // flush writes to the sockets, counts the messages in m, and then writes to the log.
-func (l *pending) flush(m *metrics.Broker) {
-	l.outcomes.count(m)
-	l.Flush(m)
-	if len(l.notices) > 0 {
-		l.writeNotices()
+func (pend *pending) flush(m *metrics.Broker) {
+	pend.outcomes.count(m)
+	pend.Flush(m)
+	if len(pend.notices) > 0 {
+		pend.writeNotices()
 	}
 }
 
 // writeNotices is not inlined: its frame would make the stacks of all readers grow.
 //
 //go:noinline
-func (l *pending) writeNotices() {
-	for i := range l.notices {
-		l.notices[i].Write()
+func (pend *pending) writeNotices() {
+	for i := range pend.notices {
+		pend.notices[i].Write()
 	}
-	l.notices = nil
+	pend.notices = nil
 }

@@ -170,23 +170,23 @@ func (c *conn) publishStored(pub *publication) error {
 // publish routes a message and gives each target its copy, all in the open group. It
 // refuses before anything is changed, or not at all; never a message that is neither
 // stored nor retained. Who calls it for any other is in the gate, with no lock held.
-func (b *Broker) publish(pub *publication, s *routing, l *pending) codec.ReasonCode {
+func (b *Broker) publish(pub *publication, s *routing, pend *pending) codec.ReasonCode {
 	if pub.p.Retain {
-		if !b.findAndRetain(pub, s, l) {
+		if !b.findAndRetain(pub, s, pend) {
 			return codec.QuotaExceeded
 		}
 	} else {
 		if !s.recalled {
 			b.find(pub, s)
 		}
-		if pub.p.QoS > 0 && !b.admitMessage(pub, s, l) {
+		if pub.p.QoS > 0 && !b.admitMessage(pub, s, pend) {
 			return codec.QuotaExceeded
 		}
 	}
 	pub.routed = s.routed
 	for i := range s.targets {
-		if pub.deliver(&s.targets[i], l) == passedOn {
-			b.deliverToAnother(s.targets[i], pub, l)
+		if pub.deliver(&s.targets[i], pend) == passedOn {
+			b.deliverToAnother(s.targets[i], pub, pend)
 		}
 	}
 	return codec.Success
@@ -206,7 +206,7 @@ func (b *Broker) find(pub *publication, s *routing) {
 // findAndRetain fills s and retains the message in one step, so that no new
 // subscriber gets both or neither. It reports false, and has changed nothing, if
 // there is no room.
-func (b *Broker) findAndRetain(pub *publication, s *routing, l *pending) bool {
+func (b *Broker) findAndRetain(pub *publication, s *routing, pend *pending) bool {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
@@ -216,7 +216,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, l *pending) bool {
 	}
 	pub.cost += b.retainCostLocked(pub.p)
 	pub.mustFit = pub.mustFit || b.clearsLocked(pub.p)
-	if !b.admitMessage(pub, s, l) {
+	if !b.admitMessage(pub, s, pend) {
 		return false
 	}
 	b.retainLocked(pub.message())
@@ -230,7 +230,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, l *pending) bool {
 // admitMessage reports whether the message may be given to its targets: not if a full queue
 // makes the Server refuse it, nor if the store has no room for it. It reserves that
 // room: for the message, once, and for its entry in each queue.
-func (b *Broker) admitMessage(pub *publication, s *routing, l *pending) bool {
+func (b *Broker) admitMessage(pub *publication, s *routing, pend *pending) bool {
 	cost := pub.cost
 	if pub.p.QoS > 0 {
 		refuses, entries := b.limits.Policy == session.Reject && !pub.passesFull, int64(0)
@@ -240,7 +240,7 @@ func (b *Broker) admitMessage(pub *publication, s *routing, l *pending) bool {
 				continue
 			}
 			if by := t.client.full.by(); refuses && by != session.NoLimit {
-				b.noteShortage(t.client, by, 0, 1, pub.now, l)
+				b.noteShortage(t.client, by, 0, 1, pub.now, pend)
 				return false
 			}
 			if t.client.durable.Load() {
@@ -260,8 +260,8 @@ func (b *Broker) admitMessage(pub *publication, s *routing, l *pending) bool {
 
 // acknowledge queues a packet that only carries a Packet Identifier and a Reason Code,
 // to be written when h allows it. Only the reader of c may return a credit.
-func (c *conn) acknowledge(t codec.PacketType, packetID uint16, reason codec.ReasonCode, h link.Hold, l *pending) {
-	held := c.out.QueueHeld(&l.Pending, h, func(dst []byte) []byte {
+func (c *conn) acknowledge(t codec.PacketType, packetID uint16, reason codec.ReasonCode, h link.Hold, pend *pending) {
+	held := c.out.QueueHeld(&pend.Pending, h, func(dst []byte) []byte {
 		ack := codec.Ack{Type: t, PacketID: packetID, Reason: reason}
 		control.BreakAck(&ack)
 		dst, _ = codec.AppendAck(dst, &ack, c.version) // cannot fail: the fields are in range

@@ -82,12 +82,12 @@ func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
 
 // deliverToAnother delivers a message to another member than the one that it came
 // too late for.
-func (b *Broker) deliverToAnother(t target, pub *publication, l *pending) {
+func (b *Broker) deliverToAnother(t target, pub *publication, pend *pending) {
 	routed := pub.routed
 	defer func() { pub.routed = routed }() // for other targets
 	for {
 		t = b.pickAgain(&t, pub)
-		if pub.deliver(&t, l) != passedOn {
+		if pub.deliver(&t, pend) != passedOn {
 			return
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 // publishWill publishes a Will Message, in the commit group that removes the Will. The
 // caller holds the gate. [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.1.2-15]
-func (b *Broker) publishWill(w *session.Will, now time.Time, l *pending) {
+func (b *Broker) publishWill(w *session.Will, now time.Time, pend *pending) {
 	control.Panic(control.PanicInWill)
 	m := *w.Message
 	p := codec.Publish{
@@ -24,16 +24,16 @@ func (b *Broker) publishWill(w *session.Will, now time.Time, l *pending) {
 	}
 	var s routing
 	pub := publication{p: &p, origin: origin{kind: fromWill}, why: causeWill, now: now, expiresAt: m.ExpiresAt, m: &m, passesFull: true, mustFit: true}
-	if reason := b.publish(&pub, &s, l); reason == codec.Success {
+	if reason := b.publish(&pub, &s, pend); reason == codec.Success {
 		return
 	}
 	// Refused because it cannot be retained. Nobody can send it again, so those who are
 	// subscribed get it without that.
 	b.m.RefusedMessages(codec.QuotaExceeded.String()).Inc()
-	l.say(b.notices.Line(slog.LevelWarn, "will not retained", m.Topic,
+	pend.say(b.notices.Line(slog.LevelWarn, "will not retained", m.Topic,
 		"a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached", "topic", notice.Shown(m.Topic)))
 	p.Retain, m.Retain = false, false
-	b.publish(&pub, &s, l)
+	b.publish(&pub, &s, pend)
 }
 
 // A kept Will is that of a Session that ends with its connection. It is on disk so that
@@ -58,15 +58,15 @@ func (b *Broker) restoreWill(l *session.Loaded, now time.Time) {
 
 // takeKeptLocked removes the kept Will of the last process from the store and returns
 // it; nil: there is none. The caller holds client.mu and the gate.
-func (cl *Client) takeKeptLocked(now time.Time, l *pending) *session.Will {
+func (cl *Client) takeKeptLocked(now time.Time, pend *pending) *session.Will {
 	if cl.stored == nil || cl.stored.kept == nil {
 		return nil
 	}
 	s := cl.stored
 	cl.b.timers.remove(s)
 	cl.stored = nil
-	l.fx.Reset()
-	closed := s.kept.End(now, &l.fx)
-	cl.b.commits.Merge(&s.part, s.kept, &l.fx, nil)
+	pend.fx.Reset()
+	closed := s.kept.End(now, &pend.fx)
+	cl.b.commits.Merge(&s.part, s.kept, &pend.fx, nil)
 	return closed.Will
 }
