@@ -37,6 +37,9 @@ func (p *peer) connect(id string, change func(*codec.Connect)) codec.Connack {
 	p.write(codec.AppendConnect(nil, &c, p.v))
 	var ack codec.Connack
 	p.expect(codec.TypeConnack, func(f codec.Frame) error { return ack.Decode(f, p.v) })
+	// What is decoded is valid until the next packet.
+	ack.AssignedClientID, ack.ReasonString = ack.AssignedClientID.Clone(), ack.ReasonString.Clone()
+	ack.UserProperties = codec.MakeUserProperties(ack.UserProperties.AppendTo(nil))
 	return ack
 }
 
