@@ -149,6 +149,9 @@ func (d *identifiers) check(s *Session) error {
 	if bound := d.safe + s.limits.turn()/2; d.plain > 0 && (x != nil || s.durable && d.plain > bound) || d.plain > s.floor+s.limits.turn() {
 		return fmt.Errorf("quota: identifiers are plain below %d, floors are %d and %d", d.plain, d.safe, s.floor)
 	}
+	if seq := d.plain - 1; x == nil && seq > d.before && d.before+uint64(s.derivedID(seq)) != seq || d.before >= s.next {
+		return fmt.Errorf("quota: identifiers are plain from behind %d to below %d, and next is %d", d.before, d.plain, s.next)
+	}
 	if x == nil {
 		return nil
 	}

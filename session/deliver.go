@@ -157,9 +157,12 @@ func (s *Session) SendNow(p *codec.Publish) bool {
 		return false
 	}
 	seq := s.next
-	packetID, _, ok := s.identify(seq)
-	if !ok {
-		return false
+	packetID := uint16(seq - s.ids.before)
+	if seq >= s.ids.plain { // seldom
+		var ok bool
+		if packetID, _, ok = s.identify(seq); !ok {
+			return false
+		}
 	}
 	s.next++
 	s.diskFrom = s.next
@@ -209,8 +212,10 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 func (s *Session) sendEntry(q *queued, fx *Effects) bool {
 	wait, exceptional := false, false
 	if q.packetID == 0 { // else it is on disk: it was sent on an earlier connection
-		var ok bool
-		if q.packetID, exceptional, ok = s.identify(q.Seq); !ok {
+		ok := true
+		if q.Seq > s.ids.before && q.Seq < s.ids.plain {
+			q.packetID = uint16(q.Seq - s.ids.before)
+		} else if q.packetID, exceptional, ok = s.identify(q.Seq); !ok {
 			return false
 		}
 		wait = s.durable && (q.QoS == 2 && !q.sentBefore || s.mustWait(q.Seq))

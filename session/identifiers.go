@@ -22,8 +22,9 @@ type identifiers struct {
 	// safe is a floor that is on disk: all below it are known to be done.
 	safe uint64
 	// plain is the Seq below which all is ordinary: the identifier follows from the Seq
-	// and is known to be free on disk too. See notePlain.
-	plain uint64
+	// and is known to be free on disk too. Above before it is seq - before. Both are
+	// within one turn of the identifiers. See notePlain.
+	before, plain uint64
 	// probe is a message that awaited a commit; its acknowledgement tells that
 	// probeFloor, the floor when it was sent, is on disk. 0: there is none.
 	probe, probeFloor uint64
@@ -65,9 +66,11 @@ func (s *Session) derivedID(seq uint64) uint16 {
 	return uint16((seq-1)%packetIDs) + 1 // by a constant, which is much faster
 }
 
-// notePlain works plain out again, when what it follows from has changed.
+// notePlain works before and plain out again, when what they follow from has changed.
 func (s *Session) notePlain() {
-	switch d := &s.ids; {
+	d, next := &s.ids, max(s.sent, s.floor)
+	d.before = next - uint64(s.derivedID(next))
+	switch {
 	case d.x != nil:
 		d.plain = 0
 	case s.durable: // while no probe is due
@@ -75,19 +78,13 @@ func (s *Session) notePlain() {
 	default:
 		d.plain = s.floor + s.limits.turn()
 	}
+	d.plain = min(d.plain, d.before+s.limits.turn()+1)
 }
 
-// identify returns the Packet Identifier of an entry that has none. It reports false
-// if all are in use. [MQTT-2.2.1-4] exceptional says that it is a new exception.
+// identify returns the Packet Identifier of an entry that has none and is not plain. It
+// reports false if all are in use. [MQTT-2.2.1-4] exceptional says that it is a new
+// exception.
 func (s *Session) identify(seq uint64) (id uint16, exceptional, ok bool) {
-	if seq < s.ids.plain {
-		return s.derivedID(seq), false, true
-	}
-	return s.identifyFree(seq)
-}
-
-// identifyFree is identify beyond the ordinary case.
-func (s *Session) identifyFree(seq uint64) (id uint16, exceptional, ok bool) {
 	turn, id := s.limits.turn(), s.derivedID(seq)
 	x := s.ids.x
 	if x == nil {
