@@ -168,7 +168,8 @@ func (n *outcomes) count(m *metrics.Broker) {
 // and deliverToAnother must be called, with no lock held. The caller is in the gate if
 // the message has QoS 1 or 2.
 func (pub *publication) deliver(t *target, pend *pending) outcome {
-	d := delivery{why: pub.why, pub: pub, to: t}
+	var d delivery
+	d.why, d.pub, d.to = pub.why, pub, t
 	if cl := t.client; cl != nil {
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
@@ -214,12 +215,11 @@ func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 // else to the Session. [MQTT-4.3.1-1]
 func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
 	pub, t, c := d.pub, d.to, cl.conn
-	p := codec.Publish{ // a copy
-		QoS:    min(pub.p.QoS, t.qos), // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
-		Retain: t.rap && pub.p.Retain, // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-		Topic:  pub.p.Topic, Payload: pub.p.Payload, Forward: pub.p.Forward, SubscriptionIDs: t.ids,
-		HasMessageExpiry: pub.p.HasMessageExpiry, MessageExpirySeconds: pub.p.MessageExpirySeconds,
-	}
+	p := *pub.p
+	p.QoS = min(pub.p.QoS, t.qos)              // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
+	p.Retain = t.rap && pub.p.Retain           // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+	p.Dup, p.PacketID = false, 0               // [MQTT-3.3.1-3]
+	p.TopicAlias, p.SubscriptionIDs = 0, t.ids // [MQTT-3.3.2-7]
 	if t.ids == nil && t.id != 0 {
 		pend.oneID[0] = t.id
 		p.SubscriptionIDs = pend.oneID[:]

@@ -64,10 +64,10 @@ func (c *conn) handlePublish(f codec.Frame) error {
 			return c.refusePublish(p, reason)
 		}
 	}
-	pub := publication{
-		p: p, origin: origin{fromClient, c.client, &c.out}, now: c.now, slab: &c.slab,
-		passesFull: p.Retain && len(p.Payload) == 0,
-	}
+	var pub publication // field by field: a composite literal would be made elsewhere and copied
+	pub.p, pub.now, pub.slab = p, c.now, &c.slab
+	pub.origin.kind, pub.origin.client, pub.origin.out = fromClient, c.client, &c.out
+	pub.passesFull = p.Retain && len(p.Payload) == 0
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
