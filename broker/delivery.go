@@ -170,11 +170,13 @@ func (n *outcomes) count(m *metrics.Broker) {
 func (pub *publication) deliver(t *target, pend *pending) outcome {
 	var d delivery
 	d.why, d.pub, d.to = pub.why, pub, t
-	if cl := t.client; cl != nil {
-		cl.mu.Lock()
-		defer cl.mu.Unlock()
+	cl := t.client
+	if cl == nil {
+		return cl.decideLocked(&d, pend)
 	}
-	return t.client.decideLocked(&d, pend)
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	return cl.decideLocked(&d, pend)
 }
 
 // decideLocked decides the fate of one copy, and counts it. Every copy passes here:
@@ -216,8 +218,8 @@ func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
 	pub, t, c := d.pub, d.to, cl.conn
 	p := *pub.p
-	p.QoS = min(pub.p.QoS, t.qos)              // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
-	p.Retain = t.rap && pub.p.Retain           // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+	p.QoS = min(p.QoS, t.qos)                  // [MQTT-3.8.4-8] [MQTT-4.8.2-3]
+	p.Retain = p.Retain && t.rap               // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
 	p.Dup, p.PacketID = false, 0               // [MQTT-3.3.1-3]
 	p.TopicAlias, p.SubscriptionIDs = 0, t.ids // [MQTT-3.3.2-7]
 	if t.ids == nil && t.id != 0 {

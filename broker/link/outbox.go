@@ -221,7 +221,9 @@ func (o *Outbox) appendPublishLocked(dst []byte, m *codec.Publish, held bool) (_
 	}
 	control.BreakPublish(m)
 	dst, _ = codec.AppendPublish(dst, m, o.version) // what cannot be encoded for this version was refused when it came
-	m.TopicAlias, m.Topic = 0, topic
+	if m.TopicAlias > 0 {
+		m.TopicAlias, m.Topic = 0, topic
+	}
 	return dst, alias
 }
 
