@@ -31,10 +31,9 @@ func (c *conn) handleAck(f codec.Frame) error {
 	return nil
 }
 
-// receiveAckLocked takes an acknowledgement of a delivery. One for a Packet
-// Identifier that is not in use may come late and does no harm; one of another
-// kind than the delivery awaits would leave the Client with another idea of what
-// was delivered than the Server has.
+// receiveAckLocked takes an acknowledgement of a delivery. A late one, for a Packet
+// Identifier that is not in use, is ignored. One of the wrong kind is a Protocol Error:
+// both sides would disagree on what was delivered.
 func (c *conn) receiveAckLocked(ack *codec.Ack) error {
 	cl, fx := c.client, &c.pending.fx
 	var found bool

@@ -79,10 +79,13 @@ func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, 
 	now := b.clock.Now()
 	pend.fx.Reset()
 	control.Panic(control.PanicInCleanup)
+	queued := s.QueueLen()
 	fn(s, now, &pend.fx)
 	removed := len(pend.fx.Discarded) > 0
 	cl.applyLocked(now, &pend)
-	cl.startFeedLocked()
+	if s.QueueLen() < queued { // no acknowledgement need follow that would go on with it
+		cl.startFeedLocked()
+	}
 	if removed {
 		group = cl.lastGroup
 	}

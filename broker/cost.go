@@ -6,7 +6,8 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// How many bytes of contents leave the last of their pages partly empty, and how much of it.
+// A row of pageCostFrom bytes or more has pages of its own; pageCost is about what its last
+// one wastes. In bytes.
 const (
 	rowCost      = commit.RowCost
 	pageCost     = 8192

@@ -54,8 +54,8 @@ func (cl *Client) backlogLocked() *backlog {
 	return s.owed
 }
 
-// keepOwedLocked leaves to a subscription what is still owed to the one that it
-// replaces: nothing is lost by replacing it. [MQTT-3.8.4-3]
+// keepOwedLocked passes what a replaced subscription is still owed to the new one.
+// [MQTT-3.8.4-3]
 func (cl *Client) keepOwedLocked(sub *session.Subscription) {
 	if d := cl.debtLocked(sub.Filter); d != nil {
 		d.sub = sub

@@ -60,7 +60,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		defer func() { c.b.m.ProcessingSeconds.Update(time.Since(start).Seconds()) }()
 	}
 	if !c.b.router.recall(&c.route, p.Topic) { // else it was found to be in order before
-		if reason := c.checkPublish(p); reason != codec.Success {
+		if reason := c.checkTopicName(p.Topic); reason != codec.Success {
 			return c.refusePublish(p, reason)
 		}
 	}
@@ -88,13 +88,14 @@ func (c *conn) refuseReceiving() error {
 	return refuse(codec.ReceiveMaximumExceeded, fmt.Sprintf("more messages in flight than the Receive Maximum of %d", limit))
 }
 
-// checkPublish returns the reason for which this message must be refused
-// whatever happens later, or Success.
-func (c *conn) checkPublish(p *codec.Publish) codec.ReasonCode {
-	if err := topics.ValidName(p.Topic, c.b.o.MaxTopicLevels); err != nil {
+// checkTopicName returns the reason for which every message of a Topic Name must be
+// refused, or Success. It is not asked again while the route of the name is remembered, so
+// it can be about nothing but the name.
+func (c *conn) checkTopicName(name codec.View) codec.ReasonCode {
+	if err := topics.ValidName(name, c.b.o.MaxTopicLevels); err != nil {
 		return codec.TopicNameInvalid
 	}
-	if !mayPublish(p.Topic) {
+	if !mayPublish(name) {
 		return codec.NotAuthorized
 	}
 	return codec.Success

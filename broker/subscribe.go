@@ -293,13 +293,16 @@ func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode
 	for reason, n := range refused {
 		c.b.m.RefusedSubscriptions(reason.String()).Add(n)
 		key, limit := c.limitOfFilters(reason, len(reasons))
-		c.b.notices.Warn("subscription refused", c.client.id+"\x00"+key, "subscription refused", "client", notice.Shown(c.client.id),
-			"filter", examples[reason], "of_this_packet", n, "reason", reason.String(), "key", key, "limit", limit)
+		attrs := []any{"client", notice.Shown(c.client.id), "filter", examples[reason], "of_this_packet", n, "reason", reason.String()}
+		if key != "" {
+			attrs = append(attrs, "key", key, "limit", limit)
+		}
+		c.b.notices.Warn("subscription refused", c.client.id+"\x00"+key, "subscription refused", attrs...)
 	}
 }
 
 // limitOfFilters returns the setting that made the Server answer with reason to some of
-// so many filters of a packet, and its value.
+// so many filters of a packet, and its value; empty: none did.
 func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string, limit any) {
 	o := &c.b.o
 	switch reason {
@@ -309,8 +312,15 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string,
 		return "mqtt.shared-sub-available", false
 	case codec.WildcardSubscriptionsNotSupported:
 		return "mqtt.wildcard-available", false
+	case codec.QuotaExceeded:
+		return c.quotaOfFilters(filters)
 	}
-	cl := c.client
+	return "", nil
+}
+
+// quotaOfFilters returns which of the settings that bound subscriptions is reached.
+func (c *conn) quotaOfFilters(filters int) (key string, limit any) {
+	cl, o := c.client, &c.b.o
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == nil || cl.sess.SubscriptionCount() >= o.MaxSubscriptions || filters > o.MaxSubscriptions {

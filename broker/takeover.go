@@ -58,10 +58,9 @@ func (c *conn) cutOff() {
 	c.b.commits.Alone(func() { c.mark(takenOver) })
 }
 
-// tryTake takes the Session if nothing is in the way. Else it returns ended, which is
-// closed when it should be tried again, and the connection that has to be told to end
-// for that, if there is one. late says that it was told, and is cut off by now: the
-// Session is taken from it.
+// tryTake takes the Session if nothing is in the way. Else ended is not nil: it is closed
+// when to try again. Then old, if it is not nil, is the connection to be told to end.
+// late: old was told and is cut off, so its Session is taken now.
 func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
 	c.b.commits.Enter()
 	defer c.b.commits.Leave()

@@ -42,10 +42,10 @@ func (s *Session) Open(o Opening, now time.Time, fx *Effects) {
 // now. It returns when the Session expires; zero: never.
 //
 // If the process died with a connection attached, that ends now: the Session Expiry
-// Interval and the Will Delay Interval begin. Then, or if the interval became shorter,
-// the Record is written, after a crash with the State, whose doubt about what was sent
-// must outlive another one, and with the Will. They are to be committed before
-// anybody is served.
+// Interval and the Will Delay Interval begin. It then writes the Record, the Will, and the
+// State, because what may have been sent must still be in doubt after a second crash.
+// If only the interval became shorter, it writes the Record. All of it must be committed
+// before anybody is served.
 func (s *Session) Resume(r *Record, expirySecondsMax uint32, now time.Time, fx *Effects) (expiresAt time.Time) {
 	shortened := s.expirySeconds > expirySecondsMax ||
 		expirySecondsMax != NeverExpires && r.ExpiresAt.After(now.Add(seconds(expirySecondsMax)))

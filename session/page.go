@@ -13,8 +13,8 @@ func (s *Session) wantPage(fx *Effects) {
 // upTo, all of which were handed to the commit group before this call.
 func (s *Session) PageFrom() (from, upTo uint64) { return s.diskFrom, s.next }
 
-// PageSize is how much Paged wants: a window, and what DropOldest is to drop, so
-// that it keeps up with publishers however long it takes to read a page.
+// PageSize is how much to read for Paged: a window, and what makeRoom let in beyond the
+// limits, so that dropping keeps up with publishers however long a read takes.
 func (s *Session) PageSize() (messages, bytes int) {
 	return s.limits.WindowMessages + s.beyond, s.limits.WindowBytes + s.beyondBytes
 }

@@ -96,8 +96,8 @@ func (s *Session) over() bool {
 		(s.queueLen > s.limits.QueueMessages || s.queueBytes-int64(s.lastBytes) >= s.limits.QueueBytes)
 }
 
-// trim drops what makeRoom let in beyond the limits, when older entries have
-// been read.
+// trim brings the queue back within its limits when older entries have been read: makeRoom
+// had let in more.
 func (s *Session) trim(fx *Effects) {
 	if s.beyond == 0 {
 		return

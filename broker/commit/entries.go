@@ -34,8 +34,8 @@ func (p *entryPool) put(entries []session.Entry) {
 	p.pool.Put(&entries)
 }
 
-// recycle takes the memory of entries of which nothing is to be written any more. Their
-// group is shut, so no acknowledgement looks for them.
+// recycle returns the memory of entries to the pool. Their group must be shut, so that no
+// acknowledgement looks for them.
 func recycle(w *session.Writes) {
 	groupEntries.put(w.Entries)
 	w.Entries = nil

@@ -155,7 +155,8 @@ func (g *group) strike(w *session.Writes, seq uint64, acknowledged bool) (struck
 	return true, complete
 }
 
-// seal makes the group await acknowledgements for as long as it returns; 0: it is shut.
+// seal closes the group to additions. It returns how long to wait for acknowledgements;
+// 0: the group is shut.
 // The caller holds the gate exclusively.
 func (g *group) seal(a *ackWait) time.Duration {
 	wait := time.Duration(0)

@@ -2,8 +2,9 @@ package link
 
 import "net"
 
-// A Kind is one way to come to Network Connections. To add one takes a file with
-// its Kind here, and a line in the list of the broker.
+// A Kind is one way to come to Network Connections over TCP. To add one takes a file with
+// its Kind here, and a line in the list of the broker. What does not listen on TCP needs
+// another socket too: acceptor and socket are about a *net.TCPConn.
 type Kind struct {
 	Name string // in log lines
 	Key  string // the setting with its address

@@ -181,8 +181,8 @@ func (t *raw) watched() bool {
 // that a goroutine begins with.
 const stackGrowth = 2048
 
-// GrowStack makes the stack of the goroutine grow now, as it soon would, while there are
-// few frames on it: to move each takes as long as a small allocation.
+// GrowStack grows the stack of the goroutine now, while few frames have to be copied. It
+// would grow soon anyway.
 //
 //go:noinline
 func GrowStack(at int) byte {

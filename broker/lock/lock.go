@@ -9,8 +9,7 @@ package lock
 // A Place is where a mutex stands in the order.
 type Place interface{ place() place }
 
-// The places, outermost first. Those that have the same number are leaves: nothing is
-// taken while one of them is held.
+// The places, outermost first. A Leaf is the last: nothing is taken while one is held.
 type (
 	// Gate is of commit.Committer: shared by who changes what is stored, exclusive for
 	// who seals a group.

@@ -29,7 +29,7 @@ type rule struct {
 	pure bool
 }
 
-// The order of section 1 of the design: imports point one way.
+// The order of ARCHITECTURE.md: imports point one way.
 var rules = map[string]rule{
 	"codec":          {pure: true},
 	"topics":         {pure: true},
