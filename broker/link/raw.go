@@ -32,20 +32,18 @@ const watchAfter = 16
 
 // newTransport returns the Transport over a socket.
 func newTransport(s *socket) Transport {
-	blocking := &stream{Conn: s, listener: s.listener, socket: s}
-	if !Nonblocking {
-		return blocking
+	if Nonblocking {
+		conn, err := s.SyscallConn()
+		if err == nil {
+			err = conn.Control(func(fd uintptr) { s.fd = int32(fd) })
+		}
+		if err == nil {
+			t := &raw{socket: s, conn: conn}
+			t.ready = t.readReady
+			return t
+		}
 	}
-	conn, err := s.SyscallConn()
-	if err != nil {
-		return blocking
-	}
-	t := &raw{socket: s, conn: conn}
-	t.ready = t.readReady
-	if err := conn.Control(func(fd uintptr) { s.fd = int32(fd) }); err != nil {
-		return blocking
-	}
-	return t
+	return &stream{Conn: s, listener: s.listener, socket: s}
 }
 
 func (t *raw) Wake() { wake(t.TCPConn) }
