@@ -230,9 +230,8 @@ func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
 		p.QoS = pub.p.QoS
 	}
 	there := c != nil && cl.sess.Attached()
-	fits := there && (c.params.packetBytesMax == 0 || codec.PublishSize(&p, c.version) <= int(c.params.packetBytesMax)) // [MQTT-3.1.2-25]
 	switch {
-	case p.QoS > 0 && fits && !p.HasMessageExpiry && t.share == "" && cl.sess.SendNow(&p):
+	case p.QoS > 0 && there && !p.HasMessageExpiry && t.share == "" && cl.sess.SendNow(&p):
 		if by := cl.sess.FullBy(); by != cl.full.by() {
 			cl.full.Store(by)
 		}
@@ -243,7 +242,7 @@ func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
 		return cl.keepLocked(d, p.QoS, p.Retain, pend)
 	case !there:
 		return offline
-	case !fits:
+	case c.params.packetBytesMax > 0 && codec.PublishSize(&p, c.version) > int(c.params.packetBytesMax): // [MQTT-3.1.2-25]
 		return tooLarge
 	case d.why == causeRetained: // at the pace of its Client, and never dropped because that is slow
 		if c.out.QueuePublish(&pend.Pending, &p, 0) != link.Taken {

@@ -85,7 +85,6 @@ func (s *Session) ReceivePubcomp(packetID uint16, now time.Time, fx *Effects) (f
 		return false
 	}
 	s.inflight--
-	s.queueLen--
 	s.markDone(seq, fx)
 	s.pump(now, fx)
 	s.check()

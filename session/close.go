@@ -72,7 +72,7 @@ func (s *Session) End(now time.Time, fx *Effects) Closed {
 		r.Record.ExpirySeconds, r.Record.ExpiresAt = 0, now
 		r.HasWill, r.Will = true, nil
 		from, _ := s.PageFrom()
-		r.State, r.Floor = s.AppendLeft(nil, from), from
+		r.State, r.Floor = s.appendLeft(nil, from), from
 	case s.durable:
 		fx.rows(Soon).Ended = true
 	case s.willKept:
@@ -92,5 +92,5 @@ func (s *Session) LeavesOrphans() bool { return s.Spilled() && s.HasShared() }
 // the messages, so that a crash gives them to nobody again.
 func (s *Session) HandedOn(from uint64, all bool, fx *Effects) {
 	r := fx.rows(Lazily)
-	r.Ended, r.State, r.Floor = all, s.AppendLeft(nil, from), from
+	r.Ended, r.State, r.Floor = all, s.appendLeft(nil, from), from
 }

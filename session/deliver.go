@@ -124,9 +124,7 @@ func (s *Session) Deliver(e Entry, now time.Time, fx *Effects) {
 	if s.Durable() {
 		fx.Entries = append(fx.Entries, e)
 		if s.diskFrom < e.Seq || s.window.full(bytes, s.limits) {
-			if s.attached {
-				s.wantPage(fx)
-			}
+			s.wantPage(fx)
 			s.check()
 			return
 		}
@@ -154,6 +152,9 @@ func (s *Session) SendNow(p *codec.Publish) bool {
 		s.startQueue()
 	}
 	if s.cursor < len(s.queue) || s.inflight >= int(s.receiveMaximum) || s.Full() { // [MQTT-3.3.4-9]
+		return false
+	}
+	if s.packetBytesMax > 0 && codec.PublishSize(p, s.version) > int(s.packetBytesMax) { // [MQTT-3.1.2-25]
 		return false
 	}
 	seq := s.next
@@ -242,13 +243,13 @@ func (s *Session) sendEntry(q *queued, fx *Effects) bool {
 // finish ends the delivery of queue[i].
 func (s *Session) finish(i int, fx *Effects) {
 	seq := s.queue[i].Seq
-	s.queueLen--
 	s.queueBytes -= int64(s.window.forget(i))
 	s.markDone(seq, fx)
 }
 
 // markDone notes that a delivery has ended.
 func (s *Session) markDone(seq uint64, fx *Effects) {
+	s.queueLen--
 	if s.durable {
 		fx.Removed = append(fx.Removed, seq)
 		if seq != s.floor || seq >= s.diskFrom { // else floor is about to pass it

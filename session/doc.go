@@ -8,8 +8,8 @@
 //	a Session begins, goes on, ends   Open, Resume, Attach, Close, End, HandedOn
 //	what the Client asks for          Subscribe, Unsubscribe, SetWill, SetExpiry
 //	messages from the Client          ReceivePublish, ReceivePubrel
-//	messages to the Client            Deliver, SendNow, Paged, ReceivePuback,
-//	                                  ReceivePubrec, ReceivePubcomp, TakeShared
+//	messages to the Client            Deliver, SendNow, Refuse, Paged, ReceivePuback,
+//	                                  ReceivePubrec, ReceivePubcomp, TakeShared, TakeLost
 //	time passes                       TakeDueWill, SweepWindow, SweepPage
 //	retained messages                 Owe, Disown
 //
@@ -21,7 +21,10 @@
 //
 //	PUBLISH QoS 0 to a subscriber   nothing
 //	PUBLISH QoS 1 to a subscriber   nothing: it may come again after a crash, so that a
-//	                                prompt subscriber can acknowledge before the commit
+//	                                prompt subscriber can acknowledge before the commit.
+//	                                But if the disk may not tell that its Packet
+//	                                Identifier is free: its queue entry, and that
+//	                                message's end that had the identifier before
 //	PUBLISH QoS 2 to a subscriber   its queue entry, and that it was sent: else it would
 //	                                come twice after a crash
 //	PUBREL to a subscriber          that PUBREC was received

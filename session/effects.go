@@ -18,8 +18,8 @@ type Effects struct {
 	// Awaited says that the Client may acknowledge all of Entries before they are
 	// committed: they are sent, or will be when it has acknowledged others.
 	Awaited bool
-	// Acknowledged says that Removed are done for good, by an acknowledgement: no
-	// other Session gets them.
+	// Acknowledged says that PUBACK came: what is Removed is done for good, and no other
+	// Session gets it. (An entry with QoS 2 was committed before it was sent.)
 	Acknowledged bool
 	// State says that the State changed in a way that must be committed.
 	State bool

@@ -55,7 +55,7 @@ func (m *Message) RemainingExpirySeconds(now time.Time) (seconds uint32, ok bool
 type Entry struct {
 	// Seq is the place in the queue, assigned when the message is routed.
 	// It starts at 1, grows by one per entry and is never reused while the
-	// Session lasts; the Packet Identifier is derived from it.
+	// Session lasts; the Packet Identifier is derived from it where that is free.
 	Seq     uint64
 	Message *Message
 	// QoS is 1 or 2: the lower of the message's and the subscription's.

@@ -205,11 +205,8 @@ func (p *PacketIDs) appendList(dst []byte) []byte {
 		return append(dst, 0)
 	}
 	dst = binary.AppendUvarint(dst, uint64(p.count))
-	for i := range p.pages {
-		page := &p.pages[i]
-		for rest := page.bits; rest != 0; rest &= rest - 1 {
-			dst = binary.BigEndian.AppendUint16(dst, page.no*idsInPage+uint16(bits.TrailingZeros64(rest)))
-		}
+	for id := range p.All() {
+		dst = binary.BigEndian.AppendUint16(dst, id)
 	}
 	return dst
 }

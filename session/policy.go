@@ -123,7 +123,6 @@ func (s *Session) dropOldest(fx *Effects) bool {
 		return false
 	}
 	seq, bytes := s.queue[i].Seq, s.queue[i].bytes()
-	s.queueLen--
 	s.queueBytes -= int64(bytes)
 	s.window.drop(i)
 	fx.DroppedOldest++

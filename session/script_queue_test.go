@@ -71,7 +71,7 @@ func (w *world) deliver(c *client, e session.Entry, kept bool) error {
 		p := codec.Publish{
 			QoS: e.QoS, Topic: codec.View(m.Topic), Payload: m.Payload, Retain: e.Retain, SubscriptionIDs: e.SubscriptionIDs,
 		}
-		if fits := c.packetBytesMax == 0 || codec.PublishSize(&p, c.version) <= c.packetBytesMax; fits && c.s.SendNow(&p) {
+		if c.s.SendNow(&p) {
 			s := session.Send{Message: m, PacketID: p.PacketID, QoS: e.QoS, Retain: e.Retain, SubscriptionIDs: e.SubscriptionIDs}
 			w.say("send %s, not kept", w.packet(&s))
 			w.tellQueue(c)

@@ -104,9 +104,9 @@ func (s *Session) AppendState(dst []byte) []byte {
 	return st.Append(dst)
 }
 
-// AppendLeft appends the State of a Session that has ended, of which nothing is
+// appendLeft appends the State of a Session that has ended, of which nothing is
 // left but what is stored from the Seq from on, for Orphans.
-func (s *Session) AppendLeft(dst []byte, from uint64) []byte {
+func (s *Session) appendLeft(dst []byte, from uint64) []byte {
 	st := State{Floor: from, Sent: max(s.sent, from), Next: max(s.next, from), Done: slices.Clone(s.done)}
 	st.Done.trim(from)
 	for _, seq := range s.released {

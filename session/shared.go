@@ -6,7 +6,7 @@ package session
 func (s *Session) Orphans(entries []Entry) []Entry {
 	var orphans []Entry
 	for _, e := range entries {
-		if s.done.has(e.Seq) || s.isReleased(e.Seq) {
+		if s.settled(e.Seq) {
 			continue
 		}
 		if e.Share != "" && !(e.Seq < s.sent && e.QoS == 2) {

@@ -61,7 +61,8 @@ func (s *statements) prepare(c *sqlite3.Conn) error {
 		{&s.delRuns, "DELETE FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 RETURNING body"},
 		{&s.delSomeRuns, `DELETE FROM run WHERE id IN
 			(SELECT id FROM run WHERE session = ?1 AND first < ?2 AND last < ?2 ORDER BY first LIMIT ?3) RETURNING body`},
-		{&s.delRange, "DELETE FROM run WHERE session = ?1 AND first >= ?2 AND first <= ?3 AND last <= ?3 RETURNING body"},
+		{&s.delRange, `DELETE FROM run WHERE id IN
+			(SELECT id FROM run WHERE session = ?1 AND first >= ?2 AND first <= ?3 AND last <= ?3 ORDER BY first LIMIT ?4) RETURNING body`},
 		{&s.unref, "UPDATE body_ref SET refs = refs - 1 WHERE id = ?1 RETURNING refs"},
 		{&s.delRefs, "DELETE FROM body_ref WHERE id = ?1"},
 		{&s.delBody, "DELETE FROM body WHERE id = ?1"},

@@ -38,16 +38,23 @@ func (db *DB) discard(id int64, seqs []uint64) error {
 }
 
 // discardRanges removes the runs of a Session's queue that are wholly in one of the
-// ranges.
+// ranges, as far as this transaction may. What it leaves, of a queue that was not looked
+// after for long, is done all the same: a cleanup removes it.
 func (db *DB) discardRanges(id int64, ranges []session.SeqRange) error {
 	unsummed := false
 	for _, r := range ranges {
-		removed, err := db.removeWith(db.stmts.delRange, id, int64(r.First), int64(r.Last))
-		if err == nil && removed > 0 && !unsummed {
-			unsummed, err = db.unsum(runKey{session: uint64(id), first: r.First})
-		}
-		if err != nil {
-			return err
+		for removed, n := 0, 0; removed == n; {
+			if n = db.removing.more(); n == 0 {
+				return nil
+			}
+			var err error
+			removed, err = db.removeWith(db.stmts.delRange, id, int64(r.First), int64(r.Last), int64(n))
+			if err == nil && removed > 0 && !unsummed {
+				unsummed, err = db.unsum(runKey{session: uint64(id), first: r.First})
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

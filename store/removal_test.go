@@ -220,3 +220,23 @@ func TestRemovalOfAFailedTransaction(t *testing.T) {
 		t.Errorf("%d runs after %d transactions", rowsOf(t, db, "run"), n)
 	}
 }
+
+// TestRangesAreBounded: a range of what is done, however long, holds up one transaction
+// no longer than any other removal.
+func TestRangesAreBounded(t *testing.T) {
+	const runs = 3 * removeRowsMax / 2
+	db := openTest(t, testOptions(t.TempDir()))
+	apply(t, db, oneSession(1, "m")) // its message stays
+	fillRuns(t, db, 1, 2, runs)
+	db.removedMost.Store(0)
+	b := session.NewBatch()
+	b.Sessions[1] = &session.Writes{DiscardedRanges: []session.SeqRange{{First: 2, Last: runs / 2}, {First: runs/2 + 1, Last: runs + 1}}}
+	apply(t, db, b)
+	n := db.Stats().RemovedMost
+	if n == 0 || n > removeRowsMax {
+		t.Errorf("one transaction removed %d rows", n)
+	}
+	if left := rowsOf(t, db, "run"); left != 1+runs-int64(n) {
+		t.Errorf("%d runs are left of %d, and %d were removed", left, 1+runs, n)
+	}
+}
