@@ -93,6 +93,11 @@ type connectParams struct {
 	packetBytesMax       uint32 // 0: no limit
 }
 
+// fits reports whether the Client takes a packet of so many bytes. [MQTT-3.1.2-24]
+func (p *connectParams) fits(packetBytes int) bool {
+	return p.packetBytesMax == 0 || uint64(packetBytes) <= uint64(p.packetBytesMax)
+}
+
 // host is the address of the machine at the other end.
 func (c *conn) host() string { return link.HostOf(c.net().RemoteAddr()) }
 
@@ -103,7 +108,7 @@ func (c *conn) appendFitting(dst []byte, encode func(dst []byte, short bool) []b
 	start := len(dst)
 	for _, short := range []bool{false, true} {
 		dst = encode(dst[:start], short)
-		if limit := c.params.packetBytesMax; limit == 0 || len(dst)-start <= int(limit) {
+		if c.params.fits(len(dst) - start) {
 			return dst
 		}
 	}

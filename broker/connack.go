@@ -29,12 +29,8 @@ func (c *conn) fillConnack(ack *codec.Connack) {
 // fits says whether the Client takes a packet as large as this CONNACK.
 // [MQTT-3.1.2-24]
 func (c *conn) fits(ack *codec.Connack) bool {
-	limit := c.params.packetBytesMax
-	if limit == 0 {
-		return true
-	}
 	b, _ := codec.AppendConnack(nil, ack, c.version) // cannot fail: the fields are in range
-	return uint64(len(b)) <= uint64(limit)
+	return c.params.fits(len(b))
 }
 
 // appendRefusedConnack encodes a CONNACK with a Reason Code of 0x80 or greater.

@@ -8,16 +8,12 @@ import (
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
-	"github.com/x0a1b/promptmq/topics"
 )
 
 // handleConnect takes the first packet of a connection. Section 3.1.4.
 func (c *conn) handleConnect(f codec.Frame) (err error) {
 	var p codec.Connect
 	defer func() { nameRefused(err, p.ClientID) }()
-	if f.Type() != codec.TypeConnect { // [MQTT-3.1.0-1]
-		return refuse(codec.ProtocolError, "the first packet is not CONNECT")
-	}
 	c.b.network.Connected(c.net())
 	err = p.Decode(f)
 	c.version = p.Version
@@ -99,12 +95,16 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 		return refuse(codec.QoSNotSupported, "the Will QoS exceeds the Maximum QoS", "qos", w.QoS, "key", "mqtt.max-qos")
 	case w.Retain && !o.RetainAvailable: // [MQTT-3.2.2-13]
 		return refuse(codec.RetainNotSupported, "retained messages are not available", "key", "mqtt.retain-available")
-	case topics.ValidName(w.Topic, o.MaxTopicLevels) != nil:
-		return refuse(codec.TopicNameInvalid, "the Will Topic is not a valid Topic Name", "topic", notice.Shown(w.Topic), "levels_limit", o.MaxTopicLevels)
-	case !mayPublish(w.Topic):
-		return refuse(codec.NotAuthorized, "the Will Topic may not be published to", "topic", notice.Shown(w.Topic))
 	}
-	return nil
+	topic := p.Will.Topic
+	switch reason := c.checkTopicName(topic); reason {
+	case codec.Success:
+		return nil
+	case codec.TopicNameInvalid:
+		return refuse(reason, "the Will Topic is not a valid Topic Name", "topic", notice.Shown(topic), "levels_limit", o.MaxTopicLevels)
+	default:
+		return refuse(reason, "the Will Topic may not be published to", "topic", notice.Shown(topic))
+	}
 }
 
 // newClientID returns a Client Identifier that no Session has.

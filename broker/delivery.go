@@ -242,7 +242,7 @@ func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
 		return cl.keepLocked(d, p.QoS, p.Retain, pend)
 	case !there:
 		return offline
-	case c.params.packetBytesMax > 0 && codec.PublishSize(&p, c.version) > int(c.params.packetBytesMax): // [MQTT-3.1.2-25]
+	case c.params.packetBytesMax > 0 && !c.params.fits(codec.PublishSize(&p, c.version)): // [MQTT-3.1.2-25]
 		return tooLarge
 	case d.why == causeRetained: // at the pace of its Client, and never dropped because that is slow
 		if c.out.QueuePublish(&pend.Pending, &p, 0) != link.Taken {

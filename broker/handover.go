@@ -43,10 +43,7 @@ func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, no
 func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uint64) {
 	b.router.mu.RLock()
 	defer b.router.mu.RUnlock()
-	t, ok := b.router.pickLocked(e.Share, e.QoS, from)
-	if !ok {
-		t.dropped = true
-	}
+	t, _ = b.router.pickLocked(e.Share, e.QoS, from)
 	return t, b.router.changes.Load()
 }
 

@@ -88,8 +88,8 @@ func (c *conn) refuseReceiving() error {
 	return refuse(codec.ReceiveMaximumExceeded, fmt.Sprintf("more messages in flight than the Receive Maximum of %d", limit))
 }
 
-// checkTopicName returns the reason for which every message of a Topic Name must be
-// refused, or Success. It is not asked again while the route of the name is remembered, so
+// checkTopicName returns the reason for which every message of a Topic Name, and every
+// Will, must be refused, or Success. It is not asked again while the route of the name is remembered, so
 // it can be about nothing but the name.
 func (c *conn) checkTopicName(name codec.View) codec.ReasonCode {
 	if err := topics.ValidName(name, c.b.o.MaxTopicLevels); err != nil {
@@ -155,7 +155,7 @@ func (c *conn) publishStored(pub *publication) error {
 	switch p.QoS {
 	case 1:
 		hold.Credit = true
-		if r := pub.receipt; r != nil && !pub.mustCommit && !p.Retain {
+		if r := pub.receipt; r != nil && !pub.mustCommit {
 			hold.Receipt = r
 		}
 		c.acknowledge(codec.TypePuback, p.PacketID, codec.Success, hold, &c.pending)
@@ -195,12 +195,13 @@ func (b *Broker) publish(pub *publication, s *routing, pend *pending) codec.Reas
 
 // find fills s with the message's targets.
 func (b *Broker) find(pub *publication, s *routing) {
-	r, name := b.router, pub.p.Topic
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	r.findLocked(s, name, &pub.origin, pub.p.QoS)
+	func() {
+		b.router.mu.RLock()
+		defer b.router.mu.RUnlock()
+		b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
+	}()
 	if pub.origin.kind == fromClient {
-		s.remember(name, r.changes.Load())
+		s.remember(pub.p.Topic, s.routed)
 	}
 }
 
@@ -208,6 +209,7 @@ func (b *Broker) find(pub *publication, s *routing) {
 // subscriber gets both or neither. It reports false, and has changed nothing, if
 // there is no room.
 func (b *Broker) findAndRetain(pub *publication, s *routing, pend *pending) bool {
+	m := pub.message() // copied before others have to wait
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
@@ -220,8 +222,8 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, pend *pending) bool
 	if !b.admitMessage(pub, s, pend) {
 		return false
 	}
-	b.retainLocked(pub.message())
-	pub.stored = true
+	b.retainLocked(m)
+	pub.stored, pub.mustCommit = true, true
 	if pub.p.QoS == 0 {
 		b.commits.Later()
 	}
@@ -237,7 +239,7 @@ func (b *Broker) admitMessage(pub *publication, s *routing, pend *pending) bool 
 		refuses, entries := b.limits.Policy == session.Reject && !pub.passesFull, int64(0)
 		for i := range s.targets {
 			t := &s.targets[i]
-			if t.dropped || t.qos == 0 { // the former has no client
+			if t.client == nil || t.qos == 0 {
 				continue
 			}
 			if by := t.client.full.by(); refuses && by != session.NoLimit {

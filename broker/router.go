@@ -105,14 +105,13 @@ func splitShare(whole string) (name, filter string) {
 
 // A target is one copy of a message for one Client.
 type target struct {
-	client  *Client
-	sess    session.ID
-	qos     codec.QoS // granted
-	rap     bool      // Retain As Published
-	share   string
-	id      uint32   // Subscription Identifier; 0: none
-	ids     []uint32 // all of them, if there are several
-	dropped bool
+	client *Client // nil: no member of a Shared Subscription can take it
+	sess   session.ID
+	qos    codec.QoS // granted
+	rap    bool      // Retain As Published
+	share  string
+	id     uint32   // Subscription Identifier; 0: none
+	ids    []uint32 // all of them, if there are several
 }
 
 // subscriptionIDs returns the identifiers in a slice that may be kept.
@@ -161,11 +160,8 @@ func (r *router) findLocked(s *routing, name []byte, from *origin, qos codec.QoS
 			continue
 		}
 		if m.Key.share != nil {
-			if t, ok := m.Key.share.pick(qos, nil); ok {
-				s.targets = append(s.targets, t)
-			} else {
-				s.targets = append(s.targets, target{dropped: true})
-			}
+			t, _ := m.Key.share.pick(qos, nil)
+			s.targets = append(s.targets, t)
 			continue
 		}
 		if m.Value.sub.NoLocal && from.isClient(m.Key.client) && !control.Broken(control.NoLocalIgnored) { // [MQTT-3.8.3-3]
@@ -232,7 +228,7 @@ func (s *routing) mergeOverlaps() {
 	kept := s.targets[:1]
 	for i := 1; i < len(s.targets); i++ {
 		t, last := &s.targets[i], &kept[len(kept)-1]
-		if t.dropped || t.client != last.client || t.share != "" || last.share != "" || t.sess != last.sess {
+		if t.client == nil || t.client != last.client || t.share != "" || last.share != "" || t.sess != last.sess {
 			kept = append(kept, *t)
 			continue
 		}

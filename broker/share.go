@@ -104,10 +104,7 @@ func (b *Broker) pickAgain(t *target, pub *publication) target {
 		r.unsubscribeLocked(t.client, t.sess, t.share)
 	}
 	pub.routed = r.changes.Load()
-	next, ok := r.pickLocked(t.share, pub.p.QoS, pub.origin.member())
-	if !ok {
-		return target{dropped: true}
-	}
+	next, _ := r.pickLocked(t.share, pub.p.QoS, pub.origin.member())
 	return next
 }
 

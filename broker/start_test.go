@@ -57,7 +57,7 @@ func TestNobodyIsServedBeforeTheLoad(t *testing.T) {
 	if err := b.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.Shutdown(ctx); err != nil {
 		t.Error(err)

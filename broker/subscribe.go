@@ -40,13 +40,18 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 		return refuse(codec.PacketTooLarge, "SUBACK would exceed the Maximum Packet Size of the Client")
 	}
 	var array [filtersAtOnce]request
-	step, at := array[:0], -1
+	step, at, made := array[:0], -1, 0
 	p.Each(func(s codec.Subscription) bool {
 		if at++; reasons[at] >= 0x80 {
 			return true
 		}
 		if len(step) == filtersAtOnce {
-			if err = c.subscribeSome(step, reasons); err != nil {
+			var group uint64
+			group, err = c.subscribeSome(step, reasons)
+			if made += len(step); err == nil && made%filtersPerCommit == 0 {
+				err = c.awaitSoFar(group)
+			}
+			if err != nil {
 				return false
 			}
 			step = step[:0]
@@ -102,34 +107,27 @@ func (c *conn) checkSubscribe(p *codec.Subscribe) ([]codec.ReasonCode, error) {
 // the Maximum Packet Size of the Client. [MQTT-3.1.2-24]
 func (c *conn) fitsAnswer(reasons int) bool {
 	const header = 1 + 4 + 2 + 1 // type, Remaining Length, Packet Identifier, no properties
-	limit := c.params.packetBytesMax
-	return limit == 0 || uint64(reasons)+header <= uint64(limit)
+	return c.params.fits(reasons + header)
 }
 
-// subscribeSome makes some of the subscriptions of a packet; more follow.
-func (c *conn) subscribeSome(step []request, reasons []codec.ReasonCode) error {
+// subscribeSome makes some of the subscriptions of a packet; more follow. It returns the
+// commit group that they are in; 0: nothing is stored.
+func (c *conn) subscribeSome(step []request, reasons []codec.ReasonCode) (group uint64, err error) {
 	b, cl := c.b, c.client
-	group := uint64(0)
-	err := func() error {
-		b.commits.Enter()
-		defer b.commits.Leave()
-		b.router.mu.Lock()
-		defer b.router.mu.Unlock()
-		cl.mu.Lock()
-		defer cl.mu.Unlock()
-		if cl.conn != c {
-			return errTakenOver
-		}
-		_ = c.subscribeStepLocked(step, reasons, 0)
-		if cl.sess.Durable() {
-			group = cl.lastGroup
-		}
-		return nil
-	}()
-	if err == nil && step[0].at/filtersPerCommit != step[len(step)-1].at/filtersPerCommit {
-		err = c.awaitSoFar(group)
+	b.commits.Enter()
+	defer b.commits.Leave()
+	b.router.mu.Lock()
+	defer b.router.mu.Unlock()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.conn != c {
+		return 0, errTakenOver
 	}
-	return err
+	_ = c.subscribeStepLocked(step, reasons, 0)
+	if cl.sess.Durable() {
+		group = cl.lastGroup
+	}
+	return group, nil
 }
 
 // awaitSoFar waits until what a packet has changed so far is on disk, so that a large

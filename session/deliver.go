@@ -154,7 +154,7 @@ func (s *Session) SendNow(p *codec.Publish) bool {
 	if s.cursor < len(s.queue) || s.inflight >= int(s.receiveMaximum) || s.Full() { // [MQTT-3.3.4-9]
 		return false
 	}
-	if s.packetBytesMax > 0 && codec.PublishSize(p, s.version) > int(s.packetBytesMax) { // [MQTT-3.1.2-25]
+	if s.packetBytesMax > 0 && uint64(codec.PublishSize(p, s.version)) > uint64(s.packetBytesMax) { // [MQTT-3.1.2-25]
 		return false
 	}
 	seq := s.next
@@ -197,7 +197,7 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 			s.finish(s.cursor, fx)
 			continue
 		}
-		if s.packetBytesMax > 0 && publishBytes(&q.Entry, s.version, now) > int(s.packetBytesMax) { // [MQTT-3.1.2-25]
+		if s.packetBytesMax > 0 && uint64(publishBytes(&q.Entry, s.version, now)) > uint64(s.packetBytesMax) { // [MQTT-3.1.2-25]
 			fx.TooLarge++
 			s.finish(s.cursor, fx)
 			continue

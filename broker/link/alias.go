@@ -61,7 +61,7 @@ func (o *Outbox) aliasLocked(m *codec.Publish, held bool) (alias uint16) {
 	if m.TopicAlias = number; number != 0 && !sets {
 		m.Topic = nil
 	}
-	if limit := o.packetBytesMax; limit > 0 && codec.PublishSize(m, o.version) > int(limit) {
+	if limit := o.packetBytesMax; limit > 0 && uint64(codec.PublishSize(m, o.version)) > uint64(limit) {
 		m.TopicAlias, m.Topic, sets = 0, topic, false
 	}
 	if !sets {
