@@ -23,7 +23,7 @@ func TestConnectionSize(t *testing.T) {
 	}{
 		{"conn, with its outbox", unsafe.Sizeof(conn{}), 192},
 		{"Client", unsafe.Sizeof(Client{}), 112},
-		{"Session", unsafe.Sizeof(session.Session{}), 112},
+		{"Session", unsafe.Sizeof(session.Session{}), 96},
 	} {
 		t.Logf("%-22s %3d bytes", s.name, s.bytes)
 		if s.bytes > s.max {

@@ -77,6 +77,12 @@ type Writes struct {
 // half of all.
 const struckMin = 1024
 
+// BesideEntries reports whether there is anything to write but Entries.
+func (w *Writes) BesideEntries() bool {
+	return w.Ended || w.Record != nil || w.HasWill || len(w.Subscriptions) > 0 || len(w.Owed) > 0 || w.State != nil ||
+		len(w.Discarded) > 0 || len(w.DiscardedRanges) > 0
+}
+
 // EntriesLen is the number of Entries, struck ones too. w may be nil.
 func (w *Writes) EntriesLen() int {
 	if w == nil {

@@ -17,6 +17,7 @@ type deliverState struct {
 	quota
 	window
 	progress
+	owed map[string]struct{} // the subscriptions that Owe has noted something for
 }
 
 // startQueue makes the deliverState of a Session that has none.

@@ -3,6 +3,9 @@ package session
 // Owes reports whether it is stored, or is to be, what the subscription with this filter
 // is owed of the retained messages.
 func (s *Session) Owes(filter string) bool {
+	if s.deliverState == nil { // it is not Durable
+		return false
+	}
 	_, ok := s.owed[filter]
 	return ok
 }

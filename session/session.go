@@ -45,7 +45,6 @@ type Session struct {
 	expirySeconds uint32
 	will          *Will
 	subscriptions map[string]*Subscription // by Topic Filter, with $share/ if shared
-	owed          map[string]struct{}      // the subscriptions that Owe has noted something for
 
 	// deliverState is nil until the first message is queued, unless the Session
 	// is Durable: most Clients only publish, or say nothing at all.

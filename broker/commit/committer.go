@@ -132,11 +132,7 @@ func (c *Committer) NoteTime() {
 // is in the gate.
 func (c *Committer) Later() {
 	g := c.open.Load()
-	g.mu.Lock()
-	first := !g.timed
-	g.timed = true
-	g.mu.Unlock()
-	if first {
+	if !g.timed.Load() && g.timed.CompareAndSwap(false, true) {
 		time.AfterFunc(lazyCommitAfter, c.Wake)
 	}
 }
@@ -261,7 +257,7 @@ func (c *Committer) commit(g *group) error {
 	g.become(stateWriting)
 	began := time.Now()
 	g.batch.Time, g.batch.System = c.clock.Both()
-	c.writing.Store(countUnstored(g.batch))
+	c.writing.Store(&Unstored{Messages: entries, Sessions: len(g.batch.Sessions), Retained: len(g.batch.Retained)})
 	if err := c.apply(g.batch, began); err != nil {
 		return err
 	}

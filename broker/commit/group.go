@@ -47,13 +47,13 @@ type group struct {
 	entries  atomic.Int64 // queue entries, without those whose memory was freed
 	awaited  atomic.Int64 // entries that were sent, and may be acknowledged before they are written
 	must     atomic.Bool  // there is something that no acknowledgement makes needless
+	timed    atomic.Bool  // a timer will have it committed
 	reserved atomic.Int64 // bytes: see space
 
 	mu      lock.Mutex[lock.Leaf] // guards the following; batch only while the group is open
 	batch   *session.Batch
 	waiters []Waiter
 	done    chan struct{} // closed after the commit; made by the first that asks
-	timed   bool          // a timer will have it committed
 }
 
 func newGroup(number uint64) *group {
@@ -193,7 +193,7 @@ func (g *group) elide() (entries, elided int) {
 		}
 		entries += n
 		elided += len(w.Entries) - n + w.Elided
-		if n == 0 && !w.Ended && w.Record == nil && !w.HasWill && len(w.Subscriptions) == 0 && len(w.Owed) == 0 && w.State == nil && len(w.Discarded) == 0 {
+		if n == 0 && !w.BesideEntries() {
 			delete(g.batch.Sessions, id)
 			recycle(w)
 		}

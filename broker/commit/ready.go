@@ -87,7 +87,3 @@ func (c *Committer) reportStall() {
 	c.log.Error("no commit could be made for a long time, and not because of the disk: this is a bug",
 		"for", c.since(&c.busy).String(), "goroutines", string(stacks.Next(stacksMax)))
 }
-
-// Busy is for how long a commit is under way, counted anew with each try on a full disk; 0:
-// none is.
-func (c *Committer) Busy() time.Duration { return c.since(&c.busy) }

@@ -34,18 +34,18 @@ func TestRows(t *testing.T) {
 		c.Merge(&p, s, &fx, nil)
 	}
 	merge(func(fx *session.Effects) { s.Owe("a", session.Owed{UpTo: 3}, fx) })
-	if g := c.open.Load(); g.must.Load() || !g.timed || g.reserved.Load() != RowCost+1 || p.Group() != 1 {
-		t.Errorf("lazily: must %t, timed %t, %d bytes reserved, group %d", g.must.Load(), g.timed, g.reserved.Load(), p.Group())
+	if g := c.open.Load(); g.must.Load() || !g.timed.Load() || g.reserved.Load() != RowCost+1 || p.Group() != 1 {
+		t.Errorf("lazily: must %t, timed %t, %d bytes reserved, group %d", g.must.Load(), g.timed.Load(), g.reserved.Load(), p.Group())
 	}
 	c.seal()
 	merge(func(fx *session.Effects) { s.Subscribe(&session.Subscription{Filter: "a"}, fx) })
-	if g := c.open.Load(); !g.must.Load() || g.timed || p.Group() != 2 || len(g.batch.Sessions[1].Subscriptions) != 1 {
-		t.Errorf("must commit: must %t, timed %t, group %d", g.must.Load(), g.timed, p.Group())
+	if g := c.open.Load(); !g.must.Load() || g.timed.Load() || p.Group() != 2 || len(g.batch.Sessions[1].Subscriptions) != 1 {
+		t.Errorf("must commit: must %t, timed %t, group %d", g.must.Load(), g.timed.Load(), p.Group())
 	}
 	c.seal()
 	merge(func(fx *session.Effects) { s.End(time.Now(), fx) })
-	if g := c.open.Load(); !g.must.Load() || !g.timed || !g.batch.Sessions[1].Ended {
-		t.Errorf("soon: must %t, timed %t", g.must.Load(), g.timed)
+	if g := c.open.Load(); !g.must.Load() || !g.timed.Load() || !g.batch.Sessions[1].Ended {
+		t.Errorf("soon: must %t, timed %t", g.must.Load(), g.timed.Load())
 	}
 }
 

@@ -61,7 +61,8 @@ func (s *socket) leave() {
 // socketFirstMax is how many bytes of the beginning are kept: enough for foreign.
 const socketFirstMax = 16
 
-// Read is for the HTTP server; Transports read without it.
+// Read notes how what comes begins. It is for the HTTP server: a raw Transport reads
+// without it.
 func (s *socket) Read(b []byte) (int, error) {
 	n, err := s.TCPConn.Read(b)
 	if n > 0 && !s.answered && len(s.first) < socketFirstMax {

@@ -69,12 +69,6 @@ type ReadState struct {
 	Unfinished  bool // there is the beginning of another
 }
 
-// Blocks reports whether TryWrite of a Transport can write nothing.
-func Blocks(t Transport) bool {
-	_, blocks := t.(*stream)
-	return blocks
-}
-
 // longAgo is a deadline that wakes who waits.
 var longAgo = time.Unix(1, 0)
 

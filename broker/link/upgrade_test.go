@@ -1,20 +1,28 @@
 package link
 
 import (
-	"encoding/binary"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 
 	"github.com/x0a1b/promptmq/codec"
 )
 
 func TestCloseStatus(t *testing.T) {
-	for reason := range 256 {
-		status := closeStatus(codec.ReasonCode(reason))
-		frame := binary.BigEndian.AppendUint16(nil, uint16(status))
-		if status < 1000 || status > 1011 || len(frame) != 2 {
-			t.Errorf("%#x: %d", reason, status)
+	for reason, want := range map[codec.ReasonCode]websocket.StatusCode{
+		codec.Success:                    websocket.StatusNormalClosure,
+		codec.MalformedPacket:            websocket.StatusProtocolError,
+		codec.ProtocolError:              websocket.StatusProtocolError,
+		codec.UnsupportedProtocolVersion: websocket.StatusProtocolError,
+		codec.PacketTooLarge:             websocket.StatusMessageTooBig,
+		codec.ServerShuttingDown:         websocket.StatusGoingAway,
+		codec.NotAuthorized:              websocket.StatusPolicyViolation,
+		codec.SessionTakenOver:           websocket.StatusPolicyViolation,
+	} {
+		if got := closeStatus(reason); got != want {
+			t.Errorf("%v: %d, not %d", reason, got, want)
 		}
 	}
 }
@@ -27,6 +35,13 @@ func TestViaProxy(t *testing.T) {
 	} {
 		if got := !viaProxy(&http.Request{Host: host, Header: http.Header{}}); got != local {
 			t.Errorf("%q: local %v", host, got)
+		}
+	}
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "True-Client-IP"} {
+		h := http.Header{}
+		h.Set(name, "x")
+		if !viaProxy(&http.Request{Host: "localhost", Header: h}) {
+			t.Errorf("%s: local", name)
 		}
 	}
 }

@@ -26,10 +26,6 @@ func (o *Outbox) flush() {
 	}
 	for len(o.out) > 0 {
 		buf := o.takeLocked()
-		if Blocks(o.Transport) {
-			DrainLater(o.Transport, o, buf, 0)
-			return
-		}
 		for n := 0; n < len(buf); {
 			piece := buf[n:min(n+writeBytesMax, len(buf))]
 			written, err := o.writeLocked(piece, 0)
