@@ -20,6 +20,8 @@ type Options struct {
 	// AnyOrigin, or a list, parted by commas, of origins, of hosts, of patterns
 	// of either, and of SameOrigin.
 	WSOrigins string
+	// Listeners are those beside Bind and WSBind.
+	Listeners []link.ListenerConfig
 	// ConnectTimeout is how long a new connection may take from accept to its
 	// CONNECT.
 	ConnectTimeout time.Duration
