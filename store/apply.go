@@ -136,10 +136,11 @@ func (db *DB) Apply(b *session.Batch) error {
 	if broken("disk-stalls") && len(b.Retained) > 0 {
 		select {}
 	}
-	err := db.applyOnce(b)
-	if isFull(err) && db.limit.pages > 0 {
-		err = db.applyBeyond(b)
-	}
+	return db.finish(db.withinSize(func() error { return db.applyOnce(b) }))
+}
+
+// finish follows a transaction that ended with err.
+func (db *DB) finish(err error) error {
 	if gone := db.Gone(); gone != nil { // a commit that fails may fail because of this
 		return gone
 	}

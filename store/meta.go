@@ -21,6 +21,11 @@ const (
 	// synced. The setting of synchronous may have been another one when the WAL
 	// was written.
 	syncedKey = "wal_synced"
+	// usersKey and rulesKey count the rows of the tables. accessLostKey is 1 if a salvage
+	// may have lost some of them, until KeepAccess.
+	usersKey      = "users"
+	rulesKey      = "rules"
+	accessLostKey = "access_lost"
 )
 
 const putMetaSQL = "INSERT INTO meta VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum"

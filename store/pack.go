@@ -26,6 +26,8 @@ const (
 	kindSubscription
 	kindMeta
 	kindOwed
+	kindUser
+	kindRule
 )
 
 // A runKey is what a run is checked against, apart from its body row.

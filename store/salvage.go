@@ -139,7 +139,10 @@ func (db *DB) verify() error {
 			return damaged(fmt.Errorf("%d rows of %s are damaged, and %d places of it cannot be read", t.Lost, t.Name, t.Unreadable))
 		}
 	}
-	return nil
+	_, users := db.Users()
+	_, rules := db.Rules()
+	_, lost := db.AccessLost()
+	return errors.Join(users, rules, lost)
 }
 
 // rebuild makes a database at next of what can be read of the one at path,

@@ -26,6 +26,8 @@ type salvager struct {
 	filters  map[int64]map[string]bool
 	totals   map[int64]int64         // of each Session's queue
 	bodies   map[int64]*salvagedBody // by their old ID
+
+	users, rules int64 // those recovered
 }
 
 // A salvagedBody is a body row that recovered runs refer to.
@@ -55,6 +57,8 @@ func (s *salvager) copyAll() error {
 		{"retained", "rowid, topic, version, data", s.takeRetained},
 		{"run", "id, session, first, last, body, data", s.takeRun},
 		{"owed", "rowid, session, filter, after, up_to, sum", s.takeOwed},
+		{"user", "rowid, name, hash, scram, groups, disabled, changed, sum", s.takeUser},
+		{"rule", "position, text, sum", s.takeRule},
 	} {
 		if s.predates(t.name) {
 			continue
@@ -73,7 +77,7 @@ func (s *salvager) copyAll() error {
 			}
 		}
 	}
-	return nil
+	return s.countAccess()
 }
 
 // predates reports whether the database is of a version that had no such table.

@@ -111,15 +111,35 @@ CREATE TABLE unsummed (session INTEGER PRIMARY KEY REFERENCES session (id)) STRI
 `,
 	// The tables are the same; a Session's State may have Packet Identifiers that do not
 	// follow from the queue, which programs before this version would take for damage.
-	"",
+	"", `
+-- Who may connect, and what for: each rule a line of text, from position 1 on. The rows
+-- of meta count them, so that one that is lost is noticed.
+CREATE TABLE user (
+	name     BLOB PRIMARY KEY,
+	hash     BLOB NOT NULL,
+	scram    BLOB NOT NULL,
+	groups   BLOB NOT NULL,
+	disabled INTEGER NOT NULL,
+	changed  INTEGER NOT NULL,
+	sum      INTEGER NOT NULL
+) STRICT;
+CREATE TABLE rule (
+	position INTEGER PRIMARY KEY,
+	text     BLOB NOT NULL,
+	sum      INTEGER NOT NULL
+) STRICT;
+INSERT INTO meta VALUES ('users', 0, row_sum(8, 'users', 0)), ('rules', 0, row_sum(8, 'rules', 0));
+`,
 }
 
 // sumsVersion is the version from which on rows have checksums; from owedVersion
-// and unsummedVersion on there are tables of these names.
+// and unsummedVersion on there are tables of these names, from accessVersion on user
+// and rule.
 const (
 	sumsVersion     = 2
 	owedVersion     = 4
 	unsummedVersion = 5
+	accessVersion   = 7
 )
 
 // rowSum gives migrations the SQL function row_sum(kind, column...).
@@ -148,6 +168,7 @@ type tables struct {
 	sums      bool // rows have checksums
 	owed      bool // there is a table of this name
 	unsummed  bool // there is a table of this name
+	access    bool // there are the tables user and rule
 }
 
 func tablesOf(c *sqlite3.Conn) (t tables, err error) {
@@ -170,6 +191,11 @@ func tablesOf(c *sqlite3.Conn) (t tables, err error) {
 	}
 	unsummed, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'unsummed'")
 	t.unsummed = unsummed > 0
+	if err != nil {
+		return t, err
+	}
+	access, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name IN ('user', 'rule')")
+	t.access = access == 2
 	return t, err
 }
 
@@ -201,7 +227,7 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 	case version > int64(len(migrations)):
 		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
 	case t.ours != tablesOurs || t.sums != (version >= sumsVersion) || t.owed != (version >= owedVersion) ||
-		t.unsummed != (version >= unsummedVersion):
+		t.unsummed != (version >= unsummedVersion) || t.access != (version >= accessVersion):
 		return 0, damaged(fmt.Errorf("the tables are not those of schema version %d", version))
 	}
 	return version, nil

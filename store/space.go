@@ -86,15 +86,19 @@ func (db *DB) pages() (count, free int64, err error) {
 // may call it.
 func (db *DB) Room() int64 { return db.room.Load() }
 
-// applyBeyond applies a batch that MaxSize left no room for. Whoever filled it
-// looked at Room first, so what it holds was promised: the file exceeds MaxSize
-// by as much as that takes, until removals make up for it.
-func (db *DB) applyBeyond(b *session.Batch) error {
+// withinSize applies a change, beyond MaxSize if that left no room for it. Whoever filled
+// a batch looked at Room first, so what it holds was promised, and users and rules are
+// few: the file exceeds MaxSize by as much as that takes, until removals make up for it.
+func (db *DB) withinSize(apply func() error) error {
+	err := apply()
+	if !isFull(err) || db.limit.pages == 0 {
+		return err
+	}
 	if err := db.capPages(pagesUnlimited); err != nil {
 		return err
 	}
-	err := db.applyOnce(b)
-	_ = db.capPages(db.limit.pages) // b may be written; without the cap, Room still refuses
+	err = apply()
+	_ = db.capPages(db.limit.pages) // it may be written; without the cap, Room still refuses
 	return err
 }
 

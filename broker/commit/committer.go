@@ -58,6 +58,7 @@ type Committer struct {
 	stop     chan struct{}
 	stopped  chan struct{}
 	failed   chan error
+	others   chan *otherWrite
 	watchdog *time.Timer // see watch
 
 	gate     lock.RWMutex[lock.Gate]
@@ -89,7 +90,7 @@ func New(s Store, clock *Clock, log *slog.Logger, m *metrics.Broker) *Committer 
 	c := &Committer{
 		store: s, clock: clock, log: log, m: m, tellers: tellers{log: log, m: m},
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), stop: make(chan struct{}), stopped: make(chan struct{}),
-		failed: make(chan error, 1),
+		failed: make(chan error, 1), others: make(chan *otherWrite),
 	}
 	c.watchdog = time.AfterFunc(stalledAfter, c.reportStall)
 	c.watchdog.Stop()
@@ -165,6 +166,12 @@ func (c *Committer) Run() {
 				removal.Reset(pause)
 			}
 			idle.Reset(tidyAfter)
+			continue
+		case w := <-c.others:
+			if err := c.writeOther(w); err != nil {
+				c.fail(err)
+				return
+			}
 			continue
 		case <-c.stop:
 			return
