@@ -13,12 +13,11 @@ func (b *Broker) ServeConn(nc net.Conn) {
 	b.begin(b.newConn(link.Accepted{Transport: b.network.Transport(nc), At: b.clock.Now()}))
 }
 
-// accepted serves a Network Connection of a listener until it ends, or until another
-// goroutine goes on with it.
+// accepted has a Network Connection of a listener served.
 func (b *Broker) accepted(a link.Accepted) {
 	c := b.newConn(a)
 	c.movesOn = true
-	b.begin(c)
+	go b.begin(c)
 }
 
 func (b *Broker) newConn(a link.Accepted) *conn {

@@ -69,13 +69,13 @@ func newTestNetwork(t *testing.T, connections int64, serve func(n *Network, a Ac
 	var serving sync.WaitGroup
 	n = NewNetwork(Config{
 		Serve: func(a Accepted) {
-			serving.Add(1)
-			defer serving.Done()
-			if serve != nil {
-				serve(n, a)
-				return
-			}
-			(&echo{t: a.Transport, n: n}).serve()
+			serving.Go(func() {
+				if serve != nil {
+					serve(n, a)
+					return
+				}
+				(&echo{t: a.Transport, n: n}).serve()
+			})
 		},
 		Now: time.Now, MaxConnections: connections, ReadBuffer: 4096, ConnectTimeout: 10 * time.Second, Origins: SameOrigin,
 		Log: log, Notices: notices, Metrics: m,

@@ -101,7 +101,7 @@ func (t *raw) receiveFirst(r Reader) error {
 		if err := t.conn.Read(t.ready); err != nil || r.State().Ended != nil {
 			return err
 		}
-		GrowStack(0)
+		growForConnect(0)
 		if !r.Received(r.State().came) || r.Connected() {
 			return nil
 		}
@@ -175,15 +175,19 @@ func (t *raw) watched() bool {
 	return t.state.Load()&(socketWatched|socketHungUp) == socketWatched
 }
 
-// stackGrowth is what CONNECT, and the end of a connection, need beyond the stack
-// that a goroutine begins with.
-const stackGrowth = 2048
-
-// GrowStack grows the stack of the goroutine now, while few frames have to be copied. It
-// would grow soon anyway.
+// GrowStack grows the stack of the goroutine now, while few frames have to be copied, to
+// what the end of a connection needs. It would grow soon anyway.
 //
 //go:noinline
 func GrowStack(at int) byte {
-	var room [stackGrowth]byte
+	var room [2048]byte
 	return room[at] // else there would be no room
+}
+
+// growForConnect is GrowStack for a CONNECT, which needs more.
+//
+//go:noinline
+func growForConnect(at int) byte {
+	var room [3072]byte
+	return room[at]
 }

@@ -107,8 +107,7 @@ func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	u.transport.start(ws)
-	// On another goroutine, since the stack of this one has grown.
-	go c.Serve(Accepted{Transport: u.transport, At: time.Unix(0, s.accepted), Proxied: viaProxy(r)})
+	c.Serve(Accepted{Transport: u.transport, At: time.Unix(0, s.accepted), Proxied: viaProxy(r)})
 }
 
 // An upgradeRefusal is the answer to a request that is refused.
