@@ -1,0 +1,163 @@
+package access
+
+import (
+	"hash/maphash"
+	"slices"
+	"unsafe"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// A Subject is a Client, of which a Policy decides. It remembers which rules are about it,
+// and what was decided last.
+//
+// Requests to publish, to receive and to subscribe have nothing in common, so that each
+// kind may be decided by a goroutine of its own at the same time; of one kind only one
+// at a time. One Policy may follow another at any time. Until a Policy has rules, a
+// Subject costs no more than itself.
+type Subject struct {
+	user, client string
+	groups       []string
+	rules        []compiled // of the Identity
+	views        [3]*view   // by Action
+}
+
+// NewSubject makes a Subject of an Identity, of which it keeps what it needs, and a Client
+// Identifier; nil: a Client without a user name.
+func NewSubject(id *Identity, clientID string) *Subject {
+	s := &Subject{client: clientID}
+	if id != nil {
+		s.user, s.groups = id.User, id.Groups
+		if len(id.Rules) > 0 {
+			s.rules = compile(id.Rules)
+		}
+	}
+	return s
+}
+
+// A view is what a Policy has to say to a Subject about one Action.
+type view struct {
+	version uint64 // of the Policy
+	rules   []bound
+	cache   decided
+}
+
+// bind returns what the Policy has to say to the Subject about the Action.
+func (s *Subject) bind(p *Policy, action Actions) *view {
+	place := &s.views[action>>1] // 1, 2 and 4
+	if *place == nil {
+		*place = new(view)
+	}
+	if v := *place; v.version != p.version {
+		s.gather(p, action, v)
+	}
+	return *place
+}
+
+// gather takes those rules out of the Policy that are about the Subject and the Action.
+func (s *Subject) gather(p *Policy, action Actions, v *view) {
+	v.version = p.version
+	clear(v.rules)
+	v.rules = v.rules[:0]
+	v.cache.forget()
+	add := func(c *compiled) {
+		if c.rule.Actions&action == 0 {
+			return
+		}
+		if b, why := c.bindTo(s); why == about {
+			v.rules = append(v.rules, b)
+		}
+	}
+	for i := range s.rules {
+		add(&s.rules[i])
+	}
+	places := slices.Concat(p.others, p.byUser[s.user], p.byClient[s.client])
+	for _, group := range s.groups {
+		places = append(places, p.byGroup[group]...)
+	}
+	slices.Sort(places)
+	for _, i := range slices.Compact(places) { // a group may be there twice
+		add(&p.rules[i])
+	}
+	v.rules = slices.Clip(v.rules)
+}
+
+// search looks for the first rule that is about the Request.
+func (v *view) search(r *Request) Decision {
+	for i := range v.rules {
+		if b := &v.rules[i]; b.isAbout(r) == about {
+			return Decision{!b.rule.Deny, b.rule}
+		}
+	}
+	return Decision{}
+}
+
+// The bounds of what a Subject remembers of each of publish and receive.
+const (
+	decidedSlots = 16
+	decidedBytes = 256 // of a topic
+)
+
+// decided is what was decided about the last topics. Each has two places to be in.
+type decided struct {
+	slots *[decidedSlots]decision
+}
+
+type decision struct {
+	topic []byte // kept, to be used again
+	rule  *Rule  // nil: none decided
+	// kind has the QoS, whether it is retained, and that the slot is in use.
+	kind uint8
+}
+
+var decidedSeed = maphash.MakeSeed()
+
+func kindOf(r *Request) uint8 {
+	kind := uint8(r.QoS)<<2 | 1
+	if r.Retain {
+		kind |= 2
+	}
+	return kind
+}
+
+// find returns what was decided about the Request, or nil.
+func (d *decided) find(r *Request) *decision {
+	if d.slots == nil {
+		return nil
+	}
+	i := maphash.String(decidedSeed, r.Topic) % decidedSlots
+	kind := kindOf(r)
+	if e := &d.slots[i]; e.kind == kind && string(e.topic) == r.Topic {
+		return e
+	}
+	if e := &d.slots[i^1]; e.kind == kind && string(e.topic) == r.Topic {
+		return e
+	}
+	return nil
+}
+
+// remember takes the first place of the Request. What was there takes the second.
+func (d *decided) remember(r *Request, rule *Rule) {
+	if len(r.Topic) > decidedBytes {
+		return
+	}
+	if d.slots == nil {
+		d.slots = new([decidedSlots]decision)
+	}
+	i := maphash.String(decidedSeed, r.Topic) % decidedSlots
+	e, other := &d.slots[i], &d.slots[i^1]
+	*e, *other = *other, *e
+	e.topic, e.rule, e.kind = append(e.topic[:0], r.Topic...), rule, kindOf(r)
+}
+
+func (d *decided) forget() {
+	if d.slots == nil {
+		return
+	}
+	for i := range d.slots {
+		d.slots[i].kind, d.slots[i].rule = 0, nil
+	}
+}
+
+// viewString is the View as a string, which nothing may keep.
+func viewString(v codec.View) string { return unsafe.String(unsafe.SliceData(v), len(v)) }
