@@ -19,6 +19,8 @@ type Config struct {
 
 	// origins says where each setting came from, by path.
 	origins map[string]Origin
+	// listeners are those of Broker.Listeners with where they came from.
+	listeners []*listenerEntry
 }
 
 // Log says what is logged and how.
@@ -84,14 +86,25 @@ func Absolute(path string) string {
 }
 
 // set parses text as the value of k and remembers where it stood.
-func (c *Config) set(k *key, text string, from Origin) *Error {
-	if fault := atTheEdge(text); fault != "" {
-		return &Error{Origin: from, Key: k.path, Text: fmt.Sprintf("%q %s; remove it", text, fault), edge: true}
+func (c *Config) set(k *key, text string, from Origin) Errors {
+	if k.path == listenersPath {
+		return c.setListeners(text, from)
 	}
-	if err := k.kind.parse(k.field(c), text); err != nil {
-		return &Error{Origin: from, Key: k.path, Text: err.Error()}
+	if err := parseValue(k.kind, k.field(c), text, from, k.path); err != nil {
+		return Errors{err}
 	}
 	c.origins[k.path] = from
+	return nil
+}
+
+// parseValue parses text into *field.
+func parseValue(k kind, field any, text string, from Origin, path string) *Error {
+	if fault := atTheEdge(text); fault != "" {
+		return &Error{Origin: from, Key: path, Text: fmt.Sprintf("%q %s; remove it", text, fault), edge: true}
+	}
+	if err := k.parse(field, text); err != nil {
+		return &Error{Origin: from, Key: path, Text: err.Error()}
+	}
 	return nil
 }
 

@@ -47,6 +47,27 @@ func reference() string {
 		}
 		fmt.Fprintf(&out, "\n### `%s`\n\n%s\n\n", k.path, k.help)
 		fmt.Fprintf(&out, "- default: `%s`\n- allowed: %s\n- flag `--%s`, variable `%s`\n", c.yaml(k), k.kind.allowed(), k.flag(), k.variable())
+		if k.path == listenersPath {
+			listenerReference(&out)
+		}
 	}
 	return out.String()
+}
+
+func listenerReference(out *strings.Builder) {
+	fmt.Fprintf(out, "\nThe keys of an entry:\n\n| key | kinds | default | what it is | allowed |\n|---|---|---|---|---|\n")
+	l := defaultListener()
+	for _, k := range listenerKeys {
+		kinds := strings.Join(k.of, ", ")
+		if len(k.of) == len(listenerKinds) {
+			kinds = "all"
+		}
+		value := yamlValue(k.kind, k.kind.format(k.field(l)))
+		if value == `""` {
+			value = ""
+		} else {
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s |\n", k.name, kinds, value, k.help, k.kind.allowed())
+	}
 }

@@ -31,9 +31,7 @@ func (c *Config) readEnviron(environ []string) Errors {
 			errs = append(errs, &Error{Origin: Origin{Name: name}, Text: unknownVariable(name, names)})
 			continue
 		}
-		if err := c.set(&keys[i], text, Origin{Name: name}); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, c.set(&keys[i], text, Origin{Name: name})...)
 	}
 	return errs
 }

@@ -92,19 +92,26 @@ func (f *fileReader) fail(n ast.Node, path, text string, args ...any) {
 
 // section reads a mapping whose keys begin with path.
 func (f *fileReader) section(n ast.Node, path string) {
-	var entries []*ast.MappingValueNode
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		entries = n.Values
-	case *ast.MappingValueNode:
-		entries = []*ast.MappingValueNode{n}
-	case *ast.NullNode: // every key of the section commented out
-	default:
+	entries, ok := entriesOf(n)
+	if !ok {
 		f.fail(n, path, "must hold keys (%s), not a value", strings.Join(childrenOf(path), ", "))
 	}
 	for _, entry := range entries {
 		f.entry(entry, path)
 	}
+}
+
+// entriesOf returns what a mapping holds; ok is false for what is none.
+func entriesOf(n ast.Node) (entries []*ast.MappingValueNode, ok bool) {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
+	case *ast.NullNode: // every key of the section commented out
+		return nil, true
+	}
+	return nil, false
 }
 
 func (f *fileReader) entry(entry *ast.MappingValueNode, path string) {
@@ -141,25 +148,49 @@ func (f *fileReader) refuseSection(key, value ast.Node, path string) {
 }
 
 func (f *fileReader) value(n ast.Node, k *key) {
+	if k.path == listenersPath {
+		faults := len(f.errs)
+		if entries := f.listeners(n); len(f.errs) == faults {
+			f.config.takeListeners(entries, f.at(n))
+		}
+		return
+	}
+	if text, ok := f.read(n, k.kind, k.path); ok {
+		f.errs = append(f.errs, f.config.set(k, text, f.at(n))...)
+	}
+}
+
+// read returns the text of a value; ok is false if it is not written as its kind is.
+func (f *fileReader) read(n ast.Node, k kind, path string) (text string, ok bool) {
 	text, written, ok := scalarOf(n)
-	if list, isList := n.(*ast.SequenceNode); isList && isListed(k.kind) {
+	if list, isList := n.(*ast.SequenceNode); isList && isListed(k) {
 		if text, ok = joined(list); ok {
 			written = stringScalar.String()
 		} else {
 			written = "a list that has something else than strings in it"
 		}
 	}
+	switch n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		if isBare(k) {
+			return n.GetToken().Value, true
+		}
+	}
 	if !ok {
-		f.fail(n, k.path, "is %s; it must be %s", written, k.kind.allowed())
-		return
+		f.fail(n, path, "is %s; it must be %s", written, k.allowed())
+		return "", false
 	}
-	if want := k.kind.scalar().String(); written != want {
-		f.fail(n, k.path, "%s is %s; it must be %s", n.GetToken().Value, written, k.kind.allowed())
-		return
+	if want := k.scalar().String(); written != want {
+		f.fail(n, path, "%s is %s; it must be %s", n.GetToken().Value, written, k.allowed())
+		return "", false
 	}
-	if err := f.config.set(k, text, f.at(n)); err != nil {
-		f.errs = append(f.errs, err)
-	}
+	return text, true
+}
+
+// writtenAs says what YAML takes a value for.
+func writtenAs(n ast.Node) string {
+	_, written, _ := scalarOf(n)
+	return written
 }
 
 // joined returns the texts of a list with commas between them; ok is false if it

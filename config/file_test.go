@@ -78,7 +78,7 @@ func TestFileFaults(t *testing.T) {
 			"F:2: log.levle: unknown key; did you mean log.level?\n" +
 				"F:4: mqtt.max-qos: \"9\" is not allowed; it must be an integer from 0 to 2\n" +
 				"F:5: mqtt.keep-alive: x is a string; it must be an integer from 0 to 65535"},
-		{"no listener", "server:\n  bind: \"\"\n  ws-bind: \"\"\n", "F:2: server.bind: is empty and so is server.ws-bind: no client could connect"},
+		{"no listener", "server:\n  bind: \"\"\n  ws-bind: \"\"\n", "F:2: server.bind: is empty, so is server.ws-bind, and server.listeners has none: no client could connect"},
 		{"one socket twice", "server:\n  ws-bind: :1883\nmetrics:\n  bind: 0.0.0.0:1883\n",
 			"F:2: server.ws-bind: is the address of server.bind too\n" +
 				"F:4: metrics.bind: is the address of server.bind too\n" +
@@ -147,6 +147,7 @@ func TestFileAccepted(t *testing.T) {
 func FuzzFile(f *testing.F) {
 	f.Add("log:\n  level: info\nmqtt: {max-qos: 1, keep-alive: 0}\n")
 	f.Add("storage:\n  sqlite:\n    cache-size: -2000\n  cleanup: {a: [1, {b: *c}]}\n")
+	f.Add(oneOfEach)
 	f.Add("? a\n: b\n<<: &x {y: !!str 5}\n--- |\n  text\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c := Default()

@@ -37,7 +37,7 @@ func section(path string) string {
 }
 
 func placeholder(k *key) string {
-	if k.kind.scalar() == stringScalar {
+	if s := k.kind.scalar(); s == stringScalar || s == listScalar {
 		return strings.ToUpper(k.path[strings.LastIndexByte(k.path, '.')+1:])
 	}
 	return "N"
@@ -62,9 +62,7 @@ func (c *Config) readFlags(f *Flags) Errors {
 		if !given {
 			continue
 		}
-		if err := c.set(&keys[i], text, Origin{Name: "--" + keys[i].flag()}); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, c.set(&keys[i], text, Origin{Name: "--" + keys[i].flag()})...)
 	}
 	return errs
 }

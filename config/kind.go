@@ -33,10 +33,11 @@ const (
 	stringScalar scalar = iota
 	integerScalar
 	booleanScalar
+	listScalar
 )
 
 func (s scalar) String() string {
-	return [...]string{"a string", "an integer", "true or false"}[s]
+	return [...]string{"a string", "an integer", "true or false", "a list"}[s]
 }
 
 func refuse(k kind, text string) error {
@@ -242,8 +243,11 @@ func (o webOrigins) parse(field any, text string) error {
 
 // isListed reports whether a value of this kind may also be written as a YAML list.
 func isListed(k kind) bool {
-	_, listed := k.(webOrigins)
-	return listed
+	switch k.(type) {
+	case webOrigins, wordList, prefixes:
+		return true
+	}
+	return false
 }
 
 // isOrigin reports whether s is a word or a pattern that an Origin can match:

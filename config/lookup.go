@@ -69,8 +69,8 @@ func (c *Config) crossCheck() Errors {
 	fail := func(path, text string) {
 		errs = append(errs, &Error{Origin: c.origins[path], Key: path, Text: text})
 	}
-	if c.Broker.Bind == "" && c.Broker.WSBind == "" {
-		fail("server.bind", "is empty and so is server.ws-bind: no client could connect")
+	if c.Broker.Bind == "" && c.Broker.WSBind == "" && len(c.Broker.Listeners) == 0 {
+		fail("server.bind", "is empty, so is server.ws-bind, and server.listeners has none: no client could connect")
 	}
 	if sameSocket(c.Broker.Bind, c.Broker.WSBind) {
 		fail("server.ws-bind", "is the address of server.bind too")
@@ -83,7 +83,7 @@ func (c *Config) crossCheck() Errors {
 			fail("metrics.bind", "is the address of server.ws-bind too")
 		}
 	}
-	return errs
+	return append(errs, c.crossCheckListeners()...)
 }
 
 // sameSocket reports whether two addresses could not be listened on at once: one

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/x0a1b/promptmq/broker/link"
 )
 
 // WriteYAML writes c as a file that Load reads back to the same settings, with
@@ -22,9 +24,24 @@ func (c *Config) WriteYAML(w io.Writer) error {
 		fmt.Fprintf(out, "%s# %s\n", indent, k.help)
 		fmt.Fprintf(out, "%s# Allowed: %s.\n", indent, k.kind.allowed())
 		fmt.Fprintf(out, "%s# From: %v.\n", indent, c.origins[k.path])
+		if k.path == listenersPath && len(c.Broker.Listeners) > 0 {
+			fmt.Fprintf(out, "%s%s:\n", indent, name)
+			writeListeners(out, indent, c.Broker.Listeners)
+			continue
+		}
 		fmt.Fprintf(out, "%s%s: %s\n", indent, name, c.yaml(k))
 	}
 	return out.Flush()
+}
+
+func writeListeners(out io.Writer, indent string, list []link.ListenerConfig) {
+	for i := range list {
+		lead := "- "
+		eachListenerKey(&list[i], func(k *listenerKey, value string) {
+			fmt.Fprintf(out, "%s%s%s: %s\n", indent, lead, k.name, value)
+			lead = "  "
+		})
+	}
 }
 
 // writeSections writes the headings that are not yet open, and returns those
@@ -45,8 +62,12 @@ func writeSections(out io.Writer, open, want []string) []string {
 
 // yaml returns the value of k as it is written in the file.
 func (c *Config) yaml(k *key) string {
-	if k.kind.scalar() == stringScalar {
-		return strconv.Quote(c.text(k))
+	return yamlValue(k.kind, c.text(k))
+}
+
+func yamlValue(k kind, text string) string {
+	if k.scalar() == stringScalar {
+		return strconv.Quote(text)
 	}
-	return c.text(k)
+	return text
 }

@@ -16,6 +16,7 @@ import (
 var settable = map[string]string{
 	"log.level": `"debug"`, "log.format": `"console"`,
 	"server.bind": `"127.0.0.1:1"`, "server.ws-bind": `""`, "server.read-timeout": `"5s"`, "server.read-rate-min": "500", "server.connect-timeout": `"6s"`, "server.ws-origins": `"same,https://*.example.com"`, "server.write-timeout": `"1m30s"`,
+	"server.listeners":   `[{kind: unix, address: "/run/mqtt.sock", name: "local", max-connections: 5, anonymous: "no", mode: "0660"}]`,
 	"server.read-buffer": "8192", "server.write-buffer": "16384", "server.shutdown-notice": "true",
 	"mqtt.max-qos": "1", "mqtt.max-connections": "7", "mqtt.max-inflight": "8", "mqtt.receive-maximum": "9",
 	"mqtt.keep-alive": "600", "mqtt.retain-available": "false", "mqtt.wildcard-available": "false", "mqtt.shared-sub-available": "false",
@@ -41,6 +42,16 @@ func variableOf(path string) string {
 
 // plain is a YAML value as it stands in a variable or flag.
 func plain(value string) string { return strings.Trim(value, `"`) }
+
+// shown is a YAML value as printed has it.
+func shown(t *testing.T, literal string) string {
+	t.Helper()
+	var value any
+	if err := yaml.Unmarshal([]byte(literal), &value); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(value)
+}
 
 // printed returns the effective configuration by path, and checks that
 // `config check` accepts what was printed.
@@ -132,8 +143,8 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 		}),
 	} {
 		for path, want := range settable {
-			if got[path] != plain(want) {
-				t.Errorf("%s from %s: %q, want %q", path, source, got[path], plain(want))
+			if want := shown(t, want); got[path] != want {
+				t.Errorf("%s from %s: %q, want %q", path, source, got[path], want)
 			}
 		}
 	}
