@@ -38,7 +38,7 @@ var rules = map[string]rule{
 	"session":        {pure: true, own: []string{"codec"}},
 	"metrics":        {libraries: []string{"github.com/VictoriaMetrics/metrics"}},
 	"store":          {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
-	"broker/access":  {pure: true, own: []string{"codec", "topics"}, libraries: []string{"golang.org/x/crypto"}, but: []string{"context", "net/netip"}},
+	"broker/access":  {pure: true, own: []string{"codec", "topics"}, libraries: []string{"golang.org/x/crypto", "github.com/xdg-go/stringprep"}, but: []string{"context", "net/netip"}},
 	"broker/login":   {own: []string{"broker/access", "broker/notice", "codec", "metrics"}},
 	"broker/control": {own: []string{"codec"}},
 	"broker/lock":    {},
