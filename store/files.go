@@ -11,6 +11,32 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
+// ErrInUse says that another process has the store open.
+var ErrInUse = errors.New("another process uses the data directory")
+
+// An inUse is an error that is ErrInUse too.
+type inUse struct{ error }
+
+func (e inUse) Unwrap() error        { return e.error }
+func (e inUse) Is(target error) bool { return target == ErrInUse }
+
+// Exists reports whether there is a database in a data directory.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, fileName))
+	return err == nil
+}
+
+// Owner returns the number of the user to whom a data directory, or the database in it,
+// belongs, where the system has such numbers.
+func Owner(dir string) (user int, known bool) {
+	for _, path := range []string{filepath.Join(dir, fileName), dir} {
+		if info, err := os.Stat(path); err == nil {
+			return ownerOf(info)
+		}
+	}
+	return 0, false
+}
+
 // prepareFiles makes the directory, takes the lock, and makes a new database
 // beside its place if there is none: a file at that place is never half made.
 func (db *DB) prepareFiles() error {

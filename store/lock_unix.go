@@ -21,7 +21,7 @@ func lockFile(path string) (*os.File, error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("the file system has no locks, without which two processes could write to one database; storage.data-dir must be on another (lock %s: %w)", path, err)
 		}
-		return nil, fmt.Errorf("another process uses this directory (lock %s: %w)", path, err)
+		return nil, inUse{fmt.Errorf("another process uses this directory (lock %s: %w)", path, err)}
 	}
 	return f, nil
 }

@@ -40,6 +40,7 @@ var rules = map[string]rule{
 	"store":          {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
 	"broker/access":  {pure: true, own: []string{"codec", "topics"}, libraries: []string{"golang.org/x/crypto", "github.com/xdg-go/stringprep"}, but: []string{"context", "net/netip"}},
 	"broker/login":   {own: []string{"broker/access", "broker/notice", "codec", "metrics"}},
+	"broker/admin":   {},
 	"broker/control": {own: []string{"codec"}},
 	"broker/lock":    {},
 	"broker/commit":  {own: []string{"broker/control", "broker/lock", "session", "metrics"}},
