@@ -7,15 +7,19 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// admit decides whether a Client may connect. There are no credentials to check
-// yet: whoever comes from this machine may, others only if anonymous access was
-// allowed in so many words. What a proxy on this machine hands on is not local,
-// where it can be told: see link.Accepted and link.Listener.CheckFirst.
-func (b *Broker) admit(local bool) codec.ReasonCode {
-	if b.o.AllowAnonymous || local {
-		return codec.Success
+// admitNobody decides whether a Client may connect while there is no Authenticator: whoever
+// comes from this machine may, others only if anonymous access was allowed in so many words.
+// What a proxy on this machine hands on is not local, where it can be told: see
+// link.Accepted and link.Listener.CheckFirst.
+func (c *conn) admitNobody() error {
+	if c.b.o.AllowAnonymous || c.local {
+		return nil
 	}
-	return codec.NotAuthorized
+	detail := "anonymous Clients are admitted from loopback only"
+	if isLoopback(c.net().RemoteAddr()) {
+		detail += ", and not if a proxy hands them on or their Host is another than localhost"
+	}
+	return refuse(codec.NotAuthorized, detail, "key", "auth.allow-anonymous")
 }
 
 // isLoopback reports whether the peer is on this machine. A peer without an

@@ -71,8 +71,11 @@ type Broker struct {
 	outboxes    link.OutboxConfig // of all connections
 	limits      session.Limits
 	ctx         context.Context // of log lines; never done
+	serving     context.Context // done when the broker stops
+	stopServing context.CancelFunc
 
-	shortages        sync.Map // *Client → *shortage
+	authenticator    atomic.Pointer[Authenticator] // to nil: there is none
+	shortages        sync.Map                      // *Client → *shortage
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -102,9 +103,9 @@ func (s *changeover) allEndedLocked() chan struct{} {
 }
 
 // takeTurn waits until it is this CONNECT's turn to take the Session of the Client
-// Identifier. The caller holds no lock, and ends the turn with endTurn.
-func (b *Broker) takeTurn(id string) (*Client, error) {
-	cl, turn, err := b.queueForTurn(id)
+// Identifier, which must be who's. The caller holds no lock, and ends the turn with endTurn.
+func (b *Broker) takeTurn(id string, who *access.Identity) (*Client, error) {
+	cl, turn, err := b.queueForTurn(id, who)
 	if turn == nil {
 		return cl, err
 	}
@@ -118,9 +119,12 @@ func (b *Broker) takeTurn(id string) (*Client, error) {
 }
 
 // queueForTurn returns the turn to wait for. It is nil if it has come, or with an error.
-func (b *Broker) queueForTurn(id string) (cl *Client, turn chan struct{}, err error) {
+func (b *Broker) queueForTurn(id string, who *access.Identity) (cl *Client, turn chan struct{}, err error) {
 	cl = b.registry.acquire(b, id)
 	defer cl.mu.Unlock()
+	if cl.foreignLocked(who) { // it takes no turn that the owner may want
+		return nil, nil, errForeign()
+	}
 	if cl.changing&turnTaken == 0 {
 		cl.changing |= turnTaken
 		return cl, nil, nil

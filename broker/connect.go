@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 
+	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -41,6 +42,18 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 		id = c.b.newClientID()
 		ack.AssignedClientID, ack.HasAssignedClientID = codec.View(id), c.version == codec.Version5
 	}
+	who, err := c.authenticate(&p, id)
+	if err != nil {
+		return err
+	}
+	return c.accept(&p, id, who, &ack)
+}
+
+// accept takes the CONNECT of a Client of which it is known who it is, and answers.
+func (c *conn) accept(p *codec.Connect, id string, who *access.Identity, ack *codec.Connack) error {
+	if err := c.checkWill(p); err != nil {
+		return err
+	}
 	keepAlive := p.KeepAliveSeconds
 	if limit := c.b.o.KeepAliveSeconds; c.version == codec.Version5 && limit > 0 && (keepAlive == 0 || keepAlive > limit) {
 		keepAlive = limit // [MQTT-3.1.2-21] [MQTT-3.2.2-22]
@@ -48,7 +61,7 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 		c.params.keepAliveImposed = true
 	}
 	c.params.keepAliveSeconds, c.armed = keepAlive, mustArm
-	c.params.sessionExpirySeconds = sessionExpiry(&p)
+	c.params.sessionExpirySeconds = sessionExpiry(p)
 	if limit := c.b.o.MaxSessionExpirySeconds; c.params.sessionExpirySeconds > limit {
 		c.params.sessionExpirySeconds = limit
 		ack.SessionExpirySeconds, ack.HasSessionExpiry = limit, c.version == codec.Version5 // section 3.2.2.3.2
@@ -60,16 +73,15 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 		aliasMaximum = 100
 	}
 	c.out.SetClient(c.version, aliasMaximum, c.params.packetBytesMax)
-	c.fillConnack(&ack)
-	if !c.fits(&ack) { // before anything is done: the Client could not be told
+	c.fillConnack(ack)
+	if !c.fits(ack) { // before anything is done: the Client could not be told
 		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client", "limit", p.MaximumPacketSize)
 	}
-	return c.attach(&p, id, &ack)
+	return c.attach(p, id, who, ack)
 }
 
 // checkConnect refuses what this Server does not do or does not allow.
 func (c *conn) checkConnect(p *codec.Connect) error {
-	o := &c.b.o
 	switch {
 	case p.HasAuthenticationMethod: // [MQTT-4.12.0-1]
 		return refuse(codec.BadAuthenticationMethod, "no Authentication Method is supported")
@@ -80,16 +92,15 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 	case c.b.stopping.Load():
 		return refuse(codec.ServerUnavailable, "the Server is shutting down")
 	}
-	if reason := c.b.admit(c.local); reason != codec.Success {
-		detail := "anonymous Clients are admitted from loopback only"
-		if isLoopback(c.net().RemoteAddr()) {
-			detail += ", and not if a proxy hands them on or their Host is another than localhost"
-		}
-		return refuse(reason, detail, "key", "auth.allow-anonymous")
-	}
+	return nil
+}
+
+// checkWill refuses a Will that this Server does not take, or not from this Client.
+func (c *conn) checkWill(p *codec.Connect) error {
 	if !p.HasWill {
 		return nil
 	}
+	o := &c.b.o
 	switch w := &p.Will; {
 	case w.QoS > o.MaxQoS: // [MQTT-3.2.2-12]
 		return refuse(codec.QoSNotSupported, "the Will QoS exceeds the Maximum QoS", "qos", w.QoS, "key", "mqtt.max-qos")
@@ -119,8 +130,8 @@ func (b *Broker) newClientID() string {
 
 // attach gives the connection its Session, waits until what CONNACK promises is
 // on disk, and answers. [MQTT-3.1.4-5]
-func (c *conn) attach(p *codec.Connect, id string, ack *codec.Connack) error {
-	group, err := c.takeSession(p, id, ack)
+func (c *conn) attach(p *codec.Connect, id string, who *access.Identity, ack *codec.Connack) error {
+	group, err := c.takeSession(p, id, who, ack)
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,8 @@ type Options struct {
 	// AllowAnonymous admits Clients from other machines without credentials;
 	// Clients from loopback are always admitted.
 	AllowAnonymous bool
+	// Authenticator says who Clients are: see Broker.SetAuthenticator.
+	Authenticator Authenticator
 
 	// SystemClock replaces time.Now as the clock of the system; nil: it does not.
 	SystemClock func() time.Time

@@ -21,6 +21,7 @@ const (
 // store.
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.stopping.Store(true)
+	b.stopServing()
 	b.commits.End()
 	b.network.Stop()
 	conns := b.connections()

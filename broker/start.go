@@ -38,6 +38,8 @@ func New(o Options, s Store) (*Broker, error) {
 			Policy: session.QueuePolicy(o.QueuePolicy), Inflight: int(o.MaxInflight),
 		},
 	}
+	b.serving, b.stopServing = context.WithCancel(context.Background())
+	b.SetAuthenticator(o.Authenticator)
 	b.network = link.NewNetwork(link.Config{
 		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
 		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout, Origins: o.WSOrigins,

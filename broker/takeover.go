@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -13,14 +15,14 @@ import (
 // takeSession makes c the connection of the Client: it takes the Session over from
 // another connection, resumes it, or begins a new one. It returns the group that
 // CONNACK must wait for; 0: nothing is stored. If it refuses, nothing has changed.
-func (c *conn) takeSession(p *codec.Connect, id string, ack *codec.Connack) (group uint64, err error) {
-	cl, err := c.b.takeTurn(id)
+func (c *conn) takeSession(p *codec.Connect, id string, who *access.Identity, ack *codec.Connack) (group uint64, err error) {
+	cl, err := c.b.takeTurn(id, who)
 	if err != nil {
 		return 0, err
 	}
 	defer c.b.endTurn(cl)
 	for late := false; ; {
-		ended, old, group, err := c.tryTake(cl, p, ack, late)
+		ended, old, group, err := c.tryTake(cl, p, who, ack, late)
 		if err != nil || ended == nil {
 			return group, err
 		}
@@ -61,7 +63,7 @@ func (c *conn) cutOff() {
 // tryTake takes the Session if nothing is in the way. Else ended is not nil: it is closed
 // when to try again. Then old, if it is not nil, is the connection to be told to end.
 // late: old was told and is cut off, so its Session is taken now.
-func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
+func (c *conn) tryTake(cl *Client, p *codec.Connect, who *access.Identity, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
 	c.b.commits.Enter()
 	defer c.b.commits.Leave()
 	var after, over detachment
@@ -74,7 +76,7 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 		}
 		old = cl.conn
 		if s := cl.currentChangeoverLocked(); s == nil || !s.admitted {
-			if err = c.admitLocked(cl, p); err != nil {
+			if err = c.admitLocked(cl, p, who); err != nil {
 				return
 			}
 		}
@@ -89,7 +91,7 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 			after = cl.detachLocked(false, c.now, &c.pending)
 			cl.noteEndLocked(&after)
 		}
-		over, group = c.takeSessionLocked(cl, p, ack)
+		over, group = c.takeSessionLocked(cl, p, who, ack)
 	}()
 	if err != nil || ended != nil {
 		return ended, old, 0, err
@@ -105,7 +107,10 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, ack *codec.Connack, late bo
 // admitLocked finds out, before anything is changed, whether the CONNECT can be
 // accepted, and counts its connection, unless that takes over the place of another.
 // The caller holds Client.mu and the gate.
-func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
+func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *access.Identity) error {
+	if cl.foreignLocked(who) {
+		return errForeign()
+	}
 	b, takeover := c.b, cl.conn != nil
 	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
 		return refuse(codec.QuotaExceeded, "too many sessions", "limit", c.b.o.MaxSessions, "key", "mqtt.max-sessions")
@@ -126,7 +131,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect) error {
 
 // takeSessionLocked makes c the connection of the Client. over is the detachment of a
 // Session that had to go, group what CONNACK must wait for.
-func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over detachment, group uint64) {
+func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *access.Identity, ack *codec.Connack) (over detachment, group uint64) {
 	s := cl.currentChangeoverLocked()
 	if s != nil && s.from != nil {
 		control.Panic(control.PanicInTakeover)
@@ -139,7 +144,7 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 		c.pending.say(c.b.notices.Line(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
 	}
 	cl.takeKeptLocked(c.now, &c.pending) // the Client is back: void [MQTT-3.1.3-9]
-	over = c.chooseSessionLocked(cl, p, ack)
+	over = c.chooseSessionLocked(cl, p, who, ack)
 	c.client, cl.conn = cl, c
 	group = max(c.openSessionLocked(cl, p), over.awaited()) // what CONNACK promises is gone must be gone on disk
 	if s != nil {
@@ -151,15 +156,16 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connac
 
 // chooseSessionLocked resumes the Session, or ends it and begins a new one. [MQTT-3.1.2-4]
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
-func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, ack *codec.Connack) (over detachment) {
+func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, who *access.Identity, ack *codec.Connack) (over detachment) {
 	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
 		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
+		cl.sess.UserName = cmp.Or(cl.sess.UserName, who.User)
 		return detachment{}
 	}
 	if cl.sess != nil {
 		over = cl.endLocked(c.now, &c.pending)
 	}
-	cl.sess = session.New(c.b.nextSessionID(), cl.id, string(p.UserName), c.params.sessionExpirySeconds > 0, &c.b.limits)
+	cl.sess = session.New(c.b.nextSessionID(), cl.id, who.User, c.params.sessionExpirySeconds > 0, &c.b.limits)
 	c.b.sessions.Add(1)
 	return over
 }

@@ -39,6 +39,7 @@ const (
 	LimitOfBadConnectIgnored    Rule = "limit-of-bad-connect-ignored"
 	MaximumPacketSizeIgnored    Rule = "maximum-packet-size-ignored"
 	MaximumQoSNotTold           Rule = "maximum-qos-not-told"
+	OwnerIgnored                Rule = "owner-ignored"
 	NoLocalIgnored              Rule = "no-local-ignored"
 	PacketIdentifierInUse       Rule = "packet-identifier-in-use"
 	PropertiesLost              Rule = "properties-lost"

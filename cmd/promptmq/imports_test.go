@@ -46,7 +46,7 @@ var rules = map[string]rule{
 	"broker/commit":  {own: []string{"broker/control", "broker/lock", "session", "metrics"}},
 	"broker/notice":  {own: []string{"metrics"}},
 	"broker/link":    {own: []string{"broker/control", "broker/lock", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
-	"broker":         {own: []string{"broker/commit", "broker/control", "broker/lock", "broker/notice", "broker/link", "codec", "topics", "session", "metrics"}},
+	"broker":         {own: []string{"broker/access", "broker/commit", "broker/control", "broker/lock", "broker/notice", "broker/link", "codec", "topics", "session", "metrics"}},
 	"config":         {own: []string{"broker", "broker/link", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
 	"cmd/promptmq":   {own: []string{"config", "broker", "broker/link", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
 	"conformance":    {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
