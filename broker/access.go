@@ -12,7 +12,7 @@ import (
 // What a proxy on this machine hands on is not local, where it can be told: see
 // link.Accepted and link.Listener.CheckFirst.
 func (c *conn) admitNobody() error {
-	if c.b.o.AllowAnonymous || c.local {
+	if c.b.options().AllowAnonymous || c.local {
 		return nil
 	}
 	detail := "anonymous Clients are admitted from loopback only"

@@ -70,7 +70,7 @@ func (c *conn) connectDeadline() time.Time {
 func (c *conn) attempt(p *codec.Connect, id string) *access.Attempt {
 	a := &access.Attempt{
 		ClientID: id, User: string(p.UserName), Password: p.Password, HasUser: p.HasUserName, HasPassword: p.HasPassword,
-		Address: addressOf(c.net().RemoteAddr()), MayBeNobody: c.b.o.AllowAnonymous || c.local,
+		Address: addressOf(c.net().RemoteAddr()), MayBeNobody: c.b.options().AllowAnonymous || c.local,
 	}
 	if l := c.net().Listener(); l != nil {
 		a.Listener = l.String()

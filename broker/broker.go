@@ -56,7 +56,7 @@ const (
 // A Broker is an MQTT Server.
 type Broker struct {
 	// Static after New.
-	o           Options
+	o           Options // of the start; see options
 	log         *slog.Logger
 	m           *metrics.Broker
 	store       Store
@@ -75,6 +75,7 @@ type Broker struct {
 	stopServing context.CancelFunc
 
 	authenticator    atomic.Pointer[Authenticator] // to nil: there is none
+	live             atomic.Pointer[Options]       // see options
 	shortages        sync.Map                      // *Client → *shortage
 	nextID           atomic.Uint64
 	sessions         atomic.Int64

@@ -30,7 +30,7 @@ func (b *Broker) cleanup() {
 		if b.clock.NoteJump() {
 			b.commits.NoteTime() // else the start after a crash would take the jump for time that has passed
 		}
-		timer.Reset(b.o.CleanupInterval)
+		timer.Reset(b.options().CleanupInterval)
 	}
 }
 
@@ -43,11 +43,11 @@ func (b *Broker) sweepQueue(cl *Client) {
 	var from uint64
 	group, ok := b.sweepStep(cl, 0, func(s *session.Session, now time.Time, fx *session.Effects) {
 		id = s.ID
-		s.SweepWindow(now, b.o.MaxMessageAge, fx)
+		s.SweepWindow(now, b.options().MaxMessageAge, fx)
 		from = s.SweepFrom()
 	})
 	for b.commits.Wait(group) == nil && ok && !b.stopping.Load() {
-		entries, err := b.store.Page(id, from, b.o.CleanupBatch, windowBytes)
+		entries, err := b.store.Page(id, from, b.options().CleanupBatch, windowBytes)
 		if err != nil {
 			b.noteUnread("reading a queue for its cleanup failed", cl.id, err)
 			return
@@ -56,7 +56,7 @@ func (b *Broker) sweepQueue(cl *Client) {
 			return
 		}
 		group, ok = b.sweepStep(cl, id, func(s *session.Session, now time.Time, fx *session.Effects) {
-			s.SweepPage(from, entries, now, b.o.MaxMessageAge, fx)
+			s.SweepPage(from, entries, now, b.options().MaxMessageAge, fx)
 		})
 		from = entries[len(entries)-1].Seq + 1
 	}

@@ -55,7 +55,7 @@ func (c *conn) packetTimeout() time.Duration {
 	if c.client == nil {
 		return c.b.o.ConnectTimeout
 	}
-	return c.b.o.ReadTimeout
+	return c.b.options().ReadTimeout
 }
 
 func (c *conn) overdue(now time.Time) bool {
@@ -70,8 +70,8 @@ func (c *conn) refuseOverdue() error {
 		if c.client == nil {
 			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
 		}
-		return refuse(codec.ProtocolError, "a packet stayed behind server.read-rate-min for the read timeout", "limit", c.b.o.ReadTimeout.String(), "key", "server.read-timeout",
-			"rate", c.b.o.ReadRateMin)
+		return refuse(codec.ProtocolError, "a packet stayed behind server.read-rate-min for the read timeout", "limit", c.b.options().ReadTimeout.String(), "key", "server.read-timeout",
+			"rate", c.b.options().ReadRateMin)
 	}
 	c.b.m.KeepAliveTimeouts.Inc()
 	return refuse(codec.KeepAliveTimeout, c.silence())
@@ -99,7 +99,7 @@ func (c *conn) waited() {
 // read timeout. In the same way it moves the last packet, for the Keep Alive: a Client
 // can send nothing else before the end of this one. [MQTT-3.1.2-22]
 func (c *conn) progress(n int) {
-	now, took := momentOf(c.now), moment(n)*moment(time.Second)/moment(c.b.o.ReadRateMin)
+	now, took := momentOf(c.now), moment(n)*moment(time.Second)/moment(c.b.options().ReadRateMin)
 	c.unfinishedSince = min(c.unfinishedSince+took, now)
 	c.lastPacket = min(c.lastPacket+took, now)
 }

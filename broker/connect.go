@@ -55,14 +55,14 @@ func (c *conn) accept(p *codec.Connect, id string, who *access.Identity, ack *co
 		return err
 	}
 	keepAlive := p.KeepAliveSeconds
-	if limit := c.b.o.KeepAliveSeconds; c.version == codec.Version5 && limit > 0 && (keepAlive == 0 || keepAlive > limit) {
+	if limit := c.b.options().KeepAliveSeconds; c.version == codec.Version5 && limit > 0 && (keepAlive == 0 || keepAlive > limit) {
 		keepAlive = limit // [MQTT-3.1.2-21] [MQTT-3.2.2-22]
 		ack.ServerKeepAliveSeconds, ack.HasServerKeepAlive = limit, true
 		c.params.keepAliveImposed = true
 	}
 	c.params.keepAliveSeconds, c.armed = keepAlive, mustArm
 	c.params.sessionExpirySeconds = sessionExpiry(p)
-	if limit := c.b.o.MaxSessionExpirySeconds; c.params.sessionExpirySeconds > limit {
+	if limit := c.b.options().MaxSessionExpirySeconds; c.params.sessionExpirySeconds > limit {
 		c.params.sessionExpirySeconds = limit
 		ack.SessionExpirySeconds, ack.HasSessionExpiry = limit, c.version == codec.Version5 // section 3.2.2.3.2
 	}

@@ -21,7 +21,7 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 		if c.params.endsWithConnection && p.SessionExpirySeconds != 0 { // section 3.14.2.2.2
 			return refuse(codec.ProtocolError, "a Session that was to end with the connection cannot be prolonged")
 		}
-		cl.sess.SetExpiry(min(p.SessionExpirySeconds, c.b.o.MaxSessionExpirySeconds))
+		cl.sess.SetExpiry(min(p.SessionExpirySeconds, c.b.options().MaxSessionExpirySeconds))
 	}
 	c.disconnected = true
 	c.willVoid = p.Reason == codec.NormalDisconnection && !control.Broken(control.WillAfterDisconnect) // [MQTT-3.14.4-3]
@@ -31,7 +31,7 @@ func (c *conn) handleDisconnect(f codec.Frame) error {
 // appendDisconnect encodes a DISCONNECT; clients before v5 get none, and none says
 // that the broker ends unless that is asked for.
 func (c *conn) appendDisconnect(dst []byte, reason codec.ReasonCode, detail string) []byte {
-	if c.version != codec.Version5 || (reason == codec.ServerShuttingDown && !c.b.o.ShutdownNotice) {
+	if c.version != codec.Version5 || (reason == codec.ServerShuttingDown && !c.b.options().ShutdownNotice) {
 		return dst
 	}
 	d := codec.Disconnect{Reason: reason}

@@ -113,7 +113,7 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) er
 	cl.restoreOwedLocked(l.Owed)
 	b.router.mu.Unlock()
 	w.fx.Reset()
-	expiresAt := s.Resume(&l.Record, b.o.MaxSessionExpirySeconds, now, &w.fx)
+	expiresAt := s.Resume(&l.Record, b.options().MaxSessionExpirySeconds, now, &w.fx)
 	cl.applyLocked(now, w)
 	cl.storedLocked().expiresAt = dueAt(expiresAt)
 	cl.scheduleLocked()

@@ -88,5 +88,5 @@ func (b *Broker) clearsLocked(p *codec.Publish) bool {
 // for p.
 func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
 	bytes := int64(len(p.Topic) + len(p.Payload) + p.Forward.Len())
-	return len(p.Payload) == 0 || b.router.retained.fits(p.Topic, bytes, b.o.MaxRetainedMessages, b.o.MaxRetainedBytes)
+	return len(p.Payload) == 0 || b.router.retained.fits(p.Topic, bytes, b.options().MaxRetainedMessages, b.options().MaxRetainedBytes)
 }

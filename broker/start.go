@@ -40,6 +40,7 @@ func New(o Options, s Store) (*Broker, error) {
 	}
 	b.serving, b.stopServing = context.WithCancel(context.Background())
 	b.SetAuthenticator(o.Authenticator)
+	b.live.Store(&b.o)
 	b.network = link.NewNetwork(link.Config{
 		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
 		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout, Origins: o.WSOrigins,

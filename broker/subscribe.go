@@ -85,7 +85,7 @@ func (c *conn) checkSubscribe(p *codec.Subscribe) ([]codec.ReasonCode, error) {
 	reasons := make([]codec.ReasonCode, 0, p.Count)
 	var failure error
 	p.Each(func(s codec.Subscription) bool {
-		if len(reasons) >= c.b.o.MaxSubscriptions {
+		if len(reasons) >= c.b.options().MaxSubscriptions {
 			reasons = append(reasons, codec.QuotaExceeded)
 			return true
 		}
@@ -226,7 +226,7 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	control.Panic(control.PanicInSubscribe)
 	b, cl := c.b, c.client
 	known := cl.sess.Subscription(sub.Filter) != nil
-	if !known && cl.sess.SubscriptionCount() >= b.o.MaxSubscriptions {
+	if !known && cl.sess.SubscriptionCount() >= b.options().MaxSubscriptions {
 		return nil, false
 	}
 	if !known && cl.sess.Durable() && !b.commits.Admit(subscriptionCost(sub), codec.TypeSubscribe.String()) {
@@ -318,7 +318,7 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string,
 
 // quotaOfFilters returns which of the settings that bound subscriptions is reached.
 func (c *conn) quotaOfFilters(filters int) (key string, limit any) {
-	cl, o := c.client, &c.b.o
+	cl, o := c.client, c.b.options()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == nil || cl.sess.SubscriptionCount() >= o.MaxSubscriptions || filters > o.MaxSubscriptions {

@@ -112,8 +112,8 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *access.Identity) e
 		return errForeign()
 	}
 	b, takeover := c.b, cl.conn != nil
-	if cl.sess == nil && b.sessions.Load() >= int64(b.o.MaxSessions) {
-		return refuse(codec.QuotaExceeded, "too many sessions", "limit", c.b.o.MaxSessions, "key", "mqtt.max-sessions")
+	if cl.sess == nil && b.sessions.Load() >= int64(b.options().MaxSessions) {
+		return refuse(codec.QuotaExceeded, "too many sessions", "limit", c.b.options().MaxSessions, "key", "mqtt.max-sessions")
 	}
 	if !takeover && b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
 		b.connectedClients.Add(-1)
