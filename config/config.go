@@ -19,6 +19,9 @@ type Config struct {
 
 	// origins says where each setting came from, by path.
 	origins map[string]Origin
+	// fileText is what the file held.
+	fileText []byte
+	fileEnds bool // with the line that ends a YAML document
 	// listeners are those of Broker.Listeners with where they came from.
 	listeners []*listenerEntry
 }
@@ -53,6 +56,9 @@ type Sources struct {
 	File    string   // path of a YAML file
 	Environ []string // as os.Environ returns it
 	Flags   *Flags
+	// Before is what was loaded before, if this is to take its place: a file that is but the
+	// beginning of what it was is refused.
+	Before *Config
 }
 
 // Load reads the sources over the defaults. Its error is an Errors with every
@@ -62,7 +68,7 @@ func Load(s Sources) (*Config, error) {
 	var errs Errors
 	if s.File != "" {
 		c.File = Absolute(s.File)
-		errs = append(errs, c.readFile(s.File)...)
+		errs = append(errs, c.readFile(s.File, s.Before)...)
 	}
 	errs = append(errs, c.readEnviron(s.Environ)...)
 	if s.Flags != nil {

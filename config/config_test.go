@@ -96,7 +96,7 @@ func TestNearest(t *testing.T) {
 func TestLogger(t *testing.T) {
 	emit := func(l Log) string {
 		var out bytes.Buffer
-		log := l.Logger(&out)
+		log := l.Logger(&out, l.Severity())
 		for _, level := range []slog.Level{LevelTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, LevelFatal} {
 			log.Log(t.Context(), level, "m", "level", "inner")
 		}
@@ -120,7 +120,7 @@ func TestLogger(t *testing.T) {
 			t.Errorf("no level %s in %s", level, out)
 		}
 	}
-	if Default().Log.Logger(&bytes.Buffer{}).Enabled(t.Context(), slog.LevelDebug) {
+	if Default().Log.Logger(&bytes.Buffer{}, Default().Log.Severity()).Enabled(t.Context(), slog.LevelDebug) {
 		t.Error("debug is on by default")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,7 +47,7 @@ func reference() string {
 			last = s
 		}
 		fmt.Fprintf(&out, "\n### `%s`\n\n%s\n\n", k.path, k.help)
-		fmt.Fprintf(&out, "- default: `%s`\n- allowed: %s\n- flag `--%s`, variable `%s`\n", c.yaml(k), k.kind.allowed(), k.flag(), k.variable())
+		fmt.Fprintf(&out, "- default: `%s`\n- allowed: %s\n- flag `--%s`, variable `%s`\n- a change: %s\n", c.yaml(k), k.kind.allowed(), k.flag(), k.variable(), changeOf(k))
 		if k.path == listenersPath {
 			listenerReference(&out)
 		}
@@ -70,4 +71,12 @@ func listenerReference(out *strings.Builder) {
 		}
 		fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s |\n", k.name, kinds, value, k.help, k.kind.allowed())
 	}
+}
+
+// changeOf says what a change of a key needs.
+func changeOf(k *key) string {
+	if slices.Contains(whileRunning, k.path) {
+		return "taken over by a reload"
+	}
+	return "needs a restart"
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ const fileBytesMax = 1 << 20
 
 // readFile takes over every valid setting of a YAML file and returns what is
 // wrong with the others.
-func (c *Config) readFile(name string) Errors {
+func (c *Config) readFile(name string, before *Config) Errors {
 	text, err := readText(name)
 	if err != nil {
 		if fault := atTheEdge(name); fault != "" {
@@ -26,7 +27,12 @@ func (c *Config) readFile(name string) Errors {
 		}
 		return Errors{{Origin: Origin{Name: name}, Text: err.Error()}}
 	}
-	return c.readYAML(name, text)
+	c.fileText = text
+	errs := c.readYAML(name, text)
+	if len(errs) == 0 && before != nil && !c.fileEnds && cutOff(text, before.fileText) {
+		return Errors{{Origin: Origin{Name: name, Line: bytes.Count(text, []byte("\n"))}, Text: "is the beginning of what it was before: if nothing was cut off, end it with a line \"...\""}}
+	}
+	return errs
 }
 
 func (c *Config) readYAML(name string, text []byte) Errors {
@@ -40,10 +46,14 @@ func (c *Config) readYAML(name string, text []byte) Errors {
 	}
 	f := fileReader{config: c, name: name}
 	for i, doc := range tree.Docs {
+		c.fileEnds = doc.End != nil
 		switch {
-		case doc.Body == nil:
-		case i > 0:
+		case i > 0 && doc.Body != nil:
 			f.fail(doc.Body, "", "a second YAML document; only one is allowed")
+		case doc.Start != nil && doc.End == nil:
+			at := Origin{Name: name, Line: 1 + bytes.Count(bytes.TrimSpace(text), []byte("\n"))}
+			f.errs = append(f.errs, &Error{Origin: at, Text: `began with "---" and has no line "..." behind its last key, so the rest may be missing: add that line`})
+		case doc.Body == nil:
 		default:
 			f.section(doc.Body, "")
 		}

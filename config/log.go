@@ -20,10 +20,13 @@ var levels = []slog.Level{
 	LevelTrace, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, LevelFatal, LevelFatal,
 }
 
-// Logger returns the logger that l describes, writing to w.
-func (l Log) Logger(w io.Writer) *slog.Logger {
+// Severity is the least one that is logged.
+func (l Log) Severity() slog.Level { return levels[slices.Index(levelNames, l.Level)] }
+
+// Logger returns the logger that l describes, writing to w, with a level that may change.
+func (l Log) Logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{
-		Level:       levels[slices.Index(levelNames, l.Level)],
+		Level:       level,
 		ReplaceAttr: replace,
 	}
 	if l.Format == "json" {

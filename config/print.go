@@ -14,6 +14,7 @@ import (
 // a comment on each: what it is, what is allowed, where its value came from.
 func (c *Config) WriteYAML(w io.Writer) error {
 	out := bufio.NewWriter(w)
+	fmt.Fprintln(out, "---")
 	var open []string
 	for i := range keys {
 		k := &keys[i]
@@ -31,6 +32,7 @@ func (c *Config) WriteYAML(w io.Writer) error {
 		}
 		fmt.Fprintf(out, "%s%s: %s\n", indent, name, c.yaml(k))
 	}
+	fmt.Fprintln(out, "...")
 	return out.Flush()
 }
 

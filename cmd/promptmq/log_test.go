@@ -105,7 +105,7 @@ func TestEndWithoutLogReader(t *testing.T) {
 func TestHTTPComplaints(t *testing.T) {
 	var out bytes.Buffer
 	cfg := config.Default()
-	complaints := newHTTPErrorLog(cfg.Log.Logger(&out))
+	complaints := newHTTPErrorLog(cfg.Log.Logger(&out, cfg.Log.Severity()))
 	for i := range 1000 {
 		complaints.Printf("http: Accept error: %d", i)
 	}
@@ -118,8 +118,8 @@ func TestHTTPComplaints(t *testing.T) {
 	}
 }
 
-// SIGHUP is answered with a line of the log and does nothing else, also where it
-// was ignored at the start, as nohup has it.
+// SIGHUP is answered with a line of the log and cuts nobody off, also where it was
+// ignored at the start, as nohup has it.
 func TestHangup(t *testing.T) {
 	for _, ignored := range []bool{false, true} {
 		if ignored {
@@ -131,7 +131,7 @@ func TestHangup(t *testing.T) {
 		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		s.waitLog("SIGHUP has no effect: the configuration is read at the start only, so a change of it needs a restart")
+		s.waitLog("reloaded")
 		p.quiet()
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 type logQueue struct {
 	w       io.Writer
 	format  config.Log // of the line about what was dropped
+	level   slog.Leveler
 	dropped *metrics.Counter
 
 	mu      sync.Mutex // guards the following
@@ -35,8 +37,8 @@ type logQueue struct {
 	drained chan struct{}
 }
 
-func newLogQueue(w io.Writer, format config.Log, dropped *metrics.Counter) *logQueue {
-	return &logQueue{w: w, format: format, dropped: dropped}
+func newLogQueue(w io.Writer, format config.Log, level slog.Leveler, dropped *metrics.Counter) *logQueue {
+	return &logQueue{w: w, format: format, level: level, dropped: dropped}
 }
 
 // Write takes one line. It never waits for the reader and never fails.
@@ -106,7 +108,7 @@ func (q *logQueue) writeLocked(lines []byte) bool {
 // tell returns the line that says how many were dropped.
 func (q *logQueue) tell(lost int) []byte {
 	var line bytes.Buffer
-	q.format.Logger(&line).Warn("log lines were dropped: the reader of the log did not take them in time", "lines", lost)
+	q.format.Logger(&line, q.level).Warn("log lines were dropped: the reader of the log did not take them in time", "lines", lost)
 	return line.Bytes()
 }
 

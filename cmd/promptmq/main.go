@@ -30,8 +30,11 @@ type settings struct {
 	Flags config.Flags `embed:""`
 }
 
-func (s *settings) load() (*config.Config, error) {
-	return config.Load(config.Sources{File: s.File, Environ: os.Environ(), Flags: &s.Flags})
+func (s *settings) load() (*config.Config, error) { return s.loadAfter(nil) }
+
+// loadAfter loads what is to take the place of what was loaded before.
+func (s *settings) loadAfter(before *config.Config) (*config.Config, error) {
+	return config.Load(config.Sources{File: s.File, Environ: os.Environ(), Flags: &s.Flags, Before: before})
 }
 
 type configCommand struct {

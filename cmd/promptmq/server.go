@@ -45,16 +45,19 @@ func (c *serverCommand) Run() error {
 	}
 	counters := metrics.NewBroker()
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads is no reason to end
-	lines := newLogQueue(os.Stderr, cfg.Log, counters.LogLinesDropped)
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Severity())
+	lines := newLogQueue(os.Stderr, cfg.Log, level, counters.LogLinesDropped)
 	defer lines.flush(logFlushWithin)
-	log := cfg.Log.Logger(lines)
-	defer logHangups(log)()
+	log := cfg.Log.Logger(lines, level)
+	reloads := &reloader{log: log, level: level, counters: counters, load: c.loadAfter, ready: make(chan struct{}), running: cfg}
+	defer reloads.onHangup()()
 	// After the first signal the next one ends the process at once.
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore)
 	end := &ending{log: log, lines: lines}
 	context.AfterFunc(ctx, end.begin)
-	if err := serve(ctx, cfg, log, counters, end, c.Salvage); err != nil {
+	if err := serve(ctx, *cfg, log, counters, end, reloads, c.Salvage); err != nil {
 		log.Log(ctx, config.LevelFatal, "stopped by a failure", "error", err)
 		return errLogged
 	}
@@ -62,26 +65,9 @@ func (c *serverCommand) Run() error {
 	return nil
 }
 
-// logHangups answers SIGHUP, which ends a process that does not, with a log line
-// until the returned function is called: the configuration is read at the start
-// only.
-func logHangups(log *slog.Logger) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	go func() {
-		for range hangups {
-			log.Warn("SIGHUP has no effect: the configuration is read at the start only, so a change of it needs a restart")
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-	}
-}
-
 // serve runs a broker until ctx ends or the broker fails. The metrics listener
 // opens first and closes last: a prober sees a start and a stop as not ready.
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *metrics.Broker, end *ending, salvage bool) (err error) {
+func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *metrics.Broker, end *ending, reloads *reloader, salvage bool) (err error) {
 	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
 	starting := []any{"version", version(), "pid", os.Getpid()}
 	if cfg.File != "" {
@@ -141,6 +127,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, counters *
 	logListening(log, "mqtt", b.Addr())
 	logListening(log, "websocket", b.WSAddr())
 	log.Info("ready")
+	reloads.begin(b)
 
 	select {
 	case <-ctx.Done():

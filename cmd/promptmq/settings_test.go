@@ -21,6 +21,7 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
+	"server.listeners":       {"", testListeners},
 	"server.ws-origins":      {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
 	"server.shutdown-notice": {"server: {shutdown-notice: true}", testShutdownNotice},
 	"server.connect-timeout": {"server: {connect-timeout: 5s}", func(t *testing.T, s *server) {
@@ -392,6 +393,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}
+	}
+}
+
+func testListeners(t *testing.T, _ *server) {
+	file := yamlFile(t, "server: {listeners: [{kind: tcp, address: '127.0.0.1:0'}]}\n")
+	r := run(t, nil, "server", "--config", file, "--data-dir", t.TempDir(), "--server-bind=", "--server-ws-bind=127.0.0.1:0", "--metrics-enabled=false")
+	if r.code != exitFailure || !strings.Contains(r.stderr, "server.listeners: this version does not open them") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }
 

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+
+	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/config"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+// A reloader has a running broker take over a configuration that was changed: all of it
+// that can be taken over, or nothing.
+type reloader struct {
+	log      *slog.Logger
+	level    *slog.LevelVar
+	counters *metrics.Broker
+	// load reads all sources again.
+	load  func(before *config.Config) (*config.Config, error)
+	ready chan struct{} // closed when there is something to reload
+
+	mu      sync.Mutex // guards the following
+	running *config.Config
+	parts   []part
+}
+
+// A part is something that a configuration says, in its keys or in the files that they
+// name. It reads and checks all that it needs, and returns how to take that over, which
+// cannot fail.
+type part func(next *config.Config) (take func(), faults config.Errors)
+
+// A reloadReport is what came of a reload.
+type reloadReport struct {
+	Changed []string `json:"changed"` // keys that have another value now
+	Restart []string `json:"restart"` // keys with another value, for which a restart is needed
+}
+
+// begin says that the broker runs, and what there is to reload beside its options.
+func (r *reloader) begin(b *broker.Broker, parts ...part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.parts = append(parts, func(next *config.Config) (func(), config.Errors) {
+		return func() {
+			b.SetOptions(next.Broker)
+			r.level.Set(next.Log.Severity())
+		}, nil
+	})
+	close(r.ready)
+}
+
+// reload reads the configuration and takes it over. After an error, a config.Errors, all is
+// as it was before.
+func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next, takes, err := r.prepare()
+	if err != nil {
+		r.log.ErrorContext(ctx, "not reloaded: all stays as it was", "faults", faultLines(err))
+		return nil, err
+	}
+	report := new(reloadReport)
+	report.Changed, report.Restart = r.running.Take(next)
+	for _, take := range takes {
+		take()
+	}
+	level := slog.LevelInfo
+	if len(report.Restart) > 0 {
+		level = slog.LevelWarn
+	}
+	r.log.Log(ctx, level, "reloaded", "changed", report.Changed, "needs_restart", report.Restart)
+	return report, nil
+}
+
+// prepare reads what there is, with all faults of all parts.
+func (r *reloader) prepare() (next *config.Config, takes []func(), err error) {
+	next, err = r.load(r.running)
+	if err != nil {
+		return nil, nil, err
+	}
+	var faults config.Errors
+	for _, p := range r.parts {
+		take, errs := p(next)
+		takes, faults = append(takes, take), append(faults, errs...)
+	}
+	if len(faults) > 0 {
+		return nil, nil, faults
+	}
+	return next, takes, nil
+}
+
+func faultLines(err error) []string {
+	var faults config.Errors
+	if !errors.As(err, &faults) {
+		return []string{err.Error()}
+	}
+	lines := make([]string, len(faults))
+	for i, f := range faults {
+		lines[i] = f.Error()
+	}
+	return lines
+}
+
+// onHangup reloads for each SIGHUP, which ends a process that does not handle it, until the
+// returned function is called. One that comes during the start waits for its end.
+func (r *reloader) onHangup() (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			<-r.ready
+			r.reloadForHangup()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
+}
+
+func (r *reloader) reloadForHangup() {
+	defer func() {
+		if p := recover(); p != nil {
+			r.counters.Panics.Inc()
+			r.log.Error("panic", "doing", "reloading", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	_, _ = r.reload(context.Background()) // the log has the error
+}
