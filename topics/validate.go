@@ -3,7 +3,6 @@ package topics
 import (
 	"bytes"
 	"errors"
-	"strings"
 )
 
 // What can be wrong with a Topic Name or Topic Filter.
@@ -88,21 +87,22 @@ func MatchString(filter, name string) bool {
 	if name != "" && name[0] == '$' && filter != "" && (filter[0] == '+' || filter[0] == '#') { // [MQTT-4.7.2-1]
 		return false
 	}
-	for {
-		f, fRest, fMore := strings.Cut(filter, "/")
-		if f == "#" {
+	n := 0
+	for i := 0; i < len(filter); i++ {
+		switch {
+		case filter[i] == '#':
 			return true
-		}
-		n, nRest, nMore := strings.Cut(name, "/")
-		if f != "+" && f != n {
+		case filter[i] == '+':
+			for n < len(name) && name[n] != '/' {
+				n++
+			}
+		case n == len(name):
+			return filter[i:] == "/#" // a/# matches a
+		case filter[i] != name[n]:
 			return false
+		default:
+			n++
 		}
-		if !fMore {
-			return !nMore
-		}
-		if !nMore {
-			return fRest == "#" // a/# matches a
-		}
-		filter, name = fRest, nRest
 	}
+	return n == len(name)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -92,27 +93,32 @@ func (p *Policy) Rules() []Rule {
 // The first rule that is about the Subject and the Request decides; if there is none, it
 // is denied. Without any rule, of the Policy or the Identity, everything is allowed. For
 // Subscribe a rule is about the Topic Filters that its own covers.
-func (p *Policy) Decide(s *Subject, r Request) Decision {
-	if len(p.rules) == 0 && len(s.rules) == 0 {
-		return Decision{Allowed: true}
-	}
-	if r.Action == Subscribe {
-		return s.bind(p, Subscribe).search(&r)
-	}
-	v := s.bind(p, r.Action)
-	if e := v.cache.find(&r); e != nil {
-		return Decision{e.rule != nil && !e.rule.Deny, e.rule}
-	}
-	d := v.search(&r)
-	v.cache.remember(&r, d.Rule)
-	return d
-}
+func (p *Policy) Decide(s *Subject, r Request) Decision { return p.decide(s, &r) }
 
 // DecideView is Decide about a topic that is in a buffer which the caller may change
 // afterwards; r.Topic is not looked at.
 func (p *Policy) DecideView(s *Subject, topic codec.View, r Request) Decision {
-	r.Topic = viewString(topic)
-	return p.Decide(s, r)
+	r.Topic = unsafe.String(unsafe.SliceData(topic), len(topic))
+	return p.decide(s, &r)
+}
+
+func (p *Policy) decide(s *Subject, r *Request) Decision {
+	if len(p.rules) == 0 && len(s.rules) == 0 {
+		return Decision{Allowed: true}
+	}
+	v := s.views[r.Action>>1]
+	if v == nil || v.version != p.version {
+		v = s.bind(p, r.Action)
+	}
+	if r.Action == Subscribe {
+		return v.search(r)
+	}
+	if e := v.find(r); e != nil {
+		return Decision{e.rule != nil && !e.rule.Deny, e.rule}
+	}
+	d := v.search(r)
+	v.remember(r, d.Rule)
+	return d
 }
 
 // A passed says why a rule was passed over; about: it was not.

@@ -135,6 +135,14 @@ func BenchmarkDecide(b *testing.B) {
 			p.DecideView(s, topic, Request{Action: Publish, QoS: 1})
 		}
 	})
+	b.Run("remembered, one of 8", func(b *testing.B) {
+		b.ReportAllocs()
+		names := []string{"site7/line3/dev42/temperature", "site7/line3/dev42/humidity", "site7/line3/dev42/a", "site7/line3/dev42/b",
+			"site7/line3/dev42/c", "site7/line3/dev42/d", "site7/line3/dev42/e", "site7/line3/dev42/f"}
+		for i := 0; b.Loop(); i++ {
+			p.Decide(s, Request{Action: Publish, QoS: 1, Topic: names[i&7]})
+		}
+	})
 	b.Run("searched", func(b *testing.B) {
 		b.ReportAllocs()
 		r := Request{Action: Publish, QoS: 1, Topic: "site7/line3/dev42/temperature"}

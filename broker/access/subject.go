@@ -3,9 +3,6 @@ package access
 import (
 	"hash/maphash"
 	"slices"
-	"unsafe"
-
-	"github.com/x0a1b/promptmq/codec"
 )
 
 // A Subject is a Client, of which a Policy decides. It remembers which rules are about it,
@@ -39,33 +36,31 @@ func NewSubject(id *Identity, clientID string) *Subject {
 type view struct {
 	version uint64 // of the Policy
 	rules   []bound
-	cache   decided
+	decided
 }
 
-// bind returns what the Policy has to say to the Subject about the Action.
+// bind makes, or brings up to date, what the Policy has to say to the Subject about the
+// Action.
 func (s *Subject) bind(p *Policy, action Actions) *view {
 	place := &s.views[action>>1] // 1, 2 and 4
 	if *place == nil {
 		*place = new(view)
 	}
-	if v := *place; v.version != p.version {
-		s.gather(p, action, v)
-	}
-	return *place
+	v := *place
+	v.version, v.rules = p.version, s.gather(p, action)
+	v.forget()
+	return v
 }
 
 // gather takes those rules out of the Policy that are about the Subject and the Action.
-func (s *Subject) gather(p *Policy, action Actions, v *view) {
-	v.version = p.version
-	clear(v.rules)
-	v.rules = v.rules[:0]
-	v.cache.forget()
+func (s *Subject) gather(p *Policy, action Actions) []bound {
+	var rules []bound
 	add := func(c *compiled) {
 		if c.rule.Actions&action == 0 {
 			return
 		}
 		if b, why := c.bindTo(s); why == about {
-			v.rules = append(v.rules, b)
+			rules = append(rules, b)
 		}
 	}
 	for i := range s.rules {
@@ -79,7 +74,7 @@ func (s *Subject) gather(p *Policy, action Actions, v *view) {
 	for _, i := range slices.Compact(places) { // a group may be there twice
 		add(&p.rules[i])
 	}
-	v.rules = slices.Clip(v.rules)
+	return slices.Clip(rules)
 }
 
 // search looks for the first rule that is about the Request.
@@ -98,14 +93,18 @@ const (
 	decidedBytes = 256 // of a topic
 )
 
-// decided is what was decided about the last topics. Each has two places to be in.
+// decided is what was decided about the last topics. Each has four places to be in, so that
+// few of them drive each other out.
 type decided struct {
-	slots *[decidedSlots]decision
+	slots  *[decidedSlots]decision
+	last   *decision // that was asked for; often it is again
+	victim uint8     // which of four places is taken when all are in use
 }
 
 type decision struct {
 	topic []byte // kept, to be used again
 	rule  *Rule  // nil: none decided
+	hash  uint32 // of the topic
 	// kind has the QoS, whether it is retained, and that the slot is in use.
 	kind uint8
 }
@@ -122,21 +121,25 @@ func kindOf(r *Request) uint8 {
 
 // find returns what was decided about the Request, or nil.
 func (d *decided) find(r *Request) *decision {
-	if d.slots == nil {
+	e, kind := d.last, kindOf(r)
+	if e == nil {
 		return nil
 	}
-	i := maphash.String(decidedSeed, r.Topic) % decidedSlots
-	kind := kindOf(r)
-	if e := &d.slots[i]; e.kind == kind && string(e.topic) == r.Topic {
+	if e.kind == kind && string(e.topic) == r.Topic {
 		return e
 	}
-	if e := &d.slots[i^1]; e.kind == kind && string(e.topic) == r.Topic {
-		return e
+	hash := uint32(maphash.String(decidedSeed, r.Topic))
+	for shift := 0; shift < 16; shift += 4 {
+		e = &d.slots[hash>>shift%decidedSlots]
+		if e.hash == hash && e.kind == kind && string(e.topic) == r.Topic {
+			d.last = e
+			return e
+		}
 	}
 	return nil
 }
 
-// remember takes the first place of the Request. What was there takes the second.
+// remember puts a decision where nothing is, or in place of another.
 func (d *decided) remember(r *Request, rule *Rule) {
 	if len(r.Topic) > decidedBytes {
 		return
@@ -144,13 +147,23 @@ func (d *decided) remember(r *Request, rule *Rule) {
 	if d.slots == nil {
 		d.slots = new([decidedSlots]decision)
 	}
-	i := maphash.String(decidedSeed, r.Topic) % decidedSlots
-	e, other := &d.slots[i], &d.slots[i^1]
-	*e, *other = *other, *e
-	e.topic, e.rule, e.kind = append(e.topic[:0], r.Topic...), rule, kindOf(r)
+	hash := uint32(maphash.String(decidedSeed, r.Topic))
+	var e *decision
+	for i := range uint8(4) {
+		if e = &d.slots[hash>>(4*i)%decidedSlots]; e.kind == 0 {
+			break
+		}
+	}
+	if e.kind != 0 {
+		d.victim++
+		e = &d.slots[hash>>(d.victim%4*4)%decidedSlots]
+	}
+	e.topic, e.rule, e.hash, e.kind = append(e.topic[:0], r.Topic...), rule, hash, kindOf(r)
+	d.last = e
 }
 
 func (d *decided) forget() {
+	d.last = nil
 	if d.slots == nil {
 		return
 	}
@@ -158,6 +171,3 @@ func (d *decided) forget() {
 		d.slots[i].kind, d.slots[i].rule = 0, nil
 	}
 }
-
-// viewString is the View as a string, which nothing may keep.
-func viewString(v codec.View) string { return unsafe.String(unsafe.SliceData(v), len(v)) }
