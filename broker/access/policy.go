@@ -149,8 +149,9 @@ type bound struct {
 	shape  shape
 }
 
-// bindTo puts the names of the Subject into the rule, or says why it is not about it.
-func (c *compiled) bindTo(s *Subject) (bound, passed) {
+// bind puts the names of the Subject into the rule, or says why it is not about the Subject
+// and the action.
+func (c *compiled) bind(s *Subject, action Actions) (bound, passed) {
 	r := c.rule
 	switch {
 	case r.User != "" && r.User != s.user:
@@ -161,6 +162,8 @@ func (c *compiled) bindTo(s *Subject) (bound, passed) {
 		return bound{}, otherClient
 	case r.Group != "" && !slices.Contains(s.groups, r.Group):
 		return bound{}, otherGroup
+	case r.Actions&action == 0:
+		return bound{}, otherAction
 	case c.broken && !r.Deny:
 		return bound{}, notUsable
 	case c.broken:
@@ -170,6 +173,12 @@ func (c *compiled) bindTo(s *Subject) (bound, passed) {
 	case c.pieces == nil:
 		return bound{r, c.text, shapeOf(c.text)}, about
 	}
+	return c.fill(s)
+}
+
+// fill puts the names of the Subject into the Topic Filter of the rule.
+func (c *compiled) fill(s *Subject) (bound, passed) {
+	r := c.rule
 	var filter strings.Builder
 	for _, p := range c.pieces {
 		name := s.client

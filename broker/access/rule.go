@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/topics"
@@ -75,6 +76,9 @@ func (r *Rule) Check() error {
 		if len(name) > ruleNameBytes {
 			return fmt.Errorf("a name of more than %d bytes", ruleNameBytes)
 		}
+		if !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+			return fmt.Errorf("the name %q is not UTF-8 without U+0000", name)
+		}
 	}
 	switch {
 	case r.Nobody && r.User != "":
@@ -85,6 +89,8 @@ func (r *Rule) Check() error {
 		return fmt.Errorf("there is no QoS %d", r.MaxQoS)
 	case len(r.Filter) > ruleFilterSize:
 		return fmt.Errorf("a Topic Filter of more than %d bytes", ruleFilterSize)
+	case !utf8.ValidString(r.Filter):
+		return errors.New("the Topic Filter is not UTF-8")
 	}
 	pieces := splitFilter(r.Filter)
 	var example strings.Builder

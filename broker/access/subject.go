@@ -56,10 +56,7 @@ func (s *Subject) bind(p *Policy, action Actions) *view {
 func (s *Subject) gather(p *Policy, action Actions) []bound {
 	var rules []bound
 	add := func(c *compiled) {
-		if c.rule.Actions&action == 0 {
-			return
-		}
-		if b, why := c.bindTo(s); why == about {
+		if b, why := c.bind(s, action); why == about {
 			rules = append(rules, b)
 		}
 	}
