@@ -124,7 +124,7 @@ func TestAllocationsOfWildcards(t *testing.T) {
 		"invalid":       func() { _, _ = ValidFilter(shared[:3], 1), ValidName(wild, 0) },
 		"ParseShare":    func() { _, _, _, _ = ParseShare(shared) },
 		"no share":      func() { _, _, _, _ = ParseShare(shared[:7]) },
-		"MatchString":   func() { MatchString("+/+/#", long) },
+		"MatchString":   func() { _ = MatchString("+/+/#", long) },
 	} {
 		if allocs := testing.AllocsPerRun(100, fn); allocs != 0 {
 			t.Errorf("%s: %v allocations", what, allocs)

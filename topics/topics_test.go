@@ -331,7 +331,7 @@ func TestAllocations(t *testing.T) {
 		"ValidName":     func() { _ = ValidName(name, 8) },
 		"ValidFilter":   func() { _ = ValidFilter(name, 8) },
 		"ParseShare":    func() { _, _, _, _ = ParseShare(name) },
-		"MatchString":   func() { MatchString("a/+/c", "a/7/c") },
+		"MatchString":   func() { _ = MatchString("a/+/c", "a/7/c") },
 	} {
 		if allocs := testing.AllocsPerRun(100, fn); allocs != 0 {
 			t.Errorf("%s: %v allocations", what, allocs)
