@@ -20,6 +20,7 @@ const (
 type commandLine struct {
 	Server  serverCommand  `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
+	Cert    certCommand    `cmd:"" help:"Make certificates for TLS."`
 	Bench   benchCommand   `cmd:"" help:"Measure an MQTT broker, this one or any other."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
