@@ -2,6 +2,13 @@ package metrics
 
 // help is the help text of every metric family of the broker.
 var help = map[string]string{
+	"promptmq_addresses_banned":                  "Addresses that are banned because too many logins failed from there.",
+	"promptmq_bans_total":                        "Bans of addresses from which too many logins failed.",
+	"promptmq_login_hash_seconds":                "Seconds that comparing a password with its hash took.",
+	"promptmq_login_hashes_waiting":              "Logins that wait for their password to be compared.",
+	"promptmq_logins_accepted_total":             "Clients that were let in, by how they proved who they are.",
+	"promptmq_logins_refused_total":              "Clients that were not let in because of who they are, or because too many wait to be asked, by cause.",
+	"promptmq_logins_remembered_total":           "Logins whose password was not compared, since the same one was right lately.",
 	"promptmq_build_info":                        "Always 1; the labels are the version of PromptMQ and of Go.",
 	"promptmq_bytes_received_total":              "Bytes read from the sockets of clients.",
 	"promptmq_bytes_sent_total":                  "Bytes written to the sockets of clients.",

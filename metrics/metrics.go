@@ -34,6 +34,10 @@ type Broker struct {
 	Panics            *Counter
 	LogLinesDropped   *Counter
 
+	Bans             *Counter   // of addresses from which too many logins failed
+	LoginsRemembered *Counter   // whose password was not compared, since it was right lately
+	LoginHashSeconds *Histogram // that comparing a password took
+
 	// PUBLISH packets and their payload bytes, by QoS; received from Clients
 	// and sent to Clients.
 	MessagesReceived     [3]*Counter
@@ -86,6 +90,9 @@ func NewBroker() *Broker {
 		WriteTimeouts:      set.NewCounter("promptmq_write_timeouts_total"),
 		Panics:             set.NewCounter("promptmq_panics_total"),
 		LogLinesDropped:    set.NewCounter("promptmq_log_lines_dropped_total"),
+		Bans:               set.NewCounter("promptmq_bans_total"),
+		LoginsRemembered:   set.NewCounter("promptmq_logins_remembered_total"),
+		LoginHashSeconds:   set.NewPrometheusHistogramExt("promptmq_login_hash_seconds", loginHashSecondsBounds),
 
 		MessagesReceived:     byQoS(set, "promptmq_messages_received_total"),
 		MessageBytesReceived: byQoS(set, "promptmq_message_bytes_received_total"),
@@ -130,6 +137,7 @@ var (
 	commitSecondsBounds = []float64{
 		0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 	}
+	loginHashSecondsBounds  = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
 	commitMessagesBounds    = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000}
 	processingSecondsBounds = []float64{
 		0.000001, 0.0000025, 0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.001, 0.01, 0.1, 1,
@@ -140,6 +148,17 @@ var (
 // the counter up: keep it away from the PUBLISH path.
 func (b *Broker) Refused(reason string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_connections_refused_total", "reason", reason))
+}
+
+// LoginsAccepted counts Clients by how they proved who they are. It looks the counter up.
+func (b *Broker) LoginsAccepted(method string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_logins_accepted_total", "method", method))
+}
+
+// LoginsRefused counts Clients that were not let in because of who they are, or because too
+// many wait to be asked. It looks the counter up.
+func (b *Broker) LoginsRefused(cause string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_logins_refused_total", "cause", cause))
 }
 
 // RefusedMessages counts PUBLISH packets answered with a Reason Code of 0x80

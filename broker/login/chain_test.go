@@ -68,7 +68,7 @@ func TestAuthenticate(t *testing.T) {
 		"says nothing":                          {withPassword("ann", "right", ""), []Source{sourceFunc(func(*attempt) (*access.Identity, error) { return nil, nil })}, "", "", codec.ServerUnavailable},
 		"fails":                                 {withPassword("ann", "right", ""), []Source{sourceFunc(func(*attempt) (*access.Identity, error) { return nil, errors.New("down") }), knows("ann")}, "", "", codec.ServerUnavailable},
 	} {
-		c := New()
+		c := newChain(t, nil)
 		c.SetSources(test.sources...)
 		who, err := c.Authenticate(t.Context(), &test.attempt)
 		if test.refused != 0 {

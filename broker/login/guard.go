@@ -1,0 +1,143 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/access"
+	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+// A guard keeps those away that failed too often.
+type guard struct {
+	notices *notice.Log
+	m       *metrics.Broker
+
+	mu      sync.Mutex // guards backoff
+	backoff *access.Backoff
+}
+
+func (g *guard) setOptions(o access.BackoffOptions) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.backoff.SetOptions(o)
+}
+
+// banned refuses addresses that are banned.
+func (g *guard) banned(from netip.Addr, now time.Time) error {
+	g.mu.Lock()
+	until := g.backoff.Banned(from, now)
+	g.mu.Unlock()
+	if until.IsZero() {
+		return nil
+	}
+	return refuseBanned(until)
+}
+
+func refuseBanned(until time.Time) error {
+	return &access.Refusal{Reason: codec.ConnectionRateExceeded, Cause: "banned", Detail: "the address is banned until " + until.UTC().Format(time.RFC3339)}
+}
+
+// admit refuses an attempt that has to wait, or is known to fail. Else it ends with done.
+func (g *guard) admit(a *access.Attempt, user, guess access.Digest) (proven bool, err error) {
+	now := time.Now()
+	g.mu.Lock()
+	verdict, until, proven := g.backoff.Admit(a.Address, user, guess, now)
+	g.mu.Unlock()
+	switch verdict {
+	case access.Known:
+		return proven, &access.Refusal{Reason: codec.BadUserNameOrPassword, Cause: "same-password", Detail: "the user " + notice.Shown(a.User) + " again, with the same wrong password"}
+	case access.Wait:
+		return proven, &access.Refusal{Reason: codec.ConnectionRateExceeded, Cause: "back-off", Detail: fmt.Sprintf("the user %s failed from there; the next try is in %v", notice.Shown(a.User), until.Sub(now).Round(time.Second/10))}
+	case access.BannedNow:
+		return proven, refuseBanned(until)
+	}
+	return proven, nil
+}
+
+func (g *guard) done(from netip.Addr, user, guess access.Digest, outcome access.Outcome) {
+	g.mu.Lock()
+	banned := g.backoff.Done(from, user, guess, outcome, time.Now())
+	g.mu.Unlock()
+	if banned {
+		g.say(from)
+	}
+}
+
+// told counts what another source, or an exchange, says to a guess.
+func (g *guard) told(err error, from netip.Addr, guess access.Digest) {
+	r, ok := errors.AsType[*access.Refusal](err)
+	if !ok || r.Reason != codec.BadUserNameOrPassword && r.Reason != codec.NotAuthorized {
+		return
+	}
+	g.mu.Lock()
+	banned := g.backoff.Fail(from, guess, time.Now())
+	g.mu.Unlock()
+	if banned {
+		g.say(from)
+	}
+}
+
+// say logs a ban, and counts it.
+func (g *guard) say(from netip.Addr) {
+	g.m.Bans.Inc()
+	peer := access.PeerOf(from).String()
+	g.notices.Warn("banned", peer, "an address is banned for a while: too many logins failed from there", "address", peer)
+}
+
+// Bans returns the addresses that are banned.
+func (c *Chain) Bans() []access.Ban {
+	c.guard.mu.Lock()
+	defer c.guard.mu.Unlock()
+	return c.guard.backoff.Bans(time.Now())
+}
+
+// LiftBan ends the ban of an address, and reports whether there was one.
+func (c *Chain) LiftBan(address netip.Addr) bool {
+	c.guard.mu.Lock()
+	defer c.guard.mu.Unlock()
+	return c.guard.backoff.Lift(address, time.Now())
+}
+
+// Exchange begins enhanced authentication; nil: there is no such method.
+func (c *Chain) Exchange(method string, a *access.Attempt) access.Exchange {
+	begin := (*c.methods.Load())[method]
+	if begin == nil {
+		return nil
+	}
+	e := begin(a)
+	if e == nil {
+		return nil
+	}
+	return &guarded{Exchange: e, c: c, from: a.Address}
+}
+
+// A guarded exchange is refused to addresses that are banned, and counts when it fails.
+type guarded struct {
+	access.Exchange
+	c    *Chain
+	from netip.Addr
+}
+
+// Next implements access.Exchange.
+func (e *guarded) Next(ctx context.Context, data []byte) (reply []byte, who *access.Identity, err error) {
+	if err = e.c.guard.banned(e.from, time.Now()); err == nil {
+		reply, who, err = e.Exchange.Next(ctx, data)
+		if err != nil {
+			_, err = settled(nil, err)
+		}
+		e.c.guard.told(err, e.from, e.c.key.digest(data))
+	}
+	if r, refused := errors.AsType[*access.Refusal](err); refused {
+		e.c.m.LoginsRefused(r.Cause).Inc()
+	} else if who != nil {
+		e.c.m.LoginsAccepted(string(who.Method)).Inc()
+	}
+	return reply, who, err
+}
