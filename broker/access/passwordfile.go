@@ -1,12 +1,9 @@
 package access
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // A PasswordEntry is a line of a password file.
@@ -16,75 +13,51 @@ type PasswordEntry struct {
 	Line int // counted from 1
 }
 
-// PasswordFileBytesMax is the largest password file that is read.
-const PasswordFileBytesMax = 64 << 20
+// PasswordFileBytes is the largest password file that is read.
+const PasswordFileBytes = 64 << 20
 
 // passwordUserBytesMax is the longest user name that CONNECT can have.
 const passwordUserBytesMax = 65535
 
 // ParsePasswordFile reads a Mosquitto password file: a line for each user, its name and the
 // hash of its password, parted by a colon; lines that begin with # and empty ones mean
-// nothing.
+// nothing. name is that of the file, with which errors begin; a line follows it.
 //
-// It takes all of a file or nothing. One that is empty, or does not end with a line break,
-// was cut off or not written whole. Its errors name the line, and never what stands behind
-// the colon.
-func ParsePasswordFile(text []byte) ([]PasswordEntry, error) {
-	text, err := plainText(text)
-	if err != nil {
+// It takes all of a file or nothing. One that is empty, or whose last line does not end, was
+// cut off or not written whole; as was one whose first line is "# end required" and whose last
+// is not "# end". No error has what stands behind a colon.
+func ParsePasswordFile(name string, data []byte) ([]PasswordEntry, error) {
+	lines, err := textLines(name, data, PasswordFileBytes)
+	switch {
+	case err != nil:
 		return nil, err
+	case len(lines) == 0:
+		return nil, fmt.Errorf("%s: it is empty, and may have been cut off; a comment in it is a file without users", name)
+	case data[len(data)-1] != '\n':
+		return nil, fmt.Errorf("%s:%d: the last line does not end, so the file may have been cut off; end it with a line break if it is whole", name, len(lines))
+	case trimmed(lines[0]) == "# end required" && trimmed(lines[len(lines)-1]) != "# end":
+		return nil, fmt.Errorf(`%s:%d: the last line is not "# end", which the first requires: the file may have been cut off`, name, len(lines))
 	}
 	var entries []PasswordEntry
-	lines := make(map[string]int)
-	for n := 1; len(text) > 0; n++ {
-		line, rest, _ := bytes.Cut(text, []byte("\n"))
-		text = rest
-		e, err := parsePasswordLine(string(bytes.TrimSuffix(line, []byte("\r"))))
+	known := make(map[string]int)
+	for i, line := range lines {
+		e, err := parsePasswordLine(line)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			return nil, fmt.Errorf("%s:%d: %w", name, i+1, err)
 		case e == nil:
 			continue
-		case lines[e.User] > 0:
-			return nil, fmt.Errorf("line %d: the user %s has line %d already", n, shownUser(e.User), lines[e.User])
+		case known[e.User] > 0:
+			return nil, fmt.Errorf("%s:%d: the user %s has line %d already", name, i+1, shownUser(e.User), known[e.User])
 		}
-		e.Line, lines[e.User] = n, n
+		e.Line, known[e.User] = i+1, i+1
 		entries = append(entries, *e)
 	}
 	return entries, nil
 }
 
-// plainText returns the text of a file without a byte order mark, or says why it is not the
-// whole of one.
-func plainText(text []byte) ([]byte, error) {
-	switch {
-	case len(text) == 0:
-		return nil, errors.New("it is empty; a file without users has at least a line with a comment (#)")
-	case len(text) > PasswordFileBytesMax:
-		return nil, fmt.Errorf("it is larger than %d MiB", PasswordFileBytesMax>>20)
-	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
-		return nil, errors.New("it is UTF-16; save it as UTF-8")
-	}
-	if i := bytes.IndexByte(text, 0); i >= 0 {
-		return nil, fmt.Errorf("line %d: a NUL byte; is it a text file in UTF-8?", lineOf(text, i))
-	}
-	if text[len(text)-1] != '\n' {
-		return nil, fmt.Errorf("line %d: it does not end with a line break, so the file may be cut off; add one if it is whole", lineOf(text, len(text)))
-	}
-	return bytes.TrimPrefix(text, []byte("\ufeff")), nil
-}
-
-// lineOf returns the number of the line that the byte at i is in.
-func lineOf(text []byte, i int) int { return 1 + bytes.Count(text[:i], []byte("\n")) }
-
 // parsePasswordLine returns nil for a line that means nothing.
 func parsePasswordLine(line string) (*PasswordEntry, error) {
-	if !utf8.ValidString(line) {
-		return nil, errors.New("it is not UTF-8")
-	}
-	if strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }) {
-		return nil, errors.New("a control character")
-	}
 	if strings.TrimSpace(line) == "" || line[0] == '#' {
 		return nil, nil
 	}

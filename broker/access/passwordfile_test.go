@@ -27,12 +27,12 @@ func TestParsePasswordFile(t *testing.T) {
 		"CRLF":       strings.ReplaceAll(passwordFile, "\n", "\r\n"),
 		"BOM":        "\ufeff" + passwordFile,
 	} {
-		entries, err := ParsePasswordFile([]byte(text))
+		entries, err := ParsePasswordFile("F", []byte(text))
 		if got := usersOf(entries); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
 		}
 	}
-	if entries, err := ParsePasswordFile([]byte("# nobody yet\n")); err != nil || len(entries) != 0 {
+	if entries, err := ParsePasswordFile("F", []byte("# nobody yet\n")); err != nil || len(entries) != 0 {
 		t.Errorf("a comment alone: %v, %v", entries, err)
 	}
 }
@@ -48,29 +48,29 @@ func utf16Text(order binary.AppendByteOrder, text string) []byte {
 func TestParsePasswordFileRefuses(t *testing.T) {
 	t.Parallel()
 	for text, cause := range map[string]string{
-		"":                                             "it is empty",
-		"ann:secret-word\n":                            `line 1: the user "ann": what stands behind the colon is no hash`,
-		"\n\nann:$2y$10$secret-word\n":                 `line 3: the user "ann": $2y$ is a hash of another kind`,
-		"secret-word\n":                                "line 1: there is no colon",
-		":" + mosquittoSHA512 + "\n":                   "line 1: there is no user name",
-		"ann:\n":                                       `line 1: the user "ann" has no hash`,
-		"ann:" + mosquittoSHA512:                       "line 1: it does not end with a line break",
-		"#\nann:" + mosquittoSHA512:                    "line 2: it does not end with a line break",
-		"#\n" + "a\x00:b\n":                            "line 2: a NUL byte",
-		"ann:" + mosquittoSHA512 + "\r":                "line 1: it does not end with a line break",
-		"a:x\rb:" + mosquittoSHA512 + "\n":             "line 1: a control character",
-		"a\x7f:" + mosquittoSHA512 + "\n":              "line 1: a control character",
-		"a\xff:" + mosquittoSHA512 + "\n":              "line 1: it is not UTF-8",
-		passwordFile + "six:" + mosquittoPBKDF2 + "\n": `line 7: the user "six" has line 3 already`,
-		strings.Repeat("a", 65536) + ":" + mosquittoSHA512 + "\n":                   "more than 65535 bytes",
-		string(utf16Text(binary.LittleEndian, "\ufeff"+passwordFile)):               "UTF-16",
-		string(utf16Text(binary.BigEndian, "\ufeff"+passwordFile)):                  "UTF-16",
-		string(utf16Text(binary.LittleEndian, passwordFile)):                        "line 1: a NUL byte",
-		string(utf16Text(binary.BigEndian, passwordFile)):                           "line 1: a NUL byte",
-		"#\n" + strings.Replace(passwordFile, "m=47104", "m=9999999999", 1):         `line 6: the user "mosq21": argon2id: m`,
-		"ann:" + mosquittoSHA512 + "\n" + strings.Repeat("#", PasswordFileBytesMax): "larger than 64 MiB",
+		"":                                             "F: it is empty",
+		"ann:secret-word\n":                            `F:1: the user "ann": what stands behind the colon is no hash`,
+		"\n\nann:$2y$10$secret-word\n":                 `F:3: the user "ann": $2y$ is a hash of another kind`,
+		"secret-word\n":                                "F:1: there is no colon",
+		":" + mosquittoSHA512 + "\n":                   "F:1: there is no user name",
+		"ann:\n":                                       `F:1: the user "ann" has no hash`,
+		"ann:" + mosquittoSHA512:                       "F:1: the last line does not end",
+		"#\nann:" + mosquittoSHA512:                    "F:2: the last line does not end",
+		"#\n" + "a\x00:b\n":                            "F:2: the control character U+0000",
+		"ann:" + mosquittoSHA512 + "\r":                "F:1: the last line does not end",
+		"a:x\rb:" + mosquittoSHA512 + "\n":             "F:1: the control character",
+		"a\x7f:" + mosquittoSHA512 + "\n":              "F:1: the control character",
+		"a\xff:" + mosquittoSHA512 + "\n":              "F:1: it is not UTF-8",
+		passwordFile + "six:" + mosquittoPBKDF2 + "\n": `F:7: the user "six" has line 3 already`,
+		strings.Repeat("a", 65536) + ":" + mosquittoSHA512 + "\n":                "more than 65535 bytes",
+		string(utf16Text(binary.LittleEndian, "\ufeff"+passwordFile)):            "UTF-16",
+		string(utf16Text(binary.BigEndian, "\ufeff"+passwordFile)):               "UTF-16",
+		string(utf16Text(binary.LittleEndian, passwordFile)):                     "F:1: ",
+		string(utf16Text(binary.BigEndian, passwordFile)):                        "F:1: ",
+		"#\n" + strings.Replace(passwordFile, "m=47104", "m=9999999999", 1):      `F:6: the user "mosq21": argon2id: m`,
+		"ann:" + mosquittoSHA512 + "\n" + strings.Repeat("#", PasswordFileBytes): "more than the 67108864",
 	} {
-		entries, err := ParsePasswordFile([]byte(text))
+		entries, err := ParsePasswordFile("F", []byte(text))
 		if err == nil || len(entries) > 0 || !strings.Contains(err.Error(), cause) || strings.Contains(err.Error(), "secret-word") {
 			t.Errorf("%.60q: %q, %v, want an error with %q", text, usersOf(entries), err, cause)
 		}
@@ -81,12 +81,12 @@ func TestParsePasswordFileRefuses(t *testing.T) {
 // then the users.
 func TestParsePasswordFileCut(t *testing.T) {
 	t.Parallel()
-	whole, err := ParsePasswordFile([]byte(passwordFile))
+	whole, err := ParsePasswordFile("F", []byte(passwordFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range passwordFile {
-		entries, err := ParsePasswordFile([]byte(passwordFile[:n]))
+		entries, err := ParsePasswordFile("F", []byte(passwordFile[:n]))
 		if betweenLines := n > 0 && passwordFile[n-1] == '\n'; (err == nil) != betweenLines {
 			t.Errorf("cut at byte %d: %q, %v", n, usersOf(entries), err)
 		} else if betweenLines && !reflect.DeepEqual(usersOf(entries), usersOf(whole[:len(entries)])) {
@@ -95,12 +95,25 @@ func TestParsePasswordFileCut(t *testing.T) {
 	}
 }
 
+func TestParsePasswordFileEnd(t *testing.T) {
+	t.Parallel()
+	text := "# end required\n" + passwordFile + "# end\n"
+	for n := range text {
+		if entries, err := ParsePasswordFile("F", []byte(text[:n])); err == nil {
+			t.Errorf("cut at byte %d: %q", n, usersOf(entries))
+		}
+	}
+	if entries, err := ParsePasswordFile("F", []byte(text)); err != nil || len(entries) != 4 {
+		t.Errorf("whole: %q, %v", usersOf(entries), err)
+	}
+}
+
 func FuzzParsePasswordFile(f *testing.F) {
 	f.Add([]byte(passwordFile))
 	f.Add([]byte("\ufeff" + strings.ReplaceAll(passwordFile, "\n", "\r\n")))
 	f.Add(utf16Text(binary.LittleEndian, passwordFile))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		entries, err := ParsePasswordFile(text)
+		entries, err := ParsePasswordFile("F", text)
 		if err != nil {
 			if len(entries) > 0 {
 				t.Errorf("users beside an error: %q, %v", usersOf(entries), err)
