@@ -10,7 +10,7 @@ import (
 // ServeConn serves one Network Connection until it ends, over any ordered and
 // lossless stream.
 func (b *Broker) ServeConn(nc net.Conn) {
-	b.begin(b.newConn(link.Accepted{Transport: b.network.Transport(nc), At: b.clock.Now()}))
+	b.begin(b.newConn(link.Accepted{Transport: b.network.Transport(nc), At: b.clock.Now(), Local: link.IsLocal(nc.RemoteAddr())}))
 }
 
 // accepted has a Network Connection of a listener served.
@@ -21,7 +21,7 @@ func (b *Broker) accepted(a link.Accepted) {
 }
 
 func (b *Broker) newConn(a link.Accepted) *conn {
-	c := &conn{b: b, local: isLoopback(a.Transport.RemoteAddr()) && !a.Proxied}
+	c := &conn{b: b, local: a.Local}
 	c.out.Init(&b.outboxes, a.Transport)
 	c.lastPacket = momentOf(a.At)
 	c.unfinishedSince = c.lastPacket

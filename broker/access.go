@@ -2,38 +2,39 @@ package broker
 
 import (
 	"bytes"
-	"net"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 )
 
-// admitNobody decides whether a Client may connect while there is no Authenticator: whoever
-// comes from this machine may, others only if anonymous access was allowed in so many words.
-// What a proxy on this machine hands on is not local, where it can be told: see
-// link.Accepted and link.Listener.CheckFirst.
+// mayBeNobody reports whether a Client may come without credentials: as its listener says,
+// or else whoever comes from this machine may, and others if anonymous access was allowed in
+// so many words. What a proxy on this machine hands on is not local, where it can be told:
+// see link.Accepted and link.Listener.CheckFirst.
+func (c *conn) mayBeNobody() bool {
+	switch c.net().Listener().Anonymous() {
+	case link.AnonymousAlways:
+		return true
+	case link.AnonymousNever:
+		return false
+	}
+	return c.b.options().AllowAnonymous || c.local
+}
+
+// admitNobody decides whether a Client may connect while there is no Authenticator.
 func (c *conn) admitNobody() error {
-	if c.b.options().AllowAnonymous || c.local {
+	l := c.net().Listener()
+	switch {
+	case c.mayBeNobody():
 		return nil
+	case l.Anonymous() == link.AnonymousNever:
+		return refuse(codec.NotAuthorized, "the listener admits no anonymous Clients", "listener", l.String())
 	}
 	detail := "anonymous Clients are admitted from loopback only"
-	if isLoopback(c.net().RemoteAddr()) {
+	if link.IsLocal(c.net().RemoteAddr()) {
 		detail += ", and not if a proxy hands them on or their Host is another than localhost"
 	}
 	return refuse(codec.NotAuthorized, detail, "key", "auth.allow-anonymous")
-}
-
-// isLoopback reports whether the peer is on this machine. A peer without an
-// address (an in-memory connection) is.
-func isLoopback(a net.Addr) bool {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.IP.IsLoopback()
-	}
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.Network() == "pipe"
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 var sysTopics = []byte("$SYS/")

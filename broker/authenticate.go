@@ -3,10 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/access"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -68,22 +68,12 @@ func (c *conn) connectDeadline() time.Time {
 
 // attempt is what CONNECT, and the connection, say of who the Client is.
 func (c *conn) attempt(p *codec.Connect, id string) *access.Attempt {
-	a := &access.Attempt{
+	peer := link.PeerOf(c.net())
+	return &access.Attempt{
 		ClientID: id, User: string(p.UserName), Password: p.Password, HasUser: p.HasUserName, HasPassword: p.HasPassword,
-		Address: addressOf(c.net().RemoteAddr()), MayBeNobody: c.b.options().AllowAnonymous || c.local,
+		Address: peer.Address, Listener: c.net().Listener().String(), MayBeNobody: c.mayBeNobody(),
+		Certificate: peer.Certificate, CertificateUser: peer.User,
 	}
-	if l := c.net().Listener(); l != nil {
-		a.Listener = l.String()
-	}
-	return a
-}
-
-// addressOf is the IP address in a; the zero Addr: there is none.
-func addressOf(a interface{ String() string }) netip.Addr {
-	if ap, err := netip.ParseAddrPort(a.String()); err == nil {
-		return ap.Addr().Unmap()
-	}
-	return netip.Addr{}
 }
 
 // ended reports whether an Identity is over.

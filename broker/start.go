@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/link"
@@ -43,7 +44,7 @@ func New(o Options, s Store) (*Broker, error) {
 	b.live.Store(&b.o)
 	b.network = link.NewNetwork(link.Config{
 		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
-		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout, Origins: o.WSOrigins,
+		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout,
 	})
 	b.outboxes = link.OutboxConfig{
 		Commits: b.commits, Metrics: o.Metrics, WriteBuffer: o.WriteBuffer, WriteTimeout: o.WriteTimeout, Recover: b.recoverPanic,
@@ -76,32 +77,45 @@ func (b *Broker) Start() error {
 	return nil
 }
 
-// listeners are the kinds of listeners, and the option that has the address of each.
-var listeners = []struct {
-	kind    *link.Kind
-	address func(*Options) string
-}{
-	{link.TCP, func(o *Options) string { return o.Bind }},
-	{link.WebSocket, func(o *Options) string { return o.WSBind }},
+// The names of the listeners of Options.Bind and Options.WSBind.
+const bindName, wsBindName = "mqtt", "websocket"
+
+// listeners are those that the options ask for.
+func (o *Options) listeners() []link.ListenerConfig {
+	all := []link.ListenerConfig{
+		{Name: bindName, Kind: link.KindTCP, Address: o.Bind, Key: "server.bind"},
+		{Name: wsBindName, Kind: link.KindWS, Address: o.WSBind, Key: "server.ws-bind", Origins: o.WSOrigins, OriginsKey: "server.ws-origins",
+			Subprotocols: link.Subprotocols},
+	}
+	all = slices.DeleteFunc(all, func(c link.ListenerConfig) bool { return c.Address == "" })
+	return append(all, o.Listeners...)
 }
 
 // listen opens the listeners that the options ask for.
 func (b *Broker) listen() error {
-	if len(b.o.Listeners) > 0 {
-		return errors.New("server.listeners: this version does not open them")
-	}
-	for _, l := range listeners {
-		if err := b.network.Listen(l.kind, l.address(&b.o)); err != nil {
+	for _, c := range b.o.listeners() {
+		if err := b.network.Listen(c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Addr and WSAddr return the addresses of the listeners; nil: not open.
-func (b *Broker) Addr() net.Addr { return b.network.Addr(link.TCP) }
+// Listeners returns those that are open.
+func (b *Broker) Listeners() []*link.Listener { return b.network.Listeners() }
 
-func (b *Broker) WSAddr() net.Addr { return b.network.Addr(link.WebSocket) }
+// Addr and WSAddr return the addresses of those of Options.Bind and Options.WSBind; nil: not
+// open.
+func (b *Broker) Addr() net.Addr { return b.addrOf(bindName) }
+
+func (b *Broker) WSAddr() net.Addr { return b.addrOf(wsBindName) }
+
+func (b *Broker) addrOf(name string) net.Addr {
+	if l := b.network.Listener(name); l != nil {
+		return l.Addr()
+	}
+	return nil
+}
 
 // Ready returns nil while the store is loaded, the listeners are open, the disk
 // answers, and the store is where the next start will look for it.

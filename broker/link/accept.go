@@ -19,15 +19,6 @@ type acceptor struct {
 	l *Listener
 }
 
-// Accept is accept for an HTTP server.
-func (a *acceptor) Accept() (net.Conn, error) {
-	s, err := a.accept()
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
 // accept returns the next socket for which there is room. If accepting fails, as without
 // file descriptors, it waits and tries again.
 func (a *acceptor) accept() (*socket, error) {
@@ -39,7 +30,7 @@ func (a *acceptor) accept() (*socket, error) {
 		switch {
 		case err == nil:
 			wait = waitMin
-			if s := a.admit(nc.(*net.TCPConn)); s != nil {
+			if s := a.admit(nc.(netSocket)); s != nil {
 				return s, nil
 			}
 		case errors.Is(err, net.ErrClosed):
@@ -65,33 +56,47 @@ func (a *acceptor) awaitClosed() {
 }
 
 // admit returns the socket, or nil if it was closed because there is no room.
-func (a *acceptor) admit(nc *net.TCPConn) *socket {
+func (a *acceptor) admit(nc netSocket) *socket {
 	n := a.l.network
-	s := &socket{TCPConn: nc, listener: a.l, accepted: n.c.Now().UnixNano()}
-	if n.open.Add(1) > n.limit.sockets {
-		out := n.waiting.oldest()
-		if out == nil {
-			out = s
+	s := &socket{netSocket: nc, listener: a.l, accepted: n.c.Now().UnixNano()}
+	all, own := n.open.Add(1), a.l.open.Add(1)
+	c := a.l.config.Load()
+	switch {
+	case c.MaxConnections > 0 && own > int64(c.MaxConnections):
+		if !a.makeRoom(s, a.l.waiting.oldest(), int64(c.MaxConnections), "max-connections of the listener") {
+			return nil
 		}
-		a.refuse(out)
-		if out == s {
+	case all > n.limit.sockets:
+		if !a.makeRoom(s, n.oldest(), n.limit.connections, n.limit.key) {
 			return nil
 		}
 	}
-	n.waiting.add(s)
+	a.l.waiting.add(s)
 	return s
+}
+
+// makeRoom closes a socket that waits or, if there is none, the new one. It reports whether
+// the new one stays.
+func (a *acceptor) makeRoom(s, waits *socket, limit int64, key string) bool {
+	out := waits
+	if out == nil {
+		out = s
+	}
+	a.refuse(out, limit, key)
+	return out != s
 }
 
 // refuse closes a socket so that another has room. It is counted, unless its connection had
 // ended already.
-func (a *acceptor) refuse(s *socket) {
+func (a *acceptor) refuse(s *socket, limit int64, key string) {
 	counted := s.counted.Swap(true)
 	_ = s.Close()
 	if counted {
 		return
 	}
-	n := a.l.network
+	n, name := a.l.network, s.listener.String()
 	n.c.Metrics.Refused("too many connections").Inc()
-	n.c.Notices.Warn("too many connections", a.l.String(), "too many connections: one without CONNECT was closed", "listener", a.l.String(),
-		"remote", s.RemoteAddr().String(), "limit", n.limit.connections, "key", n.limit.key)
+	n.c.Metrics.ListenerRefused(name).Inc()
+	n.c.Notices.Warn("too many connections", name, "too many connections: one without CONNECT was closed", "listener", name,
+		"remote", s.RemoteAddr().String(), "limit", limit, "key", key)
 }

@@ -18,9 +18,9 @@ var httpMethods = [][]byte{
 func foreign(b []byte) string {
 	switch {
 	case bytes.HasPrefix(b, []byte("PROXY ")), bytes.HasPrefix(b, proxyV2):
-		return "a header of the PROXY protocol, which this version does not take: let the proxy send none"
+		return "a header of the PROXY protocol, which this listener does not take: let the proxy send none, or set proxy-protocol of the listener"
 	case len(b) >= 3 && b[0] == 0x16 && b[1] == 3 && b[2] <= 4:
-		return "a TLS handshake, which this version does not take: let the client use none, or put what ends TLS in front of the broker"
+		return "a TLS handshake: that is for a listener of kind tls or wss"
 	}
 	return ""
 }
@@ -46,7 +46,7 @@ func foreignToHTTP(b []byte) string {
 // CheckFirst returns a ForeignError if b, the beginning of a connection, is not for its
 // listener. Where MQTT comes within another protocol, that has been looked at before.
 func (l *Listener) CheckFirst(b []byte) error {
-	if l == nil || l.kind.layered {
+	if l == nil || l.kind.layered || l.kind.foreign == nil {
 		return nil
 	}
 	if what := l.kind.foreign(b); what != "" {

@@ -25,7 +25,7 @@ func TestEndWithLastBytes(t *testing.T) {
 		for _, before := range []int{1, 3 * watchAfter} {
 			t.Run(fmt.Sprintf("%s after %d reads", name, before), func(t *testing.T) {
 				n := newTestNetwork(t, 2*rounds, nil)
-				dial := n.testListen(t, TCP)
+				dial := n.testListen(t, KindTCP)
 				clients := make([]net.Conn, rounds)
 				for i := range clients {
 					clients[i] = dial()

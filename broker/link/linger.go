@@ -46,7 +46,7 @@ func (n *Network) Linger(t Transport) {
 		return
 	}
 	if s := socketOf(t); s != nil {
-		n.waiting.addEnded(s) // whoever comes is more welcome
+		s.listener.waiting.addEnded(s) // whoever comes is more welcome
 	}
 	buf := ReadBuffers.Get(lingerBytes)
 	defer ReadBuffers.Put(buf)

@@ -1,73 +1,137 @@
 package link
 
-import "net"
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync/atomic"
+)
 
-// A Kind is one way to come to Network Connections over TCP. To add one takes a file with
-// its Kind here, and a line in the list of the broker. What does not listen on TCP needs
-// another socket too: acceptor and socket are about a *net.TCPConn.
-type Kind struct {
-	Name string // in log lines
-	Key  string // the setting with its address
-	// serve hands on what ln accepts, until it is closed.
-	serve func(l *Listener, ln *acceptor)
+// A kind is what listeners of one ListenerConfig.Kind do with the sockets that they accept.
+type kind struct {
+	open func(c *ListenerConfig) (net.Listener, error)
+	// serve hands on what is accepted, until a is closed.
+	serve func(l *Listener, a *acceptor)
 	// foreign says what a connection begins with if that is known and not for this kind,
 	// else "".
 	foreign func(b []byte) string
 	layered bool // MQTT comes within another protocol
+	secure  bool // it is one that comes within TLS
 	watches bool // its connections want hangups
 }
 
+// kinds has those that there are, by ListenerConfig.Kind.
+var kinds = map[string]*kind{
+	KindTCP: {open: openTCP, serve: serveStreams, foreign: foreignToMQTT, watches: true},
+	KindWS:  {open: openTCP, serve: serveHTTP, foreign: foreignToHTTP, layered: true},
+}
+
 // direct is the kind of connections that no listener accepted.
-var direct = &Kind{Name: "none", foreign: foreignToMQTT}
+var direct = &kind{foreign: foreignToMQTT}
 
 // A Listener accepts Network Connections of one kind.
 type Listener struct {
 	// Static after Listen.
 	network *Network
-	kind    *Kind
+	kind    *kind
 	addr    net.Addr
 	close   func()
+
+	tls *tls.Config // nil: none
+
+	config      atomic.Pointer[ListenerConfig]
+	credentials atomic.Pointer[credentials] // nil: no TLS
+
+	open    atomic.Int64 // sockets, from accept to close
+	waiting waitingSockets
 }
 
-// Listen opens a listener; an empty address asks for none. Its error names the key
-// and says what can be done.
-func (n *Network) Listen(kind *Kind, address string) error {
-	if address == "" {
-		return nil
+func newListener(n *Network, k *kind, c *ListenerConfig) *Listener {
+	l := &Listener{network: n, kind: k, close: func() {}}
+	l.config.Store(c)
+	return l
+}
+
+// Listen opens a listener. Its error names the key and says what can be done.
+func (n *Network) Listen(c ListenerConfig) error {
+	k := kinds[c.Kind]
+	if k == nil {
+		return fmt.Errorf("%s: there is no kind %q of listeners", c.Key, c.Kind)
 	}
-	ln, err := Listen(kind.Key, address)
+	if c.ProxyProtocol || c.ForwardedFor {
+		return fmt.Errorf("%s: this version does not take the addresses of proxies", c.Key)
+	}
+	l := newListener(n, k, &c)
+	if k.secure {
+		if err := l.openTLS(); err != nil {
+			return err
+		}
+	}
+	ln, err := k.open(&c)
 	if err != nil {
 		return err
 	}
-	if kind.watches && n.hangups == nil {
+	if k.watches && n.hangups == nil {
 		n.hangups = newHangups()
 	}
-	l := &Listener{network: n, kind: kind, addr: ln.Addr(), close: func() { _ = ln.Close() }}
+	l.addr, l.close = ln.Addr(), func() { _ = ln.Close() }
 	n.mu.Lock()
 	n.listeners = append(n.listeners, l)
 	n.mu.Unlock()
-	go kind.serve(l, &acceptor{ln, l})
+	n.gauges(l)
+	go k.serve(l, &acceptor{ln, l})
 	return nil
 }
 
-// Addr returns the address of the listener of a kind; nil: it is not open.
-func (n *Network) Addr(kind *Kind) net.Addr {
+// gauges has the metrics show l.
+func (n *Network) gauges(l *Listener) {
+	n.c.Metrics.Gauge(fmt.Sprintf("promptmq_listener_connections{listener=%q}", l), func() float64 { return float64(l.open.Load()) })
+	if l.kind.secure {
+		n.c.Metrics.Gauge(fmt.Sprintf("promptmq_tls_cert_expiry_seconds{listener=%q}", l), func() float64 {
+			return l.credentials.Load().certificate.NotAfter.Sub(n.c.Now()).Seconds()
+		})
+	}
+}
+
+func openTCP(c *ListenerConfig) (net.Listener, error) { return Listen(c.Key, c.Address) }
+
+// Listeners returns those that are open, in the order in which they were opened.
+func (n *Network) Listeners() []*Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, l := range n.listeners {
-		if l.kind == kind {
-			return l.addr
+	return append([]*Listener(nil), n.listeners...)
+}
+
+// Listener returns the listener of a name; nil: it is not open.
+func (n *Network) Listener(name string) *Listener {
+	for _, l := range n.Listeners() {
+		if l.String() == name {
+			return l
 		}
 	}
 	return nil
 }
 
-// String is the name of its kind.
+// String is its name.
 func (l *Listener) String() string {
-	if l == nil {
-		return direct.Name
+	if l == nil || l.kind == direct {
+		return "none"
 	}
-	return l.kind.Name
+	return l.config.Load().Name
+}
+
+// Config returns its settings, which nobody changes.
+func (l *Listener) Config() *ListenerConfig { return l.config.Load() }
+
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// Anonymous says whether it admits Clients without credentials.
+func (l *Listener) Anonymous() Anonymous {
+	if l == nil {
+		return AnonymousDefault
+	}
+	return l.config.Load().Anonymous
 }
 
 // Accepts reports whether its connections count, and make room for new ones: see acceptor.

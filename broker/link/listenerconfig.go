@@ -39,11 +39,13 @@ type ListenerConfig struct {
 	ForwardedFor   bool
 	TrustedProxies []netip.Prefix
 
-	// For KindWS and KindWSS. Path is the only one that is answered; "": all are. Origins is
-	// as Config.Origins was. Subprotocols are those that are selected, the best first.
+	// For KindWS and KindWSS. Path is the only one that is answered; "": all are. Origins
+	// says which pages may connect: SameOrigin, AnyOrigin, or patterns of hosts or origins
+	// between commas; OriginsKey is the setting that has it, for errors. Subprotocols are those that are selected, the best first.
 	// PingInterval is after which silence the Server sends a Ping frame; 0: never.
 	Path         string
 	Origins      string
+	OriginsKey   string
 	Subprotocols []string
 	PingInterval time.Duration
 

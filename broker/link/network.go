@@ -20,21 +20,18 @@ type Config struct {
 	MaxConnections int64
 	ReadBuffer     int           // in bytes, of each connection that has something to handle
 	ConnectTimeout time.Duration // from accept to CONNECT
-	// Origins says which pages may connect over WebSocket: SameOrigin, AnyOrigin, or
-	// patterns of hosts or origins between commas.
-	Origins string
-	Log     *slog.Logger
-	Notices *notice.Log
-	Metrics *metrics.Broker
+	Log            *slog.Logger
+	Notices        *notice.Log
+	Metrics        *metrics.Broker
 }
 
 // An Accepted is a new Network Connection.
 type Accepted struct {
 	Transport Transport
 	At        time.Time // by Config.Now
-	// Proxied says that a proxy has handed it on, as far as that can be told, so that its
-	// address is not where it comes from.
-	Proxied bool
+	// Local says that its peer is on this machine, and that no proxy has handed it on, as far
+	// as that can be told.
+	Local bool
 }
 
 // A Network is the listeners of a broker, and the sockets that they have accepted.
@@ -46,8 +43,8 @@ type Network struct {
 	direct  *Listener // of connections that no listener accepted
 
 	// With locks of their own.
-	writers Writers
-	waiting waitingSockets
+	writers    Writers
+	handshakes handshakes
 
 	open      atomic.Int64 // sockets, from accept to close
 	lingering atomic.Int64 // see Lingering
@@ -59,20 +56,18 @@ type Network struct {
 
 // NewNetwork returns a Network without listeners.
 func NewNetwork(c Config) *Network {
-	n := &Network{c: c}
-	n.direct = &Listener{network: n, kind: direct}
+	n := &Network{c: c, handshakes: handshakes{room: make(chan struct{}, handshakesAtOnce)}}
+	n.direct = newListener(n, direct, &ListenerConfig{})
 	n.limit = limitSockets(c.MaxConnections, openFilesMax(), c.Log)
 	return n
 }
 
 // Transport returns the Transport over a stream that no listener accepted.
 func (n *Network) Transport(nc net.Conn) Transport {
-	switch c := nc.(type) {
-	case *net.TCPConn:
-		return newTransport(&socket{TCPConn: c, listener: n.direct})
-	default:
-		return &stream{Conn: nc, listener: n.direct}
+	if c, ok := nc.(netSocket); ok {
+		return newTransport(&socket{netSocket: c, listener: n.direct})
 	}
+	return &stream{Conn: nc, listener: n.direct}
 }
 
 // SocketsMax is how many sockets of listeners may be open.
@@ -85,13 +80,29 @@ func (n *Network) Sockets() int64 { return n.open.Load() }
 // more.
 func (n *Network) Connected(t Transport) {
 	if s := socketOf(t); s != nil {
-		n.waiting.remove(s)
+		s.listener.waiting.remove(s)
+	}
+}
+
+// oldest takes out the socket that has waited longest; nil: none waits.
+func (n *Network) oldest() *socket {
+	for {
+		var out *socket
+		for _, l := range n.Listeners() {
+			if s := l.waiting.peek(); s != nil && (out == nil || s.accepted < out.accepted) {
+				out = s
+			}
+		}
+		if out == nil || out.listener.waiting.remove(out) {
+			return out
+		}
 	}
 }
 
 // closed is called when the descriptor of a socket is closed.
 func (n *Network) closed(s *socket) {
-	n.waiting.remove(s)
+	s.listener.waiting.remove(s)
+	s.listener.open.Add(-1)
 	n.open.Add(-1)
 }
 
@@ -119,6 +130,8 @@ func socketOf(t Transport) *socket {
 	case *webSocket:
 		return t.s
 	case *raw:
+		return t.socket
+	case *secure:
 		return t.socket
 	case *stream:
 		return t.socket

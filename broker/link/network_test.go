@@ -77,7 +77,7 @@ func newTestNetwork(t *testing.T, connections int64, serve func(n *Network, a Ac
 				(&echo{t: a.Transport, n: n}).serve()
 			})
 		},
-		Now: time.Now, MaxConnections: connections, ReadBuffer: 4096, ConnectTimeout: 10 * time.Second, Origins: SameOrigin,
+		Now: time.Now, MaxConnections: connections, ReadBuffer: 4096, ConnectTimeout: 10 * time.Second,
 		Log: log, Notices: notices, Metrics: m,
 	})
 	t.Cleanup(func() {
@@ -90,14 +90,30 @@ func newTestNetwork(t *testing.T, connections int64, serve func(n *Network, a Ac
 }
 
 // testListen opens a listener of a kind, and returns a way to connect to it.
-func (n *Network) testListen(t *testing.T, kind *Kind) func() net.Conn {
+func (n *Network) testListen(t *testing.T, kind string) func() net.Conn {
 	t.Helper()
-	if err := n.Listen(kind, "127.0.0.1:0"); err != nil {
+	return n.testListenAs(t, ListenerConfig{Name: kind, Kind: kind, Key: "key"})
+}
+
+// testListenAs is testListen with settings.
+func (n *Network) testListenAs(t *testing.T, c ListenerConfig) func() net.Conn {
+	t.Helper()
+	if c.Address == "" {
+		c.Address = "127.0.0.1:0"
+	}
+	if c.Subprotocols == nil {
+		c.Subprotocols = Subprotocols
+	}
+	if c.Origins == "" {
+		c.Origins, c.OriginsKey = SameOrigin, "origins key"
+	}
+	if err := n.Listen(c); err != nil {
 		t.Fatal(err)
 	}
+	addr := n.Listener(c.Name).Addr()
 	return func() net.Conn {
 		t.Helper()
-		nc, err := net.Dial("tcp", n.Addr(kind).String())
+		nc, err := net.Dial(addr.Network(), addr.String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,20 +187,20 @@ func TestKinds(t *testing.T) {
 	names := make(chan string, 2)
 	n := newTestNetwork(t, 10, func(n *Network, a Accepted) {
 		names <- a.Transport.Listener().String()
-		if a.Proxied || a.At.IsZero() || !a.Transport.Listener().Accepts() {
+		if !a.Local || a.At.IsZero() || !a.Transport.Listener().Accepts() {
 			t.Errorf("%+v", a)
 		}
 		(&echo{t: a.Transport, n: n}).serve()
 	})
-	tcp, ws := n.testListen(t, TCP), n.testListen(t, WebSocket)
+	tcp, ws := n.testListen(t, KindTCP), n.testListen(t, KindWS)
 	a := tcp()
 	exchange(t, a, []byte("abc"), []byte("abc"))
-	if name := <-names; name != "mqtt" {
+	if name := <-names; name != KindTCP {
 		t.Errorf("the listener is %q", name)
 	}
 	b := upgraded(t, ws())
 	exchange(t, b, masked(OpBinary, "abc"), AppendFrame(nil, OpBinary, []byte("abc")))
-	if name := <-names; name != "websocket" {
+	if name := <-names; name != KindWS {
 		t.Errorf("the listener is %q", name)
 	}
 	if got := n.Sockets(); got != 2 {
@@ -199,7 +215,7 @@ func TestKinds(t *testing.T) {
 		return ""
 	})
 	n.Stop()
-	if n.Addr(TCP) != nil || n.Addr(WebSocket) != nil {
+	if n.Listener(KindTCP) != nil || n.Listener(KindWS) != nil {
 		t.Error("a listener is left")
 	}
 	if n.direct.Accepts() || (*Listener)(nil).Accepts() {
@@ -211,7 +227,7 @@ func TestKinds(t *testing.T) {
 // place of the one that has been silent longest, and of none that has connected.
 func TestRoomForNewSockets(t *testing.T) {
 	n := newTestNetwork(t, 2, nil) // and handshakesMin more
-	dial := n.testListen(t, TCP)
+	dial := n.testListen(t, KindTCP)
 	const most = 2 + handshakesMin
 	if n.SocketsMax() != most {
 		t.Fatalf("%d sockets may be open", n.SocketsMax())

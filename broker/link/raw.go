@@ -33,10 +33,7 @@ const watchAfter = 16
 // newTransport returns the Transport over a socket.
 func newTransport(s *socket) Transport {
 	if Nonblocking {
-		conn, err := s.SyscallConn()
-		if err == nil {
-			err = conn.Control(func(fd uintptr) { s.fd = int32(fd) })
-		}
+		conn, err := s.rawConn()
 		if err == nil {
 			t := &raw{socket: s, conn: conn}
 			t.ready = t.readReady
@@ -46,9 +43,9 @@ func newTransport(s *socket) Transport {
 	return &stream{Conn: s, listener: s.listener, socket: s}
 }
 
-func (t *raw) Wake() { wake(t.TCPConn) }
+func (t *raw) Wake() { wake(t.netSocket) }
 
-func (t *raw) CloseWrite() bool { return closeWrite(t.TCPConn) }
+func (t *raw) CloseWrite() bool { return closeWrite(t.netSocket) }
 
 func (t *raw) Listener() *Listener { return t.listener }
 
@@ -70,7 +67,7 @@ func (t *raw) ReadNow(r Reader) (int, error) {
 }
 
 func (t *raw) WriteWithin(b []byte, timeout time.Duration) (int, error) {
-	return writeWithin(t.TCPConn, b, timeout)
+	return writeWithin(t.netSocket, b, timeout)
 }
 
 func (t *raw) TryWrite(b []byte) (int, error) {

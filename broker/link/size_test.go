@@ -40,7 +40,7 @@ func TestTransportAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	s := &socket{TCPConn: nc.(*net.TCPConn)}
+	s := &socket{netSocket: nc.(*net.TCPConn)}
 	var kept Transport
 	allocations := testing.AllocsPerRun(100, func() { kept = newTransport(s) })
 	if _, ok := kept.(*raw); !ok {

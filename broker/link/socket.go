@@ -4,17 +4,27 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"syscall"
 )
 
-// A socket is a TCP connection. Who has entered may use its descriptor directly: it stays
-// open until all have left, so if there are such users, Close leaves it to the last of them
-// to close it.
+// A netSocket is a connection of the system: a *net.TCPConn or *net.UnixConn.
+type netSocket interface {
+	net.Conn
+	syscall.Conn
+	CloseRead() error
+	CloseWrite() error
+}
+
+// A socket is a connection over TCP or a Unix socket. Who has entered may use its descriptor
+// directly: it stays open until all have left, so if there are such users, Close leaves it to
+// the last of them to close it.
 type socket struct {
-	*net.TCPConn
+	netSocket
 
 	// Static after accept.
 	listener *Listener
-	accepted int64 // when, in Unix nanoseconds; 0: by no listener
+	accepted int64    // when, in Unix nanoseconds; 0: by no listener
+	origin   net.Addr // of the peer if it is another than the socket's, as a proxy says; nil: it is not. Static from Accepted on
 
 	state   atomic.Int32 // the bits below, and the number of users
 	counted atomic.Bool  // as refused, or there is nothing to count
@@ -29,10 +39,19 @@ type socket struct {
 	before, after *socket
 
 	fd int32 // the descriptor, for who has entered; static after newTransport
+}
 
-	// Owned by the HTTP server of the WebSocket listener.
-	answered bool   // a request has come
-	first    []byte // the beginning of what came before
+// rawConn sets fd.
+func (s *socket) rawConn() (conn syscall.RawConn, err error) {
+	if tcp, ok := s.netSocket.(*net.TCPConn); ok { // apart, since then the function is not allocated
+		if conn, err := tcp.SyscallConn(); err == nil {
+			return conn, conn.Control(func(fd uintptr) { s.fd = int32(fd) })
+		}
+	}
+	if conn, err = s.SyscallConn(); err != nil {
+		return nil, err
+	}
+	return conn, conn.Control(func(fd uintptr) { s.fd = int32(fd) })
 }
 
 // The bits of socket.state; above them is the number of users.
@@ -58,17 +77,12 @@ func (s *socket) leave() {
 	}
 }
 
-// socketFirstMax is how many bytes of the beginning are kept: enough for foreign.
-const socketFirstMax = 16
-
-// Read notes how what comes begins. It is for the HTTP server: a raw Transport reads
-// without it.
-func (s *socket) Read(b []byte) (int, error) {
-	n, err := s.TCPConn.Read(b)
-	if n > 0 && !s.answered && len(s.first) < socketFirstMax {
-		s.first = append(s.first, b[:min(n, socketFirstMax-len(s.first))]...)
+// RemoteAddr is where the peer is, as far as that is known.
+func (s *socket) RemoteAddr() net.Addr {
+	if s.origin != nil {
+		return s.origin
 	}
-	return n, err
+	return s.netSocket.RemoteAddr()
 }
 
 // Close closes the socket. If it has users, the peer sees the end now, and the reader is
@@ -90,7 +104,7 @@ func (s *socket) closeDescriptor() error {
 	if s.state.Load()&socketWatched != 0 {
 		s.listener.network.hangups.forget(s)
 	}
-	err := s.TCPConn.Close()
+	err := s.netSocket.Close()
 	if s.accepted != 0 && !errors.Is(err, net.ErrClosed) {
 		s.listener.network.closed(s)
 	}

@@ -2,16 +2,33 @@ package link
 
 import "time"
 
-// TCP is MQTT over TCP.
-var TCP = &Kind{Name: "mqtt", Key: "server.bind", serve: serveTCP, foreign: foreignToMQTT, watches: true}
-
-// serveTCP hands on each socket.
-func serveTCP(l *Listener, ln *acceptor) {
+// serveStreams hands on each socket.
+func serveStreams(l *Listener, a *acceptor) {
 	for {
-		s, err := ln.accept()
+		s, err := a.accept()
 		if err != nil {
 			return
 		}
-		l.network.c.Serve(Accepted{Transport: newTransport(s), At: time.Unix(0, s.accepted)})
+		if l.begins() {
+			go l.beginStream(s)
+			continue
+		}
+		l.network.c.Serve(l.accepted(newTransport(s), s))
 	}
+}
+
+// beginStream serves a socket that has to begin with something else.
+func (l *Listener) beginStream(s *socket) {
+	o := l.begin(s)
+	if o == nil {
+		return
+	}
+	t := o.transport()
+	establish(t)
+	l.network.c.Serve(l.accepted(t, s))
+}
+
+// accepted is the Network Connection over a socket.
+func (l *Listener) accepted(t Transport, s *socket) Accepted {
+	return Accepted{Transport: t, At: time.Unix(0, s.accepted), Local: l.isLocal(s)}
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,104 +10,19 @@ import (
 	globs "path"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/x0a1b/promptmq/broker/notice"
 )
 
-// subprotocols are the names of MQTT over WebSocket: that of the specification, and that
+// Subprotocols are the names of MQTT over WebSocket: that of the specification, and that
 // of clients of MQTT 3.1. [MQTT-6.0.0-3] [MQTT-6.0.0-4]
-var subprotocols = []string{"mqtt", "mqttv3.1"}
+var Subprotocols = []string{"mqtt", "mqttv3.1"}
 
-// The words of Config.Origins that are no pattern.
+// The words of ListenerConfig.Origins that are no pattern.
 const (
 	SameOrigin = "same"
 	AnyOrigin  = "any"
 )
-
-// socketKey is the key of a request's context for its socket.
-type socketKey struct{}
-
-// WebSocket is MQTT over WebSocket at any path. Section 6.
-var WebSocket = &Kind{Name: "websocket", Key: "server.ws-bind", serve: serveHTTP, foreign: foreignToHTTP, layered: true}
-
-// serveHTTP has an HTTP server accept sockets and read the requests for WebSockets. A
-// socket has Config.ConnectTimeout from accept to CONNECT: the HTTP server sees to it until
-// the request has come, the connection after that.
-func serveHTTP(l *Listener, ln *acceptor) {
-	c := &l.network.c
-	srv := &http.Server{
-		Handler:                      http.HandlerFunc(l.serveRequest),
-		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like all else
-		ReadHeaderTimeout:            c.ConnectTimeout,
-		ReadTimeout:                  c.ConnectTimeout,
-		WriteTimeout:                 c.ConnectTimeout,
-		MaxHeaderBytes:               16 << 10,
-		ErrorLog:                     l.network.httpErrorLog(),
-		Protocols:                    new(http.Protocols),
-		ConnContext:                  func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, socketKey{}, nc) },
-		ConnState: func(nc net.Conn, state http.ConnState) {
-			if s := nc.(*socket); state == http.StateClosed && !s.answered {
-				l.noRequest(s)
-			}
-		},
-	}
-	srv.Protocols.SetHTTP1(true)
-	srv.SetKeepAlivesEnabled(false) // what is no WebSocket is answered and closed
-	_ = srv.Serve(ln)               // ends when ln is closed
-	_ = srv.Close()                 // the connections taken over by WebSocket are not the server's any more
-}
-
-// noRequest counts and logs a socket that ended before a request could be read. One that
-// sent nothing, as of a load balancer that tries the port, is not logged.
-func (l *Listener) noRequest(s *socket) {
-	c := &l.network.c
-	late := c.Now().UnixNano()-s.accepted >= int64(c.ConnectTimeout)
-	switch {
-	case s.counted.Load(): // it made room for another
-		return
-	case len(s.first) == 0:
-		c.Metrics.Refused("no CONNECT").Inc()
-		return
-	}
-	if what := l.kind.foreign(s.first); what != "" {
-		l.RefuseForeign(s.RemoteAddr(), ForeignError(what))
-		return
-	}
-	reason, detail := "no WebSocket request", "what came is no HTTP request"
-	if late {
-		detail = "no whole request within server.connect-timeout"
-	}
-	c.Metrics.Refused(reason).Inc()
-	c.Notices.Info(reason, detail, "connection closed", "listener", l.String(), "remote", s.RemoteAddr().String(), "detail", detail)
-}
-
-// serveRequest answers a request: with an error before the switch of protocols,
-// or with a Network Connection.
-func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
-	s := r.Context().Value(socketKey{}).(*socket)
-	s.answered, s.first = true, nil
-	if refusal := l.checkUpgrade(r); refusal != nil {
-		l.refuseUpgrade(w, r, refusal)
-		return
-	}
-	u := &upgrade{ResponseWriter: w, transport: newWebSocket(s)}
-	ws, err := websocket.Accept(u, r, &websocket.AcceptOptions{
-		Subprotocols:       subprotocols,
-		CompressionMode:    websocket.CompressionDisabled,
-		InsecureSkipVerify: true, // checkUpgrade has looked at the Origin
-	})
-	c := &l.network.c
-	if err != nil { // Accept has answered
-		c.Metrics.Refused("bad WebSocket request").Inc()
-		c.Notices.Info("bad WebSocket request", HostOf(s.RemoteAddr()), "WebSocket request refused", "remote", s.RemoteAddr().String(), "error", err)
-		return
-	}
-	u.transport.start(ws)
-	c.Serve(Accepted{Transport: u.transport, At: time.Unix(0, s.accepted), Proxied: viaProxy(r)})
-}
 
 // An upgradeRefusal is the answer to a request that is refused.
 type upgradeRefusal struct {
@@ -122,16 +36,21 @@ type upgradeRefusal struct {
 // It leaves in r the sub-protocol to be selected: names are compared exactly, and the answer
 // is one that the client offered.
 func (l *Listener) checkUpgrade(r *http.Request) *upgradeRefusal {
+	c := l.config.Load()
+	if c.Path != "" && r.URL.Path != c.Path {
+		return &upgradeRefusal{http.StatusNotFound, "path",
+			fmt.Sprintf("There is nothing at %q: the path of the listener %q is another.", notice.Shown(r.URL.Path), c.Name), ""}
+	}
 	if !slices.ContainsFunc(tokens(r.Header, "Upgrade"), func(t string) bool { return strings.EqualFold(t, "websocket") }) {
 		return &upgradeRefusal{http.StatusUpgradeRequired, "no WebSocket request",
 			"This port speaks MQTT over WebSocket: connect with an MQTT client, sub-protocol mqtt.", ""}
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && !originAllowed(origin, r.Host, l.network.c.Origins) {
+	if origin := r.Header.Get("Origin"); origin != "" && !originAllowed(origin, r.Host, c.Origins) {
 		return &upgradeRefusal{http.StatusForbidden, "origin",
-			fmt.Sprintf("The Origin %q is not allowed for the host %q: server.ws-origins of the broker says which are.", notice.Shown(origin), notice.Shown(r.Host)), origin}
+			fmt.Sprintf("The Origin %q is not allowed for the host %q: %s of the broker says which are.", notice.Shown(origin), notice.Shown(r.Host), c.OriginsKey), origin}
 	}
 	offered := tokens(r.Header, "Sec-WebSocket-Protocol")
-	for _, p := range subprotocols {
+	for _, p := range c.Subprotocols {
 		if slices.Contains(offered, p) {
 			r.Header["Sec-Websocket-Protocol"] = []string{p}
 			return nil
@@ -148,9 +67,10 @@ func (l *Listener) refuseUpgrade(w http.ResponseWriter, r *http.Request, why *up
 	}
 	http.Error(w, why.body, why.status)
 	l.network.c.Metrics.Refused(why.reason).Inc()
-	key, attrs := HostOf(remoteOf(r)), []any{"remote", r.RemoteAddr, "status", why.status, "detail", why.body}
+	remote := openingOf(r).RemoteAddr()
+	key, attrs := HostOf(remote), []any{"listener", l.String(), "remote", remote.String(), "status", why.status, "detail", why.body}
 	if why.origin != "" {
-		key, attrs = notice.Shown(why.origin), append(attrs, "origin", notice.Shown(why.origin), "key", "server.ws-origins")
+		key, attrs = notice.Shown(why.origin), append(attrs, "origin", notice.Shown(why.origin), "key", l.config.Load().OriginsKey)
 	}
 	l.network.c.Notices.Info("WebSocket request: "+why.reason, key, "WebSocket request refused", attrs...)
 }
@@ -178,7 +98,7 @@ func originAllowed(origin, host, allowed string) bool {
 	return false
 }
 
-// matches reports whether name is of a pattern of Config.Origins.
+// matches reports whether name is of a pattern of ListenerConfig.Origins.
 func matches(pattern, name string) bool {
 	ok, err := globs.Match(pattern, strings.ToLower(name))
 	return ok && err == nil
@@ -226,10 +146,6 @@ func tokens(h http.Header, name string) []string {
 	return list
 }
 
-func remoteOf(r *http.Request) net.Addr {
-	return r.Context().Value(socketKey{}).(*socket).RemoteAddr()
-}
-
 // HostOf is an address without its port.
 func HostOf(a net.Addr) string {
 	host, _, err := net.SplitHostPort(a.String())
@@ -252,6 +168,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	establish(u.transport.out)
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	u.transport.unread(early)
 	lib := libraryConn{u.transport}

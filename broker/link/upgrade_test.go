@@ -49,20 +49,20 @@ func TestViaProxy(t *testing.T) {
 func TestForeign(t *testing.T) {
 	for _, c := range []struct {
 		b    string
-		at   *Kind
+		at   string
 		want string
 	}{
-		{"PROXY UNKNOWN\r\n", TCP, "a header of the PROXY"},
-		{"\r\n\r\n\x00\r\nQUIT\n", WebSocket, "a header of the PROXY"},
-		{"GET / HTTP/1.1", TCP, "an HTTP request"},
-		{"GET / HTTP/1.1", WebSocket, ""},
-		{"\x16\x03\x01", TCP, "a TLS"},
-		{"\x10\x10\x00\x04MQTT", TCP, ""},
-		{"\x10\x10\x00\x04MQTT", WebSocket, "MQTT without"},
-		{"", TCP, ""}, {"", WebSocket, ""}, {"PROX", TCP, ""}, {"\x16", TCP, ""},
+		{"PROXY UNKNOWN\r\n", KindTCP, "a header of the PROXY"},
+		{"\r\n\r\n\x00\r\nQUIT\n", KindWS, "a header of the PROXY"},
+		{"GET / HTTP/1.1", KindTCP, "an HTTP request"},
+		{"GET / HTTP/1.1", KindWS, ""},
+		{"\x16\x03\x01", KindTCP, "a TLS"},
+		{"\x10\x10\x00\x04MQTT", KindTCP, ""},
+		{"\x10\x10\x00\x04MQTT", KindWS, "MQTT without"},
+		{"", KindTCP, ""}, {"", KindWS, ""}, {"PROX", KindTCP, ""}, {"\x16", KindTCP, ""},
 	} {
-		if got := c.at.foreign([]byte(c.b)); !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") {
-			t.Errorf("%q at %s: %q", c.b, c.at.Name, got)
+		if got := kinds[c.at].foreign([]byte(c.b)); !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%q at %s: %q", c.b, c.at, got)
 		}
 	}
 }

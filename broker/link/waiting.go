@@ -2,7 +2,7 @@ package link
 
 import "sync"
 
-// waitingSockets are those that make room for others: without CONNECT, or of connections
+// waitingSockets are those of one listener that make room for others: without CONNECT, or of connections
 // that have ended. The one that has waited longest is the first.
 type waitingSockets struct {
 	mu          sync.Mutex // guards the following, and among, before and after of all sockets
@@ -30,15 +30,16 @@ func (w *waitingSockets) addEnded(s *socket) {
 	w.add(s)
 }
 
-func (w *waitingSockets) remove(s *socket) {
+// remove reports whether s was among them.
+func (w *waitingSockets) remove(s *socket) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.removeLocked(s)
+	return w.removeLocked(s)
 }
 
-func (w *waitingSockets) removeLocked(s *socket) {
+func (w *waitingSockets) removeLocked(s *socket) bool {
 	if !s.among {
-		return
+		return false
 	}
 	if s.before == nil {
 		w.first = s.after
@@ -51,6 +52,14 @@ func (w *waitingSockets) removeLocked(s *socket) {
 		s.after.before = s.before
 	}
 	s.among, s.before, s.after = false, nil, nil
+	return true
+}
+
+// peek returns the first; nil: there is none.
+func (w *waitingSockets) peek() *socket {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.first
 }
 
 // oldest takes out the first; nil: there is none.

@@ -45,7 +45,8 @@ type webSocket struct {
 	// Static after start.
 	s     *socket
 	raw   syscall.RawConn // nil: the socket can only block
-	out   Transport       // writes to the socket
+	out   Transport       // what the frames are written to
+	tls   *secure         // nil: they are read from the socket
 	ws    *websocket.Conn
 	ready func(uintptr) bool
 
@@ -72,10 +73,11 @@ type webSocket struct {
 	closed  bool       // a close frame was begun: nothing follows
 }
 
-func newWebSocket(s *socket) *webSocket {
-	t := &webSocket{s: s, out: newTransport(s)}
+func newWebSocket(o *opening) *webSocket {
+	t := &webSocket{s: o.s, out: o.transport()}
+	t.tls, _ = t.out.(*secure)
 	if Nonblocking {
-		t.raw, _ = s.SyscallConn() // fails for a closed socket only; then reading does
+		t.raw, _ = o.s.SyscallConn() // fails for a closed socket only; then reading does
 	}
 	t.ready = t.readReady
 	t.status.Store(int32(websocket.StatusNormalClosure))
@@ -320,7 +322,7 @@ func (t *webSocket) fillBlocking() error {
 		}
 	}
 	t.makeRoom()
-	n, err := t.s.TCPConn.Read(t.in[t.w:])
+	n, err := t.out.(io.Reader).Read(t.in[t.w:])
 	t.w += n
 	return err
 }
@@ -328,7 +330,7 @@ func (t *webSocket) fillBlocking() error {
 // readReady reads what there is. It reports false to wait for it.
 func (t *webSocket) readReady(fd uintptr) bool {
 	t.makeRoom()
-	n, again, err := readSocket(fd, t.in[t.w:])
+	n, again, err := t.readNow(fd, t.in[t.w:])
 	if again {
 		t.idle()
 		return false
@@ -338,6 +340,13 @@ func (t *webSocket) readReady(fd uintptr) bool {
 	}
 	t.readErr = err
 	return true
+}
+
+func (t *webSocket) readNow(fd uintptr, b []byte) (n int, again bool, err error) {
+	if t.tls != nil {
+		return t.tls.readNow(b)
+	}
+	return readSocket(fd, b)
 }
 
 // makeRoom makes sure that there is room to read into.

@@ -14,7 +14,7 @@ import (
 // back in whole binary frames.
 func TestWebSocketFrames(t *testing.T) {
 	n := newTestNetwork(t, 10, nil)
-	dial := n.testListen(t, WebSocket)
+	dial := n.testListen(t, KindWS)
 	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		nc := upgraded(t, dial())
@@ -90,7 +90,7 @@ func readFrames(t *testing.T, nc net.Conn, size, pings int) (got []byte, pongs i
 // a close frame with its reason.
 func TestWebSocketFarewell(t *testing.T) {
 	n := newTestNetwork(t, 10, nil)
-	dial := n.testListen(t, WebSocket)
+	dial := n.testListen(t, KindWS)
 	for name, c := range map[string]struct {
 		send   []byte
 		status uint16

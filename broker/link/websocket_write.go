@@ -109,7 +109,7 @@ func (t *webSocket) Close() error {
 		}
 		t.writing.Unlock()
 	}
-	t.s.listener.network.waiting.addEnded(t.s)
+	t.s.listener.waiting.addEnded(t.s)
 	go t.linger()
 	return nil
 }
@@ -124,9 +124,9 @@ func (t *webSocket) linger() {
 	t.reading.Lock() // the reader has left
 	defer t.reading.Unlock()
 	_ = t.writeControl(t.closeFrame()) // unless one was sent
-	_ = t.s.CloseWrite()
+	_ = t.out.CloseWrite()
 	_ = t.s.SetReadDeadline(time.Now().Add(CloseWait))
-	_, _ = io.CopyN(io.Discard, t.s.TCPConn, farewellBytesMax) // whatever ends it, the socket is closed
+	_, _ = io.CopyN(io.Discard, t.s.netSocket, farewellBytesMax) // whatever ends it, the socket is closed
 	_ = t.s.Close()
 	_ = t.ws.CloseNow() // frees what it has
 	t.swap(nil, 0)

@@ -124,8 +124,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	ready.broker.Store(b)
 	end.doing("the broker is being stopped")
 	logAccess(log, &cfg.Broker)
-	logListening(log, "mqtt", b.Addr())
-	logListening(log, "websocket", b.WSAddr())
+	for _, l := range b.Listeners() {
+		logListening(log, l.String(), l.Addr())
+	}
 	log.Info("ready")
 	reloads.begin(b)
 
@@ -165,9 +166,7 @@ func (r *readiness) check() error {
 
 // logListening writes the line from which scripts and tests learn an address.
 func logListening(log *slog.Logger, listener string, addr net.Addr) {
-	if addr != nil {
-		log.Info("listening", "listener", listener, "addr", addr.String())
-	}
+	log.Info("listening", "listener", listener, "addr", addr.String())
 }
 
 // logStore writes the settings as SQLite itself reports them.
