@@ -278,7 +278,7 @@ func (o *outcomesTest) connect(s *subject) {
 		o.tb.Fatal(err)
 	}
 	s.in, s.unacked = new(received), nil
-	s.conn = o.b.newConn(link.Accepted{Transport: s.in, At: o.b.clock.Now()})
+	s.conn = o.b.newConn(link.Accepted{Transport: s.in, At: o.b.clock.Now(), Local: true})
 	o.b.addConn(s.conn)
 	if s.subs == nil {
 		s.subs = make(map[string]bool)

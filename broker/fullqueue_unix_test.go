@@ -57,7 +57,7 @@ func BenchmarkFullQueue(b *testing.B) {
 
 // connectLasting is connect for a Session that outlives its connection.
 func (p *path) connectLasting(id string) *conn {
-	c := p.b.newConn(link.Accepted{Transport: new(sink), At: p.b.clock.Now()})
+	c := p.b.newConn(link.Accepted{Transport: new(sink), At: p.b.clock.Now(), Local: true})
 	p.b.addConn(c)
 	b, err := codec.AppendConnect(nil, &codec.Connect{
 		ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535, HasSessionExpiry: true, SessionExpirySeconds: 3600,

@@ -188,7 +188,7 @@ func TestLateForAMember(t *testing.T) {
 
 // connectBriefly is connect for a connection that the test itself may end.
 func (p *path) connectBriefly(id string) *conn {
-	c := p.b.newConn(link.Accepted{Transport: new(sink), At: p.b.clock.Now()})
+	c := p.b.newConn(link.Accepted{Transport: new(sink), At: p.b.clock.Now(), Local: true})
 	p.b.addConn(c)
 	b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}, codec.Version5)
 	if err != nil {

@@ -119,7 +119,7 @@ func (p *path) put(c *conn, packets []byte) {
 }
 
 func (p *path) connect(id string, t link.Transport, changes ...func(*codec.Connect)) *conn {
-	c := p.b.newConn(link.Accepted{Transport: t, At: p.b.clock.Now()})
+	c := p.b.newConn(link.Accepted{Transport: t, At: p.b.clock.Now(), Local: true})
 	p.b.addConn(c)
 	packet := codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535}
 	for _, change := range changes {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 )
 
@@ -60,6 +61,12 @@ func (n *Network) Listen(c ListenerConfig) error {
 	}
 	if c.ProxyProtocol || c.ForwardedFor {
 		return fmt.Errorf("%s: this version does not take the addresses of proxies", c.Key)
+	}
+	if n.Listener(c.Name) != nil {
+		return fmt.Errorf("%s: there is another listener with the name %q", c.Key, c.Name)
+	}
+	if c.OriginsKey == "" {
+		c.OriginsKey = strings.TrimSuffix(c.Key, "address") + "origins"
 	}
 	l := newListener(n, k, &c)
 	if k.secure {
