@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -23,12 +24,24 @@ type credentials struct {
 	checked     bool // there is a CRLFile: whose issuer has no list there is refused
 	user        CertificateName
 	now         func() time.Time
+	sums        sums // of the files
+}
+
+// sums tell the contents of files apart, by name.
+type sums map[string][sha256.Size]byte
+
+func (s sums) read(file string) ([]byte, error) {
+	content, err := os.ReadFile(file)
+	if err == nil {
+		s[file] = sha256.Sum256(content)
+	}
+	return content, err
 }
 
 // loadCredentials reads the files. Its error names the one that is bad.
 func loadCredentials(c *TLSConfig, now func() time.Time) (*credentials, error) {
-	k := &credentials{user: c.UserFrom, checked: c.CRLFile != "", now: now}
-	pair, err := loadPair(c.CertFile, c.KeyFile)
+	k := &credentials{user: c.UserFrom, checked: c.CRLFile != "", now: now, sums: make(sums)}
+	pair, err := k.sums.loadPair(c.CertFile, c.KeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +53,7 @@ func loadCredentials(c *TLSConfig, now func() time.Time) (*credentials, error) {
 		return nil, fmt.Errorf("%s: revocation lists need a file with the authorities of client certificates", c.CRLFile)
 	}
 	if c.ClientCAFile != "" {
-		issuers, err := loadAuthorities(c.ClientCAFile)
+		issuers, err := k.sums.loadAuthorities(c.ClientCAFile)
 		if err != nil {
 			return nil, err
 		}
@@ -48,7 +61,7 @@ func loadCredentials(c *TLSConfig, now func() time.Time) (*credentials, error) {
 		for _, issuer := range issuers {
 			k.authorities.AddCert(issuer)
 		}
-		if k.revocations, err = loadRevocations(c.CRLFile, issuers); err != nil {
+		if k.revocations, err = k.sums.loadRevocations(c.CRLFile, issuers); err != nil {
 			return nil, err
 		}
 	}
@@ -65,12 +78,12 @@ var clientAuths = map[ClientCert]tls.ClientAuthType{
 	ClientCertNone: tls.NoClientCert, ClientCertOptional: tls.VerifyClientCertIfGiven, ClientCertRequired: tls.RequireAndVerifyClientCert,
 }
 
-func loadPair(certFile, keyFile string) (tls.Certificate, error) {
-	certPEM, err := os.ReadFile(certFile)
+func (s sums) loadPair(certFile, keyFile string) (tls.Certificate, error) {
+	certPEM, err := s.read(certFile)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
 	}
-	keyPEM, err := os.ReadFile(keyFile)
+	keyPEM, err := s.read(keyFile)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("key: %w", err)
 	}
@@ -82,8 +95,8 @@ func loadPair(certFile, keyFile string) (tls.Certificate, error) {
 }
 
 // loadAuthorities reads certificates in PEM.
-func loadAuthorities(file string) ([]*x509.Certificate, error) {
-	rest, err := os.ReadFile(file)
+func (s sums) loadAuthorities(file string) ([]*x509.Certificate, error) {
+	rest, err := s.read(file)
 	if err != nil {
 		return nil, fmt.Errorf("authorities of client certificates: %w", err)
 	}
@@ -113,11 +126,11 @@ func loadAuthorities(file string) ([]*x509.Certificate, error) {
 
 // loadRevocations reads revocation lists, in PEM or one in DER. Each must be signed by one of
 // the issuers.
-func loadRevocations(file string, issuers []*x509.Certificate) ([]*x509.RevocationList, error) {
+func (s sums) loadRevocations(file string, issuers []*x509.Certificate) ([]*x509.RevocationList, error) {
 	if file == "" {
 		return nil, nil
 	}
-	content, err := os.ReadFile(file)
+	content, err := s.read(file)
 	if err != nil {
 		return nil, fmt.Errorf("revocation lists: %w", err)
 	}

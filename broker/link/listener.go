@@ -86,6 +86,10 @@ func (n *Network) Listen(c ListenerConfig) error {
 	n.listeners = append(n.listeners, l)
 	n.mu.Unlock()
 	n.gauges(l)
+	if k.secure {
+		l.credentials.Load().warn(l)
+		n.watching.Do(func() { go n.watch(n.stopped) })
+	}
 	go k.serve(l, &acceptor{ln, l})
 	return nil
 }

@@ -49,6 +49,8 @@ type Network struct {
 	open      atomic.Int64 // sockets, from accept to close
 	lingering atomic.Int64 // see Lingering
 	stopping  atomic.Bool
+	stopped   chan struct{} // closed by Stop
+	watching  sync.Once     // starts watch
 
 	mu        sync.Mutex // guards the following
 	listeners []*Listener
@@ -56,7 +58,7 @@ type Network struct {
 
 // NewNetwork returns a Network without listeners.
 func NewNetwork(c Config) *Network {
-	n := &Network{c: c, handshakes: handshakes{room: make(chan struct{}, handshakesAtOnce)}}
+	n := &Network{c: c, handshakes: handshakes{room: make(chan struct{}, handshakesAtOnce)}, stopped: make(chan struct{})}
 	n.direct = newListener(n, direct, &ListenerConfig{})
 	n.limit = limitSockets(c.MaxConnections, openFilesMax(), c.Log)
 	return n
@@ -106,9 +108,12 @@ func (n *Network) closed(s *socket) {
 	n.open.Add(-1)
 }
 
-// Stop closes the listeners; a connection that lingers ends when it is woken.
+// Stop closes the listeners; a connection that lingers ends when it is woken. It is called
+// once or more.
 func (n *Network) Stop() {
-	n.stopping.Store(true)
+	if !n.stopping.Swap(true) {
+		close(n.stopped)
+	}
 	n.mu.Lock()
 	listeners := n.listeners
 	n.listeners = nil
