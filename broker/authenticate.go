@@ -28,17 +28,15 @@ type Authenticator interface {
 // Options.AllowAnonymous says so, all of them as nobody.
 func (b *Broker) SetAuthenticator(a Authenticator) { b.authenticator.Store(&a) }
 
-// nobody is a Client that nobody was asked about.
-var nobody = &access.Identity{Method: access.ByNobody}
-
-// authenticate asks who the Client is. It changes nothing but the time of c, which has
+// authenticate asks who the Client is; nil: there is nobody to ask. It changes nothing but the time of c, which has
 // waited. [MQTT-3.1.4-2]
-func (c *conn) authenticate(p *codec.Connect, id string) (*access.Identity, error) {
+func (c *conn) authenticate(p *codec.Connect, id string) (*principal, error) {
 	b := c.b
 	a := *b.authenticator.Load()
 	if a == nil {
-		return nobody, c.admitNobody()
+		return nil, c.admitNobody()
 	}
+	asked := b.revocations.now()
 	defer clear(p.Password) // the read buffer goes to other connections
 	ctx, cancel := context.WithDeadline(b.serving, b.clock.Deadline(c.connectDeadline()))
 	defer cancel()
@@ -54,7 +52,10 @@ func (c *conn) authenticate(p *codec.Connect, id string) (*access.Identity, erro
 	case ended(who, c.now):
 		return nil, refuse(codec.NotAuthorized, "what says who the Client is has ended")
 	}
-	return who, nil
+	if len(who.Rules) > 0 {
+		b.mindRules()
+	}
+	return &principal{Identity: who, conn: c, asked: asked}, nil
 }
 
 // connectDeadline is until when the Client may take to be accepted.

@@ -76,7 +76,9 @@ type Broker struct {
 
 	authenticator    atomic.Pointer[Authenticator] // to nil: there is none
 	live             atomic.Pointer[Options]       // see options
-	shortages        sync.Map                      // *Client → *shortage
+	permission       atomic.Pointer[permission]    // nil: all is allowed
+	revocations      revocations
+	shortages        sync.Map // *Client → *shortage
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -104,7 +103,7 @@ func (s *changeover) allEndedLocked() chan struct{} {
 
 // takeTurn waits until it is this CONNECT's turn to take the Session of the Client
 // Identifier, which must be who's. The caller holds no lock, and ends the turn with endTurn.
-func (b *Broker) takeTurn(id string, who *access.Identity) (*Client, error) {
+func (b *Broker) takeTurn(id string, who *principal) (*Client, error) {
 	cl, turn, err := b.queueForTurn(id, who)
 	if turn == nil {
 		return cl, err
@@ -119,7 +118,7 @@ func (b *Broker) takeTurn(id string, who *access.Identity) (*Client, error) {
 }
 
 // queueForTurn returns the turn to wait for. It is nil if it has come, or with an error.
-func (b *Broker) queueForTurn(id string, who *access.Identity) (cl *Client, turn chan struct{}, err error) {
+func (b *Broker) queueForTurn(id string, who *principal) (cl *Client, turn chan struct{}, err error) {
 	cl = b.registry.acquire(b, id)
 	defer cl.mu.Unlock()
 	if cl.foreignLocked(who) { // it takes no turn that the owner may want

@@ -69,7 +69,7 @@ func (b *Broker) sweepStep(cl *Client, id session.ID, fn func(*session.Session, 
 	var pend pending
 	defer pend.flush(b.m)
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(&pend)
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	s := cl.sess

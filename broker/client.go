@@ -18,10 +18,10 @@ type Client struct {
 	order uint64     // of creation; never reused
 	self  subscriber // its key in the router
 
-	// Hints for senders that do not hold mu; written with mu held.
-	connected atomic.Bool // a connection is attached and takes messages
-	full      fullness    // the queue is at its limits
-	durable   atomic.Bool // the Session's changes are written
+	// who is the principal of the connection, or of the Session if there is none; nil: it
+	// was not needed yet. Written with mu held, asked by the reader too.
+	who   atomic.Pointer[principal]
+	hints hints
 
 	// mu guards the following. What is small stands before it to save memory.
 	gone      bool // no longer in the registry
@@ -74,10 +74,31 @@ func (cl *Client) unusedLocked() bool {
 	return cl.sess == nil && cl.conn == nil && cl.stored == nil && cl.changing == 0
 }
 
-// A fullness is a hint for senders that do not hold the Client's lock: the limit that
-// its queue has reached.
-type fullness struct{ limit atomic.Uint32 }
+// Hints are what senders may know of a Client that do not hold its lock. Who changes them does.
+type hints struct{ bits atomic.Uint32 }
 
-func (f *fullness) Load() bool             { return f.by() != session.NoLimit }
-func (f *fullness) by() session.Limit      { return session.Limit(f.limit.Load()) }
-func (f *fullness) Store(by session.Limit) { f.limit.Store(uint32(by)) }
+const (
+	hintConnected = 1 << iota // a connection is attached and takes messages
+	hintDurable               // the Session's changes are written
+	hintFull                  // and above: the session.Limit that the queue has reached
+)
+
+func (h *hints) connected() bool { return h.bits.Load()&hintConnected != 0 }
+func (h *hints) durable() bool   { return h.bits.Load()&hintDurable != 0 }
+
+// full is the limit that the queue has reached, if any.
+func (h *hints) full() session.Limit { return session.Limit(h.bits.Load() / hintFull) }
+
+func (h *hints) setConnected(yes bool) { h.set(hintConnected, yes) }
+func (h *hints) setDurable(yes bool)   { h.set(hintDurable, yes) }
+func (h *hints) setFull(by session.Limit) {
+	h.bits.Store(h.bits.Load()%hintFull + uint32(by)*hintFull)
+}
+
+func (h *hints) set(bit uint32, yes bool) {
+	if yes {
+		h.bits.Or(bit)
+	} else {
+		h.bits.And(^bit)
+	}
+}

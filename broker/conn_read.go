@@ -140,7 +140,7 @@ func (c *conn) leaveGate() {
 		if control.Broken(control.GateKept) {
 			return
 		}
-		c.b.commits.Leave()
+		c.b.leave(&c.pending)
 	}
 }
 

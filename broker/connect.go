@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"log/slog"
 
-	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -50,8 +49,8 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 }
 
 // accept takes the CONNECT of a Client of which it is known who it is, and answers.
-func (c *conn) accept(p *codec.Connect, id string, who *access.Identity, ack *codec.Connack) error {
-	if err := c.checkWill(p); err != nil {
+func (c *conn) accept(p *codec.Connect, id string, who *principal, ack *codec.Connack) error {
+	if err := c.checkWill(p, id, who); err != nil {
 		return err
 	}
 	keepAlive := p.KeepAliveSeconds
@@ -96,7 +95,7 @@ func (c *conn) checkConnect(p *codec.Connect) error {
 }
 
 // checkWill refuses a Will that this Server does not take, or not from this Client.
-func (c *conn) checkWill(p *codec.Connect) error {
+func (c *conn) checkWill(p *codec.Connect, id string, who *principal) error {
 	if !p.HasWill {
 		return nil
 	}
@@ -110,6 +109,9 @@ func (c *conn) checkWill(p *codec.Connect) error {
 	topic := p.Will.Topic
 	switch reason := c.checkTopicName(topic); reason {
 	case codec.Success:
+		if !c.b.mayHaveWill(who, id, &p.Will) {
+			return refuse(codec.NotAuthorized, "the Client may not publish its Will Message", "topic", notice.Shown(topic))
+		}
 		return nil
 	case codec.TopicNameInvalid:
 		return refuse(reason, "the Will Topic is not a valid Topic Name", "topic", notice.Shown(topic), "levels_limit", o.MaxTopicLevels)
@@ -130,7 +132,7 @@ func (b *Broker) newClientID() string {
 
 // attach gives the connection its Session, waits until what CONNACK promises is
 // on disk, and answers. [MQTT-3.1.4-5]
-func (c *conn) attach(p *codec.Connect, id string, who *access.Identity, ack *codec.Connack) error {
+func (c *conn) attach(p *codec.Connect, id string, who *principal, ack *codec.Connack) error {
 	group, err := c.takeSession(p, id, who, ack)
 	if err != nil {
 		return err
@@ -144,7 +146,7 @@ func (c *conn) attach(p *codec.Connect, id string, who *access.Identity, ack *co
 	}
 	b, cl := c.b, c.client
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(&c.pending)
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {
@@ -156,7 +158,7 @@ func (c *conn) attach(p *codec.Connect, id string, who *access.Identity, ack *co
 		dst, _ = codec.AppendConnack(dst, ack, c.version) // cannot fail: the fields are in range
 		return dst
 	})
-	cl.connected.Store(true)
+	cl.hints.setConnected(true)
 	c.pending.fx.Reset()
 	cl.sess.Attach(c.params.receiveMaximum, c.params.packetBytesMax, c.now, &c.pending.fx)
 	cl.applyLocked(c.now, &c.pending)

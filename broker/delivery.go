@@ -73,6 +73,8 @@ type publication struct {
 	// that queue, and all others get it. mustFit says the same of a full store: a Will
 	// was accepted with its CONNECT, and what removes a retained message makes room.
 	passesFull, mustFit bool
+	denied              bool      // its publisher may not publish it
+	refused             []*Client // members of a Shared Subscription that may not have it
 	// routed is which of the router's changes its targets know of. matches, of a
 	// message that was retained in the same step, are where they come from; else nil.
 	routed  uint64
@@ -185,15 +187,21 @@ func (pub *publication) deliver(t *target, pend *pending) outcome {
 // The caller holds cl.mu, and is in the gate if the message has QoS 1 or 2.
 func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 	routed := d.send == nil
+	var perm *permission
+	if cl != nil {
+		perm = cl.b.permission.Load()
+	}
 	switch {
+	case cl == nil && d.to.denied:
+		o = denied
 	case cl == nil:
 		o = noMember
 	case routed && (cl.sess == nil || cl.sess.ID != d.to.sess):
 		o = sessionEnded
 	case routed && cl.unsubscribedAt > d.pub.routed && !cl.retargetLocked(d): // nothing follows UNSUBACK that was not queued before [MQTT-3.10.4-2]
 		o = unsubscribed
-	// A permission is one line here, for both: case !cl.mayReceive(d): o = denied.
-	// Session has no method yet to end a delivery that is denied when it is sent.
+	case perm != nil && !cl.mayReceiveLocked(perm, d):
+		o = denied
 	case !routed:
 		o = cl.sendLocked(d, pend)
 	case d.why == causeRetained && d.pub.m.Expired(d.pub.now): // [MQTT-3.3.2-5]
@@ -201,8 +209,13 @@ func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 	default:
 		o = cl.giveLocked(d, pend)
 	}
-	if (o == sessionEnded || o == unsubscribed) && routed && d.to.share != "" {
-		o = passedOn
+	switch o {
+	case sessionEnded, unsubscribed:
+		if routed && d.to.share != "" {
+			o = passedOn
+		}
+	case denied:
+		o = cl.passDeniedOn(d)
 	}
 	if routed {
 		pend.outcomes.routed[o]++
@@ -211,6 +224,21 @@ func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 	}
 	// A ledger and $SYS are one line each here: d.why, d.pub or d.send, cl, o.
 	return o
+}
+
+// passDeniedOn is the outcome of a copy that the Client may not have: one by a Shared
+// Subscription is for another member. nil: no member may have it.
+func (cl *Client) passDeniedOn(d *delivery) outcome {
+	switch {
+	case cl == nil:
+		return denied
+	case d.send == nil && d.to.share != "":
+		d.pub.refused = append(d.pub.refused, cl)
+		return passedOn
+	case d.send != nil && d.send.MayGoOn():
+		return passedOn
+	}
+	return denied
 }
 
 // giveLocked gives a copy to the connection, if the Session need not keep it, or
@@ -232,8 +260,8 @@ func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
 	there := c != nil && cl.sess.Attached()
 	switch {
 	case p.QoS > 0 && there && !p.HasMessageExpiry && t.share == "" && cl.sess.SendNow(&p):
-		if by := cl.sess.FullBy(); by != cl.full.by() {
-			cl.full.Store(by)
+		if by := cl.sess.FullBy(); by != cl.hints.full() {
+			cl.hints.setFull(by)
 		}
 		if c.out.QueuePublish(&pend.Pending, &p, 0) != link.Taken {
 			return sessionEnded // it ends with its connection
@@ -339,16 +367,40 @@ func (cl *Client) applyLocked(now time.Time, pend *pending) {
 			at = now.Add(-time.Hour)
 		}
 		d.expirySeconds, d.expires = s.Message.RemainingExpirySeconds(at)
-		cl.decideLocked(&d, pend)
+		if o := cl.decideLocked(&d, pend); o == denied || o == passedOn {
+			pend.refused = append(pend.refused, *s)
+		}
 	}
 	if fx.Dropped != (session.Dropped{}) {
 		cl.noteDroppedLocked(&fx.Dropped, now, pend)
 	}
-	if by := cl.sess.FullBy(); by != cl.full.by() { // it seldom changes
-		cl.full.Store(by)
+	if by := cl.sess.FullBy(); by != cl.hints.full() { // it seldom changes
+		cl.hints.setFull(by)
 	}
 	if fx.Page {
 		go cl.page(cl.sess, cl.conn, cl.lastGroup)
+	}
+	if len(pend.refused) > 0 && !pend.denying {
+		cl.denySentLocked(now, pend)
+	}
+}
+
+// denySentLocked ends the deliveries of what the Session has sent and its Client may not
+// have. What it then sends in their place may be denied too.
+func (cl *Client) denySentLocked(now time.Time, pend *pending) {
+	pend.denying = true
+	defer func() { pend.denying = false }()
+	for len(pend.refused) > 0 {
+		refused := pend.refused
+		pend.refused = nil
+		for i := range refused {
+			pend.fx.Reset()
+			e := cl.sess.Deny(&refused[i], now, &pend.fx)
+			if refused[i].MayGoOn() {
+				pend.orphans = append(pend.orphans, orphan{e, cl})
+			}
+			cl.applyLocked(now, pend)
+		}
 	}
 }
 

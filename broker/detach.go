@@ -11,6 +11,7 @@ import (
 // when the Client's lock is free again: see finishDetach.
 type detachment struct {
 	will  *session.Will    // to be published now; nil: none
+	by    author           // of will
 	ended *session.Session // nil: the Session goes on
 	// spilled says that ended has messages of Shared Subscriptions on disk only:
 	// endSpilled hands them on, and removes it from there.
@@ -46,7 +47,7 @@ func (b *Broker) disconnected(c *conn) {
 // come sooner: a Will that is set and removed within one group is never written.
 func (b *Broker) detach(c *conn) (group uint64, lazily bool) {
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(&c.pending)
 	cl := c.client
 	now := b.clock.Now()
 	b.detaching(cl, now, &c.pending, func() detachment {
@@ -110,23 +111,27 @@ func (b *Broker) detachingDone(cl *Client) {
 func (cl *Client) detachLocked(clean bool, now time.Time, pend *pending) detachment {
 	b, s := cl.b, cl.sess
 	control.Panic(control.PanicInDetach)
+	by := cl.leavingAuthorLocked(now)
 	next := cl.currentChangeoverLocked()
 	admitted := next != nil && next.admitted
 	if !admitted {
 		b.connectedClients.Add(-1)
 	}
 	cl.conn = nil
-	cl.connected.Store(false)
+	cl.leaveWhoLocked()
+	cl.hints.setConnected(false)
 	stopping := b.stopping.Load()
 	pend.fx.Reset()
 	closed := s.Close(clean, stopping, now, &pend.fx)
 	cl.applyLocked(now, pend)
 	if closed.Ended {
-		return cl.endedLocked(closed)
+		after := cl.endedLocked(closed)
+		after.by = by
+		return after
 	}
 	cl.storedLocked().expiresAt = dueAt(closed.ExpiresAt)
 	cl.scheduleLocked()
-	return detachment{will: closed.Will, handsOver: !stopping && !admitted && s.HasShared()}
+	return detachment{will: closed.Will, by: by, handsOver: !stopping && !admitted && s.HasShared()}
 }
 
 // endLocked ends the Session; its subscriptions are still in the router. [MQTT-4.1.0-2]
@@ -140,15 +145,16 @@ func (cl *Client) endLocked(now time.Time, pend *pending) detachment {
 
 // endedLocked forgets the Session, which has just ended.
 func (cl *Client) endedLocked(closed session.Closed) detachment {
-	after := detachment{will: closed.Will, ended: cl.sess, spilled: closed.Spilled}
+	after := detachment{will: closed.Will, by: author{user: cl.sess.UserName}, ended: cl.sess, spilled: closed.Spilled}
 	if cl.stored != nil {
 		after.group = cl.stored.part.Group()
 		cl.b.timers.remove(cl.stored)
 	}
 	cl.sess, cl.stored = nil, nil
-	cl.full.Store(session.NoLimit)
+	cl.who.Store(nil)
+	cl.hints.setFull(session.NoLimit)
 	cl.b.shortages.Delete(cl)
-	cl.durable.Store(false)
+	cl.hints.setDurable(false)
 	cl.b.sessions.Add(-1)
 	return after
 }
@@ -168,7 +174,7 @@ func (b *Broker) finishDetach(cl *Client, after detachment, now time.Time, pend 
 	}
 	if after.will != nil && !control.Broken(control.WillLost) {
 		control.BeLate(control.WillLate)
-		b.publishWill(after.will, now, pend)
+		b.publishWill(after.will, cl.id, &after.by, now, pend)
 	}
 	s := after.ended
 	if s == nil {

@@ -16,6 +16,8 @@ func (b *Broker) expire(thing timed, now time.Time) {
 		b.expireSession(thing, now)
 	case *retainedMessage:
 		b.expireRetained(thing)
+	case *principal:
+		b.endIdentity(thing, now)
 	}
 }
 
@@ -44,7 +46,7 @@ func (b *Broker) expireSession(s *stored, now time.Time) {
 	var pend pending
 	defer pend.flush(b.m)
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(&pend)
 	cl := s.client
 	b.detaching(cl, now, &pend, func() detachment { return cl.takeDueLocked(s, now, &pend) })
 }
@@ -57,6 +59,7 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time, pend *pending) (after 
 	}
 	control.Panic(control.PanicInExpiry)
 	if s.kept != nil {
+		after.by.user = s.kept.UserName
 		after.will = cl.takeKeptLocked(now, pend)
 		return after
 	}
@@ -64,7 +67,7 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time, pend *pending) (after 
 		return cl.endLocked(now, pend)
 	}
 	pend.fx.Reset()
-	after.will = cl.sess.TakeDueWill(now, &pend.fx)
+	after.will, after.by.user = cl.sess.TakeDueWill(now, &pend.fx), cl.sess.UserName
 	cl.applyLocked(now, pend)
 	cl.scheduleLocked()
 	return after

@@ -217,7 +217,7 @@ func (cl *Client) feed(c *conn) {
 func (cl *Client) feedSome(c *conn, pend *pending) (more bool) {
 	b := cl.b
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(pend)
 	b.router.mu.RLock()
 	defer b.router.mu.RUnlock()
 	cl.mu.Lock()

@@ -72,7 +72,7 @@ func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, pend *pen
 	}
 	by := cl.sess.FullBy()
 	if by == session.NoLimit { // it made room
-		by = cl.full.by()
+		by = cl.hints.full()
 	}
 	cl.b.noteShortage(cl, by, n, 0, now, pend)
 }
@@ -85,7 +85,7 @@ const fullFor = time.Minute
 func (b *Broker) fullQueues() float64 {
 	n, since := 0, b.clock.Now().Add(-fullFor).UnixNano()
 	for _, cl := range b.registry.all() {
-		if cl.full.Load() {
+		if cl.hints.full() != session.NoLimit {
 			n++
 		} else if v, ok := b.shortages.Load(cl); ok && v.(*shortage).mentionedAt.Load() >= since {
 			n++

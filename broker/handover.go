@@ -19,32 +19,59 @@ const handOverStep = 256
 func (b *Broker) handOver(orphans []session.Entry, from *Client, stored bool, now time.Time, pend *pending) {
 	for i := range orphans {
 		if !stored && i%handOverStep == handOverStep-1 {
-			b.commits.Leave()
+			b.leave(pend)
 			b.commits.Enter()
 		}
-		control.Panic(control.PanicInHandOver)
-		e := &orphans[i]
-		t, routed := b.pickOther(e, from)
-		p := codec.Publish{
-			Topic: codec.View(e.Message.Topic), Payload: e.Message.Payload, QoS: e.Message.QoS, Retain: e.Message.Retain,
-			Forward: codec.ForwardBytes(e.Message.Forward),
-		}
-		p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
-		pub := publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed}
-		pub.origin, pub.why = origin{kind: fromSession, client: from}, causeHandedOver
-		if pub.deliver(&t, pend) == passedOn {
-			b.deliverToAnother(t, &pub, pend)
-		}
+		b.handOverOne(&orphans[i], from, nil, now, pend)
+	}
+}
+
+// handOverOne delivers a message of a Shared Subscription, which from had, to another
+// member; not to those that are refused.
+func (b *Broker) handOverOne(e *session.Entry, from *Client, refused []*Client, now time.Time, pend *pending) {
+	control.Panic(control.PanicInHandOver)
+	t, routed := b.pickOther(e, from, refused)
+	p := codec.Publish{
+		Topic: codec.View(e.Message.Topic), Payload: e.Message.Payload, QoS: e.Message.QoS, Retain: e.Message.Retain,
+		Forward: codec.ForwardBytes(e.Message.Forward),
+	}
+	p.MessageExpirySeconds, p.HasMessageExpiry = e.Message.RemainingExpirySeconds(now)
+	pub := publication{p: &p, now: now, expiresAt: e.Message.ExpiresAt, m: e.Message, routed: routed, refused: refused}
+	pub.origin, pub.why = origin{kind: fromSession, client: from}, causeHandedOver
+	if pub.deliver(&t, pend) == passedOn {
+		b.deliverToAnother(t, &pub, pend)
 	}
 }
 
 // pickOther chooses the member that gets e in place of from; from itself, if that is
-// still a member and there is no other. routed is as in publication.
-func (b *Broker) pickOther(e *session.Entry, from *Client) (t target, routed uint64) {
+// still a member, there is no other, and it is not refused. routed is as in publication.
+func (b *Broker) pickOther(e *session.Entry, from *Client, refused []*Client) (t target, routed uint64) {
 	b.router.mu.RLock()
 	defer b.router.mu.RUnlock()
-	t, _ = b.router.pickLocked(e.Share, e.QoS, from)
+	t, _ = b.router.pickLocked(e.Share, e.QoS, from, refused)
 	return t, b.router.changes.Load()
+}
+
+// An orphan is a message of a Shared Subscription that its Session was about to send, to a
+// Client that may not have it.
+type orphan struct {
+	entry session.Entry
+	from  *Client
+}
+
+// leave lets go of the gate, when those of the messages that were denied have gone to
+// others that are of Shared Subscriptions: in the commit that takes them from their Session.
+// No other lock may be held.
+func (b *Broker) leave(pend *pending) {
+	for len(pend.orphans) > 0 {
+		orphans := pend.orphans
+		pend.orphans = nil
+		for i := range orphans {
+			o := &orphans[i]
+			b.handOverOne(&o.entry, o.from, []*Client{o.from}, b.clock.Now(), pend)
+		}
+	}
+	b.commits.Leave()
 }
 
 // takeForOthers takes, from the queue of a Client that has just lost its connection, what
@@ -93,7 +120,7 @@ func (b *Broker) otherMemberReady(filter string, cl *Client) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for i := range sh.members {
-		if m := &sh.members[i]; m.client != cl && m.client.connected.Load() {
+		if m := &sh.members[i]; m.client != cl && m.client.hints.connected() {
 			return true
 		}
 	}
@@ -143,7 +170,7 @@ func (b *Broker) handOverSpilled(s *session.Session, part *commit.Part, cl *Clie
 	var pend pending
 	defer pend.flush(b.m)
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(&pend)
 	b.handOver(orphans, cl, true, b.clock.Now(), &pend)
 	pend.fx.Reset()
 	s.HandedOn(from, end, &pend.fx)

@@ -104,8 +104,8 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) er
 	b.router.mu.Lock()
 	cl := b.registry.acquire(b, s.ClientID)
 	cl.sess = s
-	cl.durable.Store(true)
-	cl.full.Store(s.FullBy())
+	cl.hints.setDurable(true)
+	cl.hints.setFull(s.FullBy())
 	b.sessions.Add(1)
 	for sub := range s.Subscriptions() {
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})

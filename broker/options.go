@@ -99,6 +99,8 @@ type Options struct {
 	AllowAnonymous bool
 	// Authenticator says who Clients are: see Broker.SetAuthenticator.
 	Authenticator Authenticator
+	// Directory knows the users that are not connected: see Broker.SetDirectory.
+	Directory Directory
 
 	// SystemClock replaces time.Now as the clock of the system; nil: it does not.
 	SystemClock func() time.Time

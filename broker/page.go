@@ -42,7 +42,7 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	var pend pending
 	defer pend.flush(cl.b.m)
 	cl.b.commits.Enter()
-	defer cl.b.commits.Leave()
+	defer cl.b.leave(&pend)
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == sess && cl.conn == c {

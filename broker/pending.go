@@ -24,6 +24,11 @@ type pending struct {
 	fx session.Effects
 	// completed are whose receipts have just become complete; emptied by applyLocked.
 	completed []commit.Waiter
+	// refused are packets that a Session has sent, to a Client that may not have them:
+	// emptied by applyLocked, and orphans by Broker.leave.
+	refused []session.Send
+	denying bool // who has applied an event goes on with refused
+	orphans []orphan
 	// notices are log lines that wait until no lock is held.
 	notices []notice.Line
 }

@@ -59,9 +59,16 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		start := time.Now()
 		defer func() { c.b.m.ProcessingSeconds.Update(time.Since(start).Seconds()) }()
 	}
+	allowed := true
 	if !c.b.router.recall(&c.route, p.Topic) { // else it was found to be in order before
 		if reason := c.checkTopicName(p.Topic); reason != codec.Success {
 			return c.refusePublish(p, reason)
+		}
+	}
+	if perm := c.b.permission.Load(); perm != nil {
+		var err error
+		if allowed, err = c.mayPublish(perm, p); err != nil {
+			return err
 		}
 	}
 	var pub publication // field by field: a composite literal would be made elsewhere and copied
@@ -71,7 +78,8 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	if p.HasMessageExpiry {
 		pub.expiresAt = c.now.Add(time.Duration(p.MessageExpirySeconds) * time.Second)
 	}
-	if p.QoS == 0 && !p.Retain {
+	pub.denied = !allowed
+	if p.QoS == 0 && !p.Retain && allowed {
 		c.b.publish(&pub, &c.route, &c.pending) // and never refused
 		return nil
 	}
@@ -113,16 +121,37 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 	if c.version != codec.Version5 {
 		return refuse(reason, "the PUBLISH is refused", "topic", notice.Shown(p.Topic))
 	}
+	c.answerPublish(p, reason)
+	return nil
+}
+
+// denyPublish is refusePublish for a message that the Client may not publish. Nothing ends
+// because of it: a 3.x Client, which can be told so in no other way than by the end of its
+// connection, has it acknowledged as if there were no subscriber.
+func (c *conn) denyPublish(p *codec.Publish) {
+	c.b.m.RefusedMessages(codec.NotAuthorized.String()).Inc()
+	c.pending.say(c.b.notices.Line(slog.LevelInfo, "publish denied", c.client.id, "a message was not published: its client may not publish it",
+		"client", notice.Shown(c.client.id), "topic", notice.Shown(p.Topic), "qos", p.QoS, "retain", p.Retain))
+	reason := codec.NotAuthorized
+	if c.version != codec.Version5 {
+		reason = codec.Success
+	}
+	if p.QoS > 0 {
+		c.answerPublish(p, reason)
+	}
+}
+
+// answerPublish acknowledges a message of which nothing was stored.
+func (c *conn) answerPublish(p *codec.Publish, reason codec.ReasonCode) {
 	t := codec.TypePuback
 	if p.QoS == 2 {
 		t = codec.TypePubrec
 	}
 	c.acknowledge(t, p.PacketID, reason, link.Hold{Credit: true}, &c.pending)
-	return nil
 }
 
 // publishStored publishes a message that must be acknowledged or retained, and queues
-// the acknowledgement behind the commit of all that it caused.
+// the acknowledgement behind the commit of all that it caused; or it denies it.
 // [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-3.3.4-1]
 func (c *conn) publishStored(pub *publication) error {
 	b, p := c.b, pub.p
@@ -140,10 +169,18 @@ func (c *conn) publishStored(pub *publication) error {
 			pub.cost = rowCost
 		}
 	}
-	if reason := b.publish(pub, &c.route, &c.pending); reason != codec.Success {
+	reason := codec.NotAuthorized
+	if !pub.denied {
+		reason = b.publish(pub, &c.route, &c.pending)
+	}
+	if reason != codec.Success {
 		control.BeLate(control.RefusalLate)
 		if p.QoS == 2 {
 			c.forgetQoS2(sess, p.PacketID)
+		}
+		if pub.denied {
+			c.denyPublish(p)
+			return nil
 		}
 		return c.refusePublish(p, reason)
 	}
@@ -242,11 +279,11 @@ func (b *Broker) admitMessage(pub *publication, s *routing, pend *pending) bool 
 			if t.client == nil || t.qos == 0 {
 				continue
 			}
-			if by := t.client.full.by(); refuses && by != session.NoLimit {
+			if by := t.client.hints.full(); refuses && by != session.NoLimit && b.awaits(pub, t) {
 				b.noteShortage(t.client, by, 0, 1, pub.now, pend)
 				return false
 			}
-			if t.client.durable.Load() {
+			if t.client.hints.durable() {
 				entries++
 			}
 		}
@@ -259,6 +296,13 @@ func (b *Broker) admitMessage(pub *publication, s *routing, pend *pending) bool 
 		return true
 	}
 	return cost <= 0 || b.commits.Admit(cost, codec.TypePublish.String())
+}
+
+// awaits reports whether a target is to get the message at all: of one that may not, no
+// publisher hears that its queue is full.
+func (b *Broker) awaits(pub *publication, t *target) bool {
+	perm := b.permission.Load()
+	return perm == nil || t.mayReceive(perm, pub)
 }
 
 // acknowledge queues a packet that only carries a Packet Identifier and a Reason Code,

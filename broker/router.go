@@ -112,6 +112,12 @@ type target struct {
 	share  string
 	id     uint32   // Subscription Identifier; 0: none
 	ids    []uint32 // all of them, if there are several
+	// denied, of a target without a Client: no member may have the message. askedFor is
+	// who was asked about last, while this was remembered, and allowed has a bit for each
+	// QoS at which it may receive messages of this Topic Name.
+	denied   bool
+	allowed  uint8
+	askedFor *principal
 }
 
 // subscriptionIDs returns the identifiers in a slice that may be kept.
@@ -132,12 +138,13 @@ type routing struct {
 
 	// Only of a connection that publishes.
 	cache    *routeCache
-	hash     uint64 // of the Topic Name
-	recalled bool   // targets come from the cache
+	hash     uint64       // of the Topic Name
+	recalled bool         // targets come from the cache
+	slot     *cachedRoute // where they do; nil: they do not
 }
 
 // forget lets go of what belongs to a connection.
-func (s *routing) forget() { s.targets, s.cache = nil, nil }
+func (s *routing) forget() { s.targets, s.cache, s.slot = nil, nil, nil }
 
 // findLocked fills targets with one entry per Client that is to get the message
 // and one per matching Shared Subscription. The caller holds r.mu.
@@ -153,14 +160,14 @@ func (r *router) findLocked(s *routing, name []byte, from *origin, qos codec.QoS
 		s.chosen = s.chosen || m.Key.share != nil
 		if m.Key.share != nil && control.Broken(control.SharedToAll) {
 			for range m.Key.share.members {
-				if t, ok := m.Key.share.pick(qos, nil); ok {
+				if t, ok := m.Key.share.pick(qos, nil, nil); ok {
 					s.targets = append(s.targets, t)
 				}
 			}
 			continue
 		}
 		if m.Key.share != nil {
-			t, _ := m.Key.share.pick(qos, nil)
+			t, _ := m.Key.share.pick(qos, nil, nil)
 			s.targets = append(s.targets, t)
 			continue
 		}
@@ -279,20 +286,23 @@ type cachedRoute struct {
 	version uint64 // of the router's subscriptions when targets were found
 	name    string // empty: nothing is remembered yet
 	targets []target
+	// allowed has a bit for each QoS at which the connection may publish to the topic, and
+	// above them for each with RETAIN.
+	allowed uint8
 }
 
 // recall finds the targets of a Topic Name that was published to before, and reports
 // whether it did. It needs no lock: a subscription that is made or ended meanwhile may
 // or may not see the message anyway.
 func (r *router) recall(s *routing, name codec.View) bool {
-	s.hash, s.routed, s.recalled = maphash.Bytes(routeSeed, name), r.changes.Load(), false
+	s.hash, s.routed, s.recalled, s.slot = maphash.Bytes(routeSeed, name), r.changes.Load(), false, nil
 	if s.cache == nil {
 		return false
 	}
 	for _, i := range routePlaces(s.hash) {
 		e := &s.cache.slots[i]
 		if e.hash == s.hash && e.version == s.routed && e.name != "" && e.name == string(name) {
-			s.targets, s.recalled = e.targets, true
+			s.targets, s.recalled, s.slot = e.targets, true, e
 			break
 		}
 	}
@@ -348,6 +358,6 @@ func (s *routing) remember(name codec.View, version uint64) {
 	if e.name != string(name) {
 		e.name = string(name)
 	}
-	e.version = version
+	e.version, e.allowed = version, 0
 	e.targets = append(e.targets[:0:0], s.targets...)
 }

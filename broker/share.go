@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
@@ -52,14 +54,20 @@ func (sh *share) remove(cl *Client, id session.ID) bool {
 
 // pick chooses the member that gets the next message: in turn, one that is
 // connected and has room; if there is none and the message can wait, one whose
-// Session keeps it. not is never chosen.
-func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
+// Session keeps it. not is never chosen, nor is who is in refused, since it may not have the
+// message: if all are the target says so.
+func (sh *share) pick(qos codec.QoS, not *Client, refused []*Client) (target, bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	best, bestRank := -1, 0
+	left := 0 // members that were not refused
 	for i := range sh.members {
 		at := (sh.next + i) % len(sh.members)
 		m := &sh.members[at]
+		if len(refused) > 0 && slices.Contains(refused, m.client) {
+			continue
+		}
+		left++
 		if m.client == not {
 			continue
 		}
@@ -71,7 +79,7 @@ func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
 		}
 	}
 	if best < 0 {
-		return target{}, false
+		return target{denied: left == 0 && len(refused) > 0}, false
 	}
 	sh.next = best + 1
 	m := &sh.members[best]
@@ -84,7 +92,7 @@ func (sh *share) pick(qos codec.QoS, not *Client) (target, bool) {
 // too late for.
 func (b *Broker) deliverToAnother(t target, pub *publication, pend *pending) {
 	routed := pub.routed
-	defer func() { pub.routed = routed }() // for other targets
+	defer func() { pub.routed, pub.refused = routed, nil }() // for other targets
 	for {
 		t = b.pickAgain(&t, pub)
 		if pub.deliver(&t, pend) != passedOn {
@@ -94,8 +102,8 @@ func (b *Broker) deliverToAnother(t target, pub *publication, pend *pending) {
 }
 
 // pickAgain chooses a member in place of one whose Session or subscription has
-// ended; none if there is no other. That is no member any more then, so each is tried
-// once.
+// ended, or that may not have the message; none if there is no other. The first is no
+// member any more then, and the other is in pub.refused, so each is tried once.
 func (b *Broker) pickAgain(t *target, pub *publication) target {
 	r := b.router
 	r.mu.Lock()
@@ -104,19 +112,20 @@ func (b *Broker) pickAgain(t *target, pub *publication) target {
 		r.unsubscribeLocked(t.client, t.sess, t.share)
 	}
 	pub.routed = r.changes.Load()
-	next, _ := r.pickLocked(t.share, pub.p.QoS, pub.origin.member())
+	next, _ := r.pickLocked(t.share, pub.p.QoS, pub.origin.member(), pub.refused)
 	return next
 }
 
-// pickLocked chooses a member of a Shared Subscription, not if there is another.
-func (r *router) pickLocked(filter string, qos codec.QoS, not *Client) (target, bool) {
+// pickLocked chooses a member of a Shared Subscription, not if there is another, and none
+// that is refused.
+func (r *router) pickLocked(filter string, qos codec.QoS, not *Client, refused []*Client) (target, bool) {
 	sh := r.shares[filter]
 	if sh == nil {
 		return target{}, false
 	}
-	t, ok := sh.pick(qos, not)
+	t, ok := sh.pick(qos, not, refused)
 	if !ok && not != nil {
-		return sh.pick(qos, nil)
+		return sh.pick(qos, nil, refused)
 	}
 	return t, ok
 }
@@ -138,11 +147,11 @@ const (
 
 func (m *member) rank(qos codec.QoS) int {
 	keeps := qos > 0 && m.b.sub.QoS > 0
-	full := keeps && m.client.full.Load()
+	full := keeps && m.client.hints.full() != session.NoLimit
 	switch {
-	case m.client.connected.Load() && !full:
+	case m.client.hints.connected() && !full:
 		return rankReady
-	case keeps && m.client.durable.Load() && !full:
+	case keeps && m.client.hints.durable() && !full:
 		return rankAbsent
 	case full:
 		return rankFull

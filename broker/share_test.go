@@ -14,10 +14,10 @@ var shareSeed = flag.Uint64("share.seed", 0, "run TestSharePick with this seed")
 // shareMember makes a Client that is a member of sh, by what pick looks at.
 func shareMember(sh *share, id session.ID, qos codec.QoS, connected, durable, full bool) *Client {
 	cl := &Client{order: uint64(id)}
-	cl.connected.Store(connected)
-	cl.durable.Store(durable)
+	cl.hints.setConnected(connected)
+	cl.hints.setDurable(durable)
 	if full {
-		cl.full.Store(session.ByMessages)
+		cl.hints.setFull(session.ByMessages)
 	}
 	sh.set(cl, binding{sub: &session.Subscription{Filter: sh.filter, QoS: qos}, sess: id})
 	return cl
@@ -82,7 +82,7 @@ func TestSharePick(t *testing.T) {
 			}
 		}
 		for range 3 * len(sh.members) {
-			got, ok := sh.pick(qos, not)
+			got, ok := sh.pick(qos, not, nil)
 			if ok != (best > rankNone) {
 				t.Fatalf("picked: %v, the best rank is %d", ok, best)
 			}
@@ -110,13 +110,13 @@ func TestShareMembers(t *testing.T) {
 	join := func(id session.ID) *Client {
 		cl := &Client{order: uint64(id)}
 		cl.self.client = cl
-		cl.connected.Store(true)
+		cl.hints.setConnected(true)
 		r.subscribeLocked(cl, binding{sub: &session.Subscription{Filter: filter, QoS: 1}, sess: id})
 		return cl
 	}
 	one, two := join(1), join(2)
 	for range 4 {
-		if got, ok := r.pickLocked(filter, 1, one); !ok || got.client != two {
+		if got, ok := r.pickLocked(filter, 1, one, nil); !ok || got.client != two {
 			t.Fatal("a message goes back to the member that it is taken from")
 		}
 	}
@@ -125,11 +125,11 @@ func TestShareMembers(t *testing.T) {
 		t.Fatal("a member was removed for another Session")
 	}
 	r.unsubscribeLocked(two, 2, filter)
-	if got, ok := r.pickLocked(filter, 1, one); !ok || got.client != one {
+	if got, ok := r.pickLocked(filter, 1, one, nil); !ok || got.client != one {
 		t.Fatal("the last member does not get what nobody else can take")
 	}
 	r.unsubscribeLocked(one, 1, filter)
-	if _, ok := r.pickLocked(filter, 1, nil); ok || len(r.shares) != 0 || r.subs != 0 {
+	if _, ok := r.pickLocked(filter, 1, nil, nil); ok || len(r.shares) != 0 || r.subs != 0 {
 		t.Fatalf("%d shares and %d subscriptions are left", len(r.shares), r.subs)
 	}
 }

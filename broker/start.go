@@ -51,6 +51,9 @@ func New(o Options, s Store) (*Broker, error) {
 	}
 	b.timers = newTimers(b.clock.Now, b.expire, b.commits.FlushUnless)
 	b.router = newRouter()
+	if o.Directory != nil {
+		b.SetDirectory(o.Directory)
+	}
 	b.registerGauges()
 	return b, nil
 }

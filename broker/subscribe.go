@@ -89,7 +89,7 @@ func (c *conn) checkSubscribe(p *codec.Subscribe) ([]codec.ReasonCode, error) {
 			reasons = append(reasons, codec.QuotaExceeded)
 			return true
 		}
-		reason, err := c.checkFilter(s.Filter, s.NoLocal)
+		reason, err := c.checkFilter(s.Filter, s.NoLocal, min(s.QoS, c.b.o.MaxQoS))
 		if err != nil {
 			failure = err
 			return false
@@ -115,7 +115,7 @@ func (c *conn) fitsAnswer(reasons int) bool {
 func (c *conn) subscribeSome(step []request, reasons []codec.ReasonCode) (group uint64, err error) {
 	b, cl := c.b, c.client
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(&c.pending)
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
 	cl.mu.Lock()
@@ -148,7 +148,7 @@ func (c *conn) awaitSoFar(group uint64) error {
 func (c *conn) subscribeLast(step []request, reasons []codec.ReasonCode, packetID uint16) error {
 	b, cl := c.b, c.client
 	b.commits.Enter()
-	defer b.commits.Leave()
+	defer b.leave(&c.pending)
 	b.router.mu.Lock()
 	unlockRouter := sync.OnceFunc(b.router.mu.Unlock)
 	defer unlockRouter()
@@ -194,8 +194,8 @@ func (c *conn) subscribeStepLocked(step []request, reasons []codec.ReasonCode, v
 }
 
 // checkFilter returns the Reason Code for a Topic Filter, below 0x80 if it may
-// be subscribed to, or the error that ends the connection.
-func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, error) {
+// be subscribed to at a QoS, or the error that ends the connection.
+func (c *conn) checkFilter(whole codec.View, noLocal bool, qos codec.QoS) (codec.ReasonCode, error) {
 	_, filter, shared, err := topics.ParseShare(whole)
 	if err != nil { // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
 		return 0, refuse(codec.ProtocolError, "a Shared Subscription is $share/{ShareName}/{filter}")
@@ -215,6 +215,11 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool) (codec.ReasonCode, er
 	}
 	if !c.b.o.WildcardAvailable && topics.HasWildcard(filter) {
 		return codec.WildcardSubscriptionsNotSupported, nil
+	}
+	if perm := c.b.permission.Load(); perm != nil {
+		if allowed, err := c.maySubscribe(perm, filter, qos); err != nil || !allowed {
+			return codec.NotAuthorized, err
+		}
 	}
 	return codec.Success, nil
 }

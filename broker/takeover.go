@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -15,7 +14,7 @@ import (
 // takeSession makes c the connection of the Client: it takes the Session over from
 // another connection, resumes it, or begins a new one. It returns the group that
 // CONNACK must wait for; 0: nothing is stored. If it refuses, nothing has changed.
-func (c *conn) takeSession(p *codec.Connect, id string, who *access.Identity, ack *codec.Connack) (group uint64, err error) {
+func (c *conn) takeSession(p *codec.Connect, id string, who *principal, ack *codec.Connack) (group uint64, err error) {
 	cl, err := c.b.takeTurn(id, who)
 	if err != nil {
 		return 0, err
@@ -63,9 +62,9 @@ func (c *conn) cutOff() {
 // tryTake takes the Session if nothing is in the way. Else ended is not nil: it is closed
 // when to try again. Then old, if it is not nil, is the connection to be told to end.
 // late: old was told and is cut off, so its Session is taken now.
-func (c *conn) tryTake(cl *Client, p *codec.Connect, who *access.Identity, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
+func (c *conn) tryTake(cl *Client, p *codec.Connect, who *principal, ack *codec.Connack, late bool) (ended chan struct{}, old *conn, group uint64, err error) {
 	c.b.commits.Enter()
-	defer c.b.commits.Leave()
+	defer c.b.leave(&c.pending)
 	var after, over detachment
 	func() {
 		cl.mu.Lock()
@@ -75,6 +74,9 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, who *access.Identity, ack *
 			return
 		}
 		old = cl.conn
+		if err = c.b.revocations.check(who); err != nil {
+			return
+		}
 		if s := cl.currentChangeoverLocked(); s == nil || !s.admitted {
 			if err = c.admitLocked(cl, p, who); err != nil {
 				return
@@ -107,7 +109,7 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, who *access.Identity, ack *
 // admitLocked finds out, before anything is changed, whether the CONNECT can be
 // accepted, and counts its connection, unless that takes over the place of another.
 // The caller holds Client.mu and the gate.
-func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *access.Identity) error {
+func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *principal) error {
 	if cl.foreignLocked(who) {
 		return errForeign()
 	}
@@ -131,7 +133,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *access.Identity) e
 
 // takeSessionLocked makes c the connection of the Client. over is the detachment of a
 // Session that had to go, group what CONNACK must wait for.
-func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *access.Identity, ack *codec.Connack) (over detachment, group uint64) {
+func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *principal, ack *codec.Connack) (over detachment, group uint64) {
 	s := cl.currentChangeoverLocked()
 	if s != nil && s.from != nil {
 		control.Panic(control.PanicInTakeover)
@@ -146,6 +148,7 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *access.Ident
 	cl.takeKeptLocked(c.now, &c.pending) // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, who, ack)
 	c.client, cl.conn = cl, c
+	cl.enterWhoLocked(who)
 	group = max(c.openSessionLocked(cl, p), over.awaited()) // what CONNACK promises is gone must be gone on disk
 	if s != nil {
 		s.admitted = false
@@ -156,16 +159,16 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *access.Ident
 
 // chooseSessionLocked resumes the Session, or ends it and begins a new one. [MQTT-3.1.2-4]
 // [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-4]
-func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, who *access.Identity, ack *codec.Connack) (over detachment) {
+func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, who *principal, ack *codec.Connack) (over detachment) {
 	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
 		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
-		cl.sess.UserName = cmp.Or(cl.sess.UserName, who.User)
+		cl.sess.UserName = cmp.Or(cl.sess.UserName, who.user())
 		return detachment{}
 	}
 	if cl.sess != nil {
 		over = cl.endLocked(c.now, &c.pending)
 	}
-	cl.sess = session.New(c.b.nextSessionID(), cl.id, who.User, c.params.sessionExpirySeconds > 0, &c.b.limits)
+	cl.sess = session.New(c.b.nextSessionID(), cl.id, who.user(), c.params.sessionExpirySeconds > 0, &c.b.limits)
 	c.b.sessions.Add(1)
 	return over
 }
@@ -179,8 +182,8 @@ func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 		o.Will = newWill(&p.Will)
 		o.KeepWill = !s.Durable() && c.b.mayKeepWill(p)
 	}
-	cl.durable.Store(s.Durable())
-	cl.full.Store(s.FullBy())
+	cl.hints.setDurable(s.Durable())
+	cl.hints.setFull(s.FullBy())
 	c.pending.fx.Reset()
 	s.Open(o, c.now, &c.pending.fx)
 	cl.applyLocked(c.now, &c.pending)

@@ -10,10 +10,17 @@ import (
 	"github.com/x0a1b/promptmq/session"
 )
 
-// publishWill publishes a Will Message, in the commit group that removes the Will. The
-// caller holds the gate. [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.1.2-15]
-func (b *Broker) publishWill(w *session.Will, now time.Time, pend *pending) {
+// publishWill publishes the Will Message of a Client, in the commit group that removes the
+// Will, if its author may still publish it. The caller holds the gate and no other lock.
+// [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.1.2-15]
+func (b *Broker) publishWill(w *session.Will, clientID string, by *author, now time.Time, pend *pending) {
 	control.Panic(control.PanicInWill)
+	if !b.mayPublishWill(w, clientID, by) {
+		b.m.RefusedMessages(codec.NotAuthorized.String()).Inc()
+		pend.say(b.notices.Line(slog.LevelInfo, "will denied", clientID, "a Will Message was not published: its Client may not publish it any more",
+			"client", notice.Shown(clientID), "user", notice.Shown(by.user), "topic", notice.Shown(w.Message.Topic)))
+		return
+	}
 	m := *w.Message
 	p := codec.Publish{
 		Topic: codec.View(m.Topic), Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Forward: codec.ForwardBytes(m.Forward),

@@ -34,6 +34,7 @@ var help = map[string]string{
 	"promptmq_messages_retained_total":           "PUBLISH packets that stored a retained message.",
 	"promptmq_panics_total":                      "Panics recovered in connections; anything but 0 is a bug.",
 	"promptmq_protocol_errors_total":             "Connections closed because of what the client sent, by reason.",
+	"promptmq_identities_ended_total":            "Connections closed because who their client is has ended, or was revoked, by reason.",
 	"promptmq_queued_messages":                   "Messages queued for sessions.",
 	"promptmq_retained_bytes":                    "Bytes of retained messages.",
 	"promptmq_retained_messages":                 "Retained messages.",

@@ -185,6 +185,12 @@ func (b *Broker) ProtocolErrors(reason string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_protocol_errors_total", "reason", reason))
 }
 
+// IdentitiesEnded counts connections closed because who their Client is has ended, or was
+// revoked. It looks the counter up.
+func (b *Broker) IdentitiesEnded(reason string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_identities_ended_total", "reason", reason))
+}
+
 // NoticesLeftOut counts log lines that were left out because there were too many
 // for the same cause. It looks the counter up.
 func (b *Broker) NoticesLeftOut(cause string) *Counter {

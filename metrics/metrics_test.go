@@ -81,6 +81,7 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.Refused("r").Inc()
 	b.RefusedMessages("r").Inc()
 	b.ProtocolErrors("r").Inc()
+	b.IdentitiesEnded("r").Inc()
 	b.RefusedSubscriptions("r").Inc()
 	b.StoreRefused("PUBLISH").Inc()
 	b.NoticesLeftOut("c").Inc()

@@ -147,6 +147,10 @@ type OwedRow struct {
 	First bool
 }
 
+// MayGoOn reports whether another member of the Shared Subscription may get a message that
+// Deny is told of: not if its delivery with QoS 2 has begun before. [MQTT-4.8.2-5]
+func (s *Send) MayGoOn() bool { return s.Shared && !(s.QoS == 2 && s.Dup) }
+
 // A Send is one packet for the attached Client: a PUBLISH, or, if Message is
 // nil, a PUBREL.
 type Send struct {

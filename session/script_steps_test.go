@@ -60,6 +60,9 @@ var steps = map[string]step{
 	// pubcomp a
 	"pubcomp": {true, (*world).stepPubcomp},
 
+	// deny a b: from now on the Client may not have these messages, when they are to be sent.
+	"deny": {false, (*world).stepDeny},
+
 	// publish 7 [message=x] [dup]: the Client sends a QoS 2 PUBLISH with this Packet Identifier.
 	"publish": {true, (*world).stepPublish},
 	// pubrel 7
@@ -241,6 +244,14 @@ func (w *world) stepOwe(a *args) error {
 func (w *world) stepDisown(a *args) error {
 	w.client.s.Disown(a.word("a Topic Filter"), &w.fx)
 	return w.apply(w.client, w.client.s)
+}
+
+func (w *world) stepDeny(a *args) error {
+	w.denied = make(map[string]bool)
+	for len(a.words) > 0 {
+		w.denied[a.word("a message")] = true
+	}
+	return nil
 }
 
 // versionOf is the protocol version of a word.

@@ -17,6 +17,7 @@ import (
 // commit group, and what is on disk. It does with the Effects what the broker
 // does, and notes them as text.
 type world struct {
+	denied  map[string]bool // messages that no Client may have
 	limits  session.Limits
 	now     time.Time
 	clients map[string]*client
@@ -146,7 +147,13 @@ func (w *world) apply(c *client, s *session.Session) error {
 			w.say("drop %d: %s", drop.n, drop.reason)
 		}
 	}
+	var denied []session.Send
 	for _, send := range fx.Sends {
+		if send.Message != nil && w.denied[nameOf(send.Message)] {
+			w.say("deny %s", w.packet(&send))
+			denied = append(denied, send)
+			continue
+		}
 		after := ""
 		if send.AfterCommit {
 			after = ", after commit"
@@ -163,6 +170,14 @@ func (w *world) apply(c *client, s *session.Session) error {
 	}
 	w.tellQueue(c)
 	fx.Reset()
+	for i := range denied {
+		if e := s.Deny(&denied[i], w.now, fx); denied[i].MayGoOn() {
+			w.say("for another member: %s", nameOf(e.Message))
+		}
+		if err := w.apply(c, s); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -28,7 +28,7 @@ type Limits struct {
 // events bring the time, and what is to be written and sent comes back in an
 // Effects.
 type Session struct {
-	// Static after New or Restore.
+	// Static after New or Restore; a UserName that is empty is given when the Client is known.
 	ID       ID
 	ClientID string
 	UserName string

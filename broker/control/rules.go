@@ -69,6 +69,21 @@ const (
 	WrongPacketIdentifier       Rule = "wrong-packet-identifier"
 )
 
+// Permission: the paths on which nobody asks what a Client may do. See NotAsked.
+const (
+	NotAskedPublish       Rule = "not-asked-publish"
+	NotAskedSubscribe     Rule = "not-asked-subscribe"
+	NotAskedWillAtConnect Rule = "not-asked-will-at-connect"
+	NotAskedWillAtEnd     Rule = "not-asked-will-at-end"
+	NotAskedLive          Rule = "not-asked-live"
+	NotAskedWill          Rule = "not-asked-will"
+	NotAskedRetained      Rule = "not-asked-retained"
+	NotAskedHandedOver    Rule = "not-asked-handed-over"
+	NotAskedQueued        Rule = "not-asked-queued"
+	NotAskedResumed       Rule = "not-asked-resumed"
+	NotAskedShared        Rule = "not-asked-shared"
+)
+
 // The clock.
 const (
 	ClockForgotten Rule = "clock-forgotten"
