@@ -168,15 +168,32 @@ func randomRules(rng *rand.Rand, most int) (rules []Rule) {
 	return rules
 }
 
-func (o *oracle) randomRequest(rng *rand.Rand) Request {
-	r := Request{Action: Actions(1 << rng.IntN(3)), QoS: codec.QoS(rng.IntN(3)), Retain: rng.IntN(2) == 0}
-	if r.Topic = oneOf(rng, o.topics...); rng.IntN(2) == 0 {
-		r.Topic = oneOf(rng, o.topics[:300]...) // of few levels
+func randomTopic(rng *rand.Rand) string {
+	for {
+		var levels []string
+		for range 1 + rng.IntN(4) {
+			levels = append(levels, oneOf(rng, "a", "a", "a", "b", "b", "$x", oneOf(rng, worldLevels...)))
+		}
+		if topic := strings.Join(levels, "/"); topic != "" {
+			return topic
+		}
 	}
-	if r.Action == Subscribe {
-		r.Topic = randomFilter(rng, 3, false)
+}
+
+// randomRequests are few, and some differ in little.
+func randomRequests(rng *rand.Rand) (asked []Request) {
+	for range 2 {
+		r := Request{Action: Actions(1 << rng.IntN(3)), QoS: codec.QoS(rng.IntN(3)), Retain: rng.IntN(2) == 0}
+		if r.Topic = randomTopic(rng); r.Action == Subscribe {
+			r.Topic = randomFilter(rng, 3, false)
+		}
+		asked = append(asked, r)
+		r.Retain = !r.Retain
+		asked = append(asked, r)
+		r.QoS = (r.QoS + 1) % 3
+		asked = append(asked, r)
 	}
-	return r
+	return asked
 }
 
 func seeded(t *testing.T) *rand.Rand {
@@ -201,7 +218,7 @@ func TestOracle(t *testing.T) {
 		}
 		client := oneOf(rng, oracleNames...)
 		s := NewSubject(id, client)
-		asked := []Request{o.randomRequest(rng), o.randomRequest(rng), o.randomRequest(rng), o.randomRequest(rng)}
+		asked := randomRequests(rng)
 		for range 2 {
 			rules := randomRules(rng, 6)
 			p, all := NewPolicy(rules), slices.Concat(id.Rules, rules)
@@ -225,6 +242,39 @@ func TestOracle(t *testing.T) {
 		t.Errorf("%d of %d cases are allowed: they are not worth much", allowed, cases)
 	}
 	t.Logf("%d cases, %d allowed", cases, allowed)
+}
+
+// TestFilters compares all short Topic Filters with each other.
+func TestFilters(t *testing.T) {
+	t.Parallel()
+	o := newOracle()
+	var filters []string
+	for grown, depth := []string{""}, 0; depth < 3; depth++ {
+		var longer []string
+		for _, filter := range grown {
+			for _, level := range []string{"", "a", "$x", "+"} {
+				longer = append(longer, filter+level+"/")
+			}
+			filters = append(filters, filter+"#")
+		}
+		for _, filter := range longer {
+			filters = append(filters, strings.TrimSuffix(filter, "/"))
+		}
+		grown = longer
+	}
+	filters = slices.DeleteFunc(filters, func(f string) bool { return f == "" })
+	for _, a := range filters {
+		for _, b := range filters {
+			for _, rule := range []Rule{{Filter: a}, {Filter: a, Mosquitto: true}} {
+				asked := bound{&rule, a, shapeOf(a)}
+				filter, _ := fillNaively(rule, "", "")
+				r := Request{Action: Subscribe, Topic: b}
+				if got := asked.isAbout(&r) == about; got != o.about(rule, filter, r) {
+					t.Errorf("a rule for %q (Mosquitto's: %v) about the filter %q: %v", a, rule.Mosquitto, b, got)
+				}
+			}
+		}
+	}
 }
 
 func listed(rules []Rule) string {

@@ -45,6 +45,8 @@ func ParseRules(name string, data []byte) ([]Rule, error) {
 		rules = append(rules, rule)
 	}
 	switch {
+	case len(lines) == 0:
+		return nil, fmt.Errorf("%s: it is empty, and may have been cut off", name)
 	case !ended:
 		return nil, fmt.Errorf(`%s:%d: the last line is not "end": the file may have been cut off`, name, len(lines))
 	case len(rules) == 0:

@@ -51,7 +51,7 @@ func utf16Bytes(text string, high int) []byte {
 func TestTextFileErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"":            "acl.txt:0: the last line is not",
+		"":            "acl.txt: it is empty",
 		"end\n":       "acl.txt:1: there is no rule",
 		"# a\n\x00\n": "acl.txt:2: the control character U+0000",
 		string(utf16Bytes("\uFEFF"+rulesFile, 0)):                               "acl.txt:1: it is UTF-16",
