@@ -23,9 +23,10 @@ type Policy struct {
 // A compiled Rule has its Topic Filter taken apart.
 type compiled struct {
 	rule *Rule
-	// text is the Topic Filter with nothing to put in; pieces have it otherwise.
-	text   string
+	// pieces are the parts of a Topic Filter into which names are put; one without any is
+	// the same for all Subjects.
 	pieces []piece
+	same   bound
 	broken bool // Check found something
 }
 
@@ -34,7 +35,7 @@ var versions atomic.Uint64
 
 // NewPolicy makes a Policy of Rules, which it copies, in their order. One without any
 // allows everything. Rules that Rule.Check finds wrong are the caller's error: one that
-// allows is about nothing, one that denies is about every topic.
+// allows is about nothing, one that denies is about everything that anybody does.
 func NewPolicy(rules []Rule) *Policy {
 	p := &Policy{
 		version: versions.Add(1), rules: compile(rules),
@@ -42,6 +43,8 @@ func NewPolicy(rules []Rule) *Policy {
 	}
 	for i, c := range p.rules {
 		switch r := c.rule; {
+		case c.broken:
+			p.others = append(p.others, i)
 		case r.User != "":
 			p.byUser[r.User] = append(p.byUser[r.User], i)
 		case r.Client != "":
@@ -61,11 +64,13 @@ func compile(rules []Rule) []compiled {
 	for i := range kept {
 		c := &list[i]
 		c.rule = &kept[i]
+		c.same.rule = c.rule
 		if c.broken = c.rule.Check() != nil; c.broken {
 			continue
 		}
 		if c.pieces = splitFilter(c.rule.Filter); len(c.pieces) == 1 && c.pieces[0].name == 0 {
-			c.text, c.pieces = c.pieces[0].text, nil
+			c.same.filter, c.same.shape = c.pieces[0].text, shapeOf(c.pieces[0].text)
+			c.pieces = nil
 		}
 	}
 	return list
@@ -151,33 +156,33 @@ type bound struct {
 
 // bind puts the names of the Subject into the rule, or says why it is not about the Subject
 // and the action.
-func (c *compiled) bind(s *Subject, action Actions) (bound, passed) {
+func (c *compiled) bind(s *Subject, action Actions) (*bound, passed) {
 	r := c.rule
 	switch {
-	case r.User != "" && r.User != s.user:
-		return bound{}, otherUser
-	case r.Nobody && s.user != "":
-		return bound{}, hasUser
-	case r.Client != "" && r.Client != s.client:
-		return bound{}, otherClient
-	case r.Group != "" && !slices.Contains(s.groups, r.Group):
-		return bound{}, otherGroup
-	case r.Actions&action == 0:
-		return bound{}, otherAction
 	case c.broken && !r.Deny:
-		return bound{}, notUsable
+		return nil, notUsable
 	case c.broken:
-		return bound{rule: r}, about
+		return &c.same, about
+	case r.User != "" && r.User != s.user:
+		return nil, otherUser
+	case r.Nobody && s.user != "":
+		return nil, hasUser
+	case r.Client != "" && r.Client != s.client:
+		return nil, otherClient
+	case r.Group != "" && !slices.Contains(s.groups, r.Group):
+		return nil, otherGroup
+	case r.Actions&action == 0:
+		return nil, otherAction
 	case r.Mosquitto && r.User == "" && !r.Nobody && strings.ContainsAny(s.user+s.client, "+#"):
-		return bound{}, dangerous
+		return nil, dangerous
 	case c.pieces == nil:
-		return bound{r, c.text, shapeOf(c.text)}, about
+		return &c.same, about
 	}
 	return c.fill(s)
 }
 
 // fill puts the names of the Subject into the Topic Filter of the rule.
-func (c *compiled) fill(s *Subject) (bound, passed) {
+func (c *compiled) fill(s *Subject) (*bound, passed) {
 	r := c.rule
 	var filter strings.Builder
 	for _, p := range c.pieces {
@@ -188,23 +193,23 @@ func (c *compiled) fill(s *Subject) (bound, passed) {
 			continue
 		case 'u':
 			if name = s.user; name == "" {
-				return bound{}, noUser
+				return nil, noUser
 			}
 		}
 		// No Topic Name has a wildcard or U+0000 in it, so nothing is the same as this.
 		if strings.ContainsAny(name, "+#\x00") {
-			return bound{}, badName
+			return nil, badName
 		}
 		if !r.Deny && (name == "" || strings.Contains(name, "/") && !r.Mosquitto ||
 			name[0] == '$' && filter.Len() == 0 && !r.Mosquitto) {
-			return bound{}, badName
+			return nil, badName
 		}
 		filter.WriteString(name)
 	}
 	if filter.Len() == 0 { // no Topic Name is empty
-		return bound{}, badName
+		return nil, badName
 	}
-	return bound{r, filter.String(), shapeOf(filter.String())}, about
+	return &bound{r, filter.String(), shapeOf(filter.String())}, about
 }
 
 // isAbout says why the rule, of which the Action is one, is passed over, if it is.

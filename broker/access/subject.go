@@ -35,7 +35,7 @@ func NewSubject(id *Identity, clientID string) *Subject {
 // A view is what a Policy has to say to a Subject about one Action.
 type view struct {
 	version uint64 // of the Policy
-	rules   []bound
+	rules   []*bound
 	decided
 }
 
@@ -53,8 +53,8 @@ func (s *Subject) bind(p *Policy, action Actions) *view {
 }
 
 // gather takes those rules out of the Policy that are about the Subject and the Action.
-func (s *Subject) gather(p *Policy, action Actions) []bound {
-	var rules []bound
+func (s *Subject) gather(p *Policy, action Actions) []*bound {
+	var rules []*bound
 	add := func(c *compiled) {
 		if b, why := c.bind(s, action); why == about {
 			rules = append(rules, b)
@@ -76,8 +76,8 @@ func (s *Subject) gather(p *Policy, action Actions) []bound {
 
 // search looks for the first rule that is about the Request.
 func (v *view) search(r *Request) Decision {
-	for i := range v.rules {
-		if b := &v.rules[i]; b.isAbout(r) == about {
+	for _, b := range v.rules {
+		if b.isAbout(r) == about {
 			return Decision{!b.rule.Deny, b.rule}
 		}
 	}
@@ -94,8 +94,8 @@ const (
 // few of them drive each other out.
 type decided struct {
 	slots  *[decidedSlots]decision
-	last   *decision // that was asked for; often it is again
-	victim uint8     // which of four places is taken when all are in use
+	last   uint8 // the slot that was asked for; often it is again
+	victim uint8 // which of four places is taken when all are in use
 }
 
 type decision struct {
@@ -118,18 +118,18 @@ func kindOf(r *Request) uint8 {
 
 // find returns what was decided about the Request, or nil.
 func (d *decided) find(r *Request) *decision {
-	e, kind := d.last, kindOf(r)
-	if e == nil {
+	if d.slots == nil {
 		return nil
 	}
-	if e.kind == kind && string(e.topic) == r.Topic {
+	kind := kindOf(r)
+	if e := &d.slots[d.last%decidedSlots]; e.kind == kind && string(e.topic) == r.Topic {
 		return e
 	}
 	hash := uint32(maphash.String(decidedSeed, r.Topic))
-	for shift := 0; shift < 16; shift += 4 {
-		e = &d.slots[hash>>shift%decidedSlots]
-		if e.hash == hash && e.kind == kind && string(e.topic) == r.Topic {
-			d.last = e
+	for place := range uint32(4) {
+		i := hash >> (4 * place) % decidedSlots
+		if e := &d.slots[i]; e.hash == hash && e.kind == kind && string(e.topic) == r.Topic {
+			d.last = uint8(i)
 			return e
 		}
 	}
@@ -145,22 +145,22 @@ func (d *decided) remember(r *Request, rule *Rule) {
 		d.slots = new([decidedSlots]decision)
 	}
 	hash := uint32(maphash.String(decidedSeed, r.Topic))
-	var e *decision
-	for i := range uint8(4) {
-		if e = &d.slots[hash>>(4*i)%decidedSlots]; e.kind == 0 {
+	var i uint32
+	for place := range uint32(4) {
+		if i = hash >> (4 * place) % decidedSlots; d.slots[i].kind == 0 {
 			break
 		}
 	}
-	if e.kind != 0 {
+	if d.slots[i].kind != 0 {
 		d.victim++
-		e = &d.slots[hash>>(d.victim%4*4)%decidedSlots]
+		i = hash >> (4 * (d.victim % 4)) % decidedSlots
 	}
+	e := &d.slots[i]
 	e.topic, e.rule, e.hash, e.kind = append(e.topic[:0], r.Topic...), rule, hash, kindOf(r)
-	d.last = e
+	d.last = uint8(i)
 }
 
 func (d *decided) forget() {
-	d.last = nil
 	if d.slots == nil {
 		return
 	}
