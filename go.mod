@@ -10,6 +10,7 @@ require (
 	github.com/eclipse/paho.mqtt.golang v1.5.1
 	github.com/goccy/go-yaml v1.19.2
 	github.com/ncruces/go-sqlite3 v0.36.0
+	github.com/pires/go-proxyproto v0.8.1
 	github.com/xdg-go/stringprep v1.0.4
 	golang.org/x/crypto v0.58.0
 )

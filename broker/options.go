@@ -20,6 +20,9 @@ type Options struct {
 	// AnyOrigin, or a list, parted by commas, of origins, of hosts, of patterns
 	// of either, and of SameOrigin.
 	WSOrigins string
+	// WSPingInterval is after which silence the listener of WSBind sends a Ping frame; 0:
+	// never.
+	WSPingInterval time.Duration
 	// Listeners are those beside Bind and WSBind.
 	Listeners []link.ListenerConfig
 	// ConnectTimeout is how long a new connection may take from accept to its
@@ -115,6 +118,7 @@ func DefaultOptions() Options {
 		Bind:                    ":1883",
 		WSBind:                  ":8080",
 		WSOrigins:               SameOrigin,
+		WSPingInterval:          50 * time.Second,
 		ConnectTimeout:          10 * time.Second,
 		ReadTimeout:             30 * time.Second,
 		ReadRateMin:             1000,

@@ -88,7 +88,7 @@ func (o *Options) listeners() []link.ListenerConfig {
 	all := []link.ListenerConfig{
 		{Name: bindName, Kind: link.KindTCP, Address: o.Bind, Key: "server.bind"},
 		{Name: wsBindName, Kind: link.KindWS, Address: o.WSBind, Key: "server.ws-bind", Origins: o.WSOrigins, OriginsKey: "server.ws-origins",
-			Subprotocols: link.Subprotocols},
+			Subprotocols: link.Subprotocols, PingInterval: o.WSPingInterval},
 	}
 	all = slices.DeleteFunc(all, func(c link.ListenerConfig) bool { return c.Address == "" })
 	return append(all, o.Listeners...)
@@ -102,6 +102,13 @@ func (b *Broker) listen() error {
 		}
 	}
 	return nil
+}
+
+// UpdateListeners returns what gives the open listeners the settings of o, for new
+// connections, with the files of those with TLS read again, and which settings need a restart.
+// An error says what is bad; then there is nothing to take.
+func (b *Broker) UpdateListeners(o Options) (take func(), restart []string, err error) {
+	return b.network.Update(o.listeners())
 }
 
 // Listeners returns those that are open.

@@ -111,6 +111,7 @@ func serveHTTP(l *Listener, a *acceptor) {
 	if l.begins() {
 		go o.begin()
 	}
+	go l.pings.run(l)
 	_ = srv.Serve(o) // ends when the listener is closed
 	_ = srv.Close()  // the connections taken over by WebSocket are not the server's any more
 }
@@ -144,7 +145,11 @@ func (l *Listener) noRequest(o *opening) {
 func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
 	o := openingOf(r)
 	o.answered, o.first = true, nil
-	if refusal := l.checkUpgrade(r); refusal != nil {
+	refusal := l.checkUpgrade(r)
+	if refusal == nil {
+		refusal = l.takeOrigin(o.s, r)
+	}
+	if refusal != nil {
 		l.refuseUpgrade(w, r, refusal)
 		return
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"strings"
 	"sync/atomic"
 )
 
@@ -45,6 +44,7 @@ type Listener struct {
 
 	open    atomic.Int64 // sockets, from accept to close
 	waiting waitingSockets
+	pings   pings
 }
 
 func newListener(n *Network, k *kind, c *ListenerConfig) *Listener {
@@ -56,17 +56,14 @@ func newListener(n *Network, k *kind, c *ListenerConfig) *Listener {
 // Listen opens a listener. Its error names the key and says what can be done.
 func (n *Network) Listen(c ListenerConfig) error {
 	k := kinds[c.Kind]
-	if k == nil {
-		return fmt.Errorf("%s: there is no kind %q of listeners", c.Key, c.Kind)
-	}
-	if c.ProxyProtocol || c.ForwardedFor {
-		return fmt.Errorf("%s: this version does not take the addresses of proxies", c.Key)
+	if err := c.check(); err != nil {
+		return err
 	}
 	if n.Listener(c.Name) != nil {
 		return fmt.Errorf("%s: there is another listener with the name %q", c.Key, c.Name)
 	}
 	if c.OriginsKey == "" {
-		c.OriginsKey = strings.TrimSuffix(c.Key, "address") + "origins"
+		c.OriginsKey = c.sibling("origins")
 	}
 	l := newListener(n, k, &c)
 	if k.secure {

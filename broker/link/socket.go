@@ -23,8 +23,9 @@ type socket struct {
 
 	// Static after accept.
 	listener *Listener
-	accepted int64    // when, in Unix nanoseconds; 0: by no listener
-	origin   net.Addr // of the peer if it is another than the socket's, as a proxy says; nil: it is not. Static from Accepted on
+	accepted int64 // when, in Unix nanoseconds; 0: by no listener
+
+	origin atomic.Pointer[net.TCPAddr] // where the peer is, as a trusted proxy says; nil: none does
 
 	state   atomic.Int32 // the bits below, and the number of users
 	counted atomic.Bool  // as refused, or there is nothing to count
@@ -79,10 +80,13 @@ func (s *socket) leave() {
 
 // RemoteAddr is where the peer is, as far as that is known.
 func (s *socket) RemoteAddr() net.Addr {
-	if s.origin != nil {
-		return s.origin
+	if a := s.origin.Load(); a != nil {
+		return a
 	}
-	return s.netSocket.RemoteAddr()
+	if a := s.netSocket.RemoteAddr(); a == nil || a.Network() != "unix" {
+		return a
+	}
+	return localPeer{}
 }
 
 // Close closes the socket. If it has users, the peer sees the end now, and the reader is

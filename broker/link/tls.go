@@ -131,9 +131,6 @@ func handshakeFailure(err error) string {
 // openTLS reads the files of a listener with TLS.
 func (l *Listener) openTLS() error {
 	c := l.config.Load()
-	if c.TLS == nil {
-		return fmt.Errorf("%s: a listener of kind %s needs a certificate and a key", c.Key, c.Kind)
-	}
 	k, err := loadCredentials(c.TLS, l.network.c.Now)
 	if err != nil {
 		return fmt.Errorf("listener %q: %w", c.Name, err)

@@ -60,6 +60,18 @@ func (l *Listener) checkUpgrade(r *http.Request) *upgradeRefusal {
 		fmt.Sprintf("The client must offer the WebSocket sub-protocol mqtt; it offers %q.", notice.Shown(strings.Join(offered, ", "))), ""}
 }
 
+// takeOrigin notes where a request comes from, if a trusted proxy says so.
+func (l *Listener) takeOrigin(s *socket, r *http.Request) *upgradeRefusal {
+	origin, err := l.config.Load().forwardedFor(r, addressOf(s.RemoteAddr()))
+	if err != nil {
+		return &upgradeRefusal{http.StatusBadRequest, "forwarded address", err.Error() + ".", ""}
+	}
+	if origin != nil {
+		s.origin.Store(origin)
+	}
+	return nil
+}
+
 // refuseUpgrade answers and closes, counts and logs.
 func (l *Listener) refuseUpgrade(w http.ResponseWriter, r *http.Request, why *upgradeRefusal) {
 	if why.status == http.StatusUpgradeRequired {

@@ -31,6 +31,7 @@ const (
 
 	OpBinary  = 0x82 // a whole message in one frame
 	opClose   = 0x88
+	opPing    = 0x89
 	opControl = 0x08 // the bit of all control frames
 )
 
@@ -71,6 +72,7 @@ type webSocket struct {
 	rest    []byte     // of a frame that the socket has taken a part of
 	owed    int        // bytes of rest, or that were, which no write has returned
 	closed  bool       // a close frame was begun: nothing follows
+	quiet   uint8      // steps since something was sent: see pings
 }
 
 func newWebSocket(o *opening) *webSocket {
@@ -88,6 +90,7 @@ func newWebSocket(o *opening) *webSocket {
 func (t *webSocket) start(ws *websocket.Conn) {
 	ws.SetReadLimit(-1) // a frame is read in pieces; the limit is that of a packet
 	t.ws = ws
+	t.s.listener.pings.add(t)
 }
 
 func (t *webSocket) RemoteAddr() net.Addr { return t.s.RemoteAddr() }

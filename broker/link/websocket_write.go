@@ -20,6 +20,7 @@ func (t *webSocket) TryWrite(b []byte) (int, error) {
 	case len(t.rest) > 0 || t.owed > 0:
 		return 0, nil
 	}
+	t.quiet = 0
 	frame := AppendFrame(OutBuffers.Get(headerMax+len(b)), OpBinary, b)
 	n, err := t.out.TryWrite(frame)
 	header := len(frame) - len(b)
@@ -42,6 +43,7 @@ func (t *webSocket) WriteWithin(b []byte, timeout time.Duration) (int, error) {
 	if t.closed {
 		return 0, net.ErrClosed
 	}
+	t.quiet = 0
 	if err := t.writeRestLocked(timeout); err != nil {
 		return 0, err
 	}
@@ -109,6 +111,7 @@ func (t *webSocket) Close() error {
 		}
 		t.writing.Unlock()
 	}
+	t.s.listener.pings.remove(t)
 	t.s.listener.waiting.addEnded(t.s)
 	go t.linger()
 	return nil

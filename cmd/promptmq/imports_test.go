@@ -45,7 +45,7 @@ var rules = map[string]rule{
 	"broker/lock":    {},
 	"broker/commit":  {own: []string{"broker/control", "broker/lock", "session", "metrics"}},
 	"broker/notice":  {own: []string{"metrics"}},
-	"broker/link":    {own: []string{"broker/control", "broker/lock", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket"}},
+	"broker/link":    {own: []string{"broker/control", "broker/lock", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket", "github.com/pires/go-proxyproto"}},
 	"broker":         {own: []string{"broker/access", "broker/commit", "broker/control", "broker/lock", "broker/notice", "broker/link", "codec", "topics", "session", "metrics"}},
 	"config":         {own: []string{"broker", "broker/link", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
 	"cmd/promptmq":   {own: []string{"config", "broker", "broker/link", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
