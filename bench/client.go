@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -76,11 +77,18 @@ func (r *Runner) dial(ctx context.Context, source int) (net.Conn, error) {
 	if local := r.source(source); local != nil {
 		d.LocalAddr = local
 	}
-	if u.Scheme == "tcp" {
+	config, err := r.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	switch u.Scheme {
+	case "tcp":
 		return d.DialContext(ctx, "tcp", u.Host)
+	case "tls":
+		return (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, "tcp", u.Host)
 	}
 	ws, _, err := websocket.Dial(ctx, r.URL, &websocket.DialOptions{
-		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: d.DialContext}},
+		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: d.DialContext, TLSClientConfig: config}},
 		Subprotocols: []string{"mqtt"},
 	})
 	if err != nil {

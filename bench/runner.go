@@ -3,10 +3,14 @@ package bench
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -14,7 +18,8 @@ import (
 
 // A Runner says which broker is measured and how it is watched.
 type Runner struct {
-	URL        string        `name:"url" default:"tcp://127.0.0.1:1883" placeholder:"URL" help:"Broker: tcp://host:port, or ws://host:port/path for WebSocket."`
+	URL        string        `name:"url" default:"tcp://127.0.0.1:1883" placeholder:"URL" help:"Broker: tcp:// or tls://host:port, or ws:// or wss://host:port/path for WebSocket."`
+	CAFile     string        `name:"ca-file" placeholder:"FILE" help:"Authorities of the broker's certificate, in PEM, instead of those of the system."`
 	Protocol   string        `enum:"5,3.1.1" default:"5" help:"MQTT version: 5 or 3.1.1."`
 	UserName   string        `name:"user-name" placeholder:"NAME" help:"User Name of every connection."`
 	Password   string        `placeholder:"TEXT" help:"Password of every connection."`
@@ -43,6 +48,9 @@ func (r *Runner) Validate() error {
 	if _, err := r.address(); err != nil {
 		return err
 	}
+	if _, err := r.tlsConfig(); err != nil {
+		return err
+	}
 	if r.Timeout <= 0 {
 		return fmt.Errorf("--timeout %v: must be positive", r.Timeout)
 	}
@@ -63,13 +71,29 @@ func (r *Runner) address() (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--url %s: %w", r.URL, errors.Unwrap(err))
 	}
-	if u.Scheme != "tcp" && u.Scheme != "ws" {
-		return nil, fmt.Errorf("--url %s: must begin with tcp:// or ws://", r.URL)
+	if !slices.Contains([]string{"tcp", "tls", "ws", "wss"}, u.Scheme) {
+		return nil, fmt.Errorf("--url %s: must begin with tcp://, tls://, ws:// or wss://", r.URL)
 	}
 	if u.Hostname() == "" || u.Port() == "" {
 		return nil, fmt.Errorf("--url %s: must name host and port", r.URL)
 	}
 	return u, nil
+}
+
+// tlsConfig is that of connections over TLS.
+func (r *Runner) tlsConfig() (*tls.Config, error) {
+	if r.CAFile == "" {
+		return &tls.Config{}, nil
+	}
+	pem, err := os.ReadFile(r.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("--ca-file: %w", err)
+	}
+	c := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--ca-file %s: there is no certificate in PEM in it", r.CAFile)
+	}
+	return c, nil
 }
 
 func (r *Runner) version() codec.Version {

@@ -9,6 +9,7 @@ import (
 // restart.
 var whileRunning = []string{
 	"log.level",
+	"server.ws-origins", "server.listeners", // see broker.UpdateListeners for what of these
 	"server.read-timeout", "server.read-rate-min", "server.shutdown-notice",
 	"mqtt.keep-alive", "mqtt.max-subscriptions", "mqtt.max-sessions", "mqtt.max-session-expiry",
 	"mqtt.max-retained-messages", "mqtt.max-retained-bytes",

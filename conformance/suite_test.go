@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	brokerFlag   = flag.String("broker", "", "`URL` of the broker under test, tcp://host:port or ws://host:port/path; empty: a PromptMQ started for it")
+	brokerFlag   = flag.String("broker", "", "`URL` of the broker under test, tcp:// or tls://host:port, or ws:// or wss://host:port/path; empty: a PromptMQ started for it")
 	brokerWSFlag = flag.String("broker-ws", "", "`URL` of the WebSocket listener of the same broker; empty: the statements about WebSocket are not run")
 	versionFlag  = flag.String("version", "", "protocol version to test: 5 or 311; empty: both")
 	reportFlag   = flag.String("report", "", "`FILE` to write the results to as JSON, with its full path under go test, which changes the directory")

@@ -2,11 +2,17 @@ package conformance
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,12 +33,12 @@ var shared *target
 func parseTarget(broker, ws string) (*target, error) {
 	for _, s := range []string{broker, ws} {
 		u, err := url.Parse(s)
-		if err != nil || s != "" && (u.Host == "" || u.Scheme != "tcp" && u.Scheme != "ws") {
-			return nil, fmt.Errorf("%q is not tcp://host:port or ws://host:port/path", s)
+		if err != nil || s != "" && (u.Host == "" || !slices.Contains([]string{"tcp", "tls", "ws", "wss"}, u.Scheme)) {
+			return nil, fmt.Errorf("%q is not tcp:// or tls://host:port, or ws:// or wss://host:port/path", s)
 		}
 	}
 	t := &target{url: broker, ws: ws}
-	if u, _ := url.Parse(broker); u.Scheme == "ws" {
+	if u, _ := url.Parse(broker); strings.HasPrefix(u.Scheme, "ws") {
 		t.ws = broker
 	}
 	return t, nil
@@ -44,8 +50,11 @@ func open(address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme == "tcp" {
+	switch u.Scheme {
+	case "tcp":
 		return openTCP(u.Host)
+	case "tls":
+		return openTLS(u)
 	}
 	ws, err := openWebSocket(address)
 	if err != nil {
@@ -65,6 +74,43 @@ func openTCP(host string) (nc net.Conn, err error) {
 			return nc, err
 		}
 	}
+}
+
+// caFlag has the authorities of the broker's certificate.
+var caFlag = flag.String("ca-file", "", "`FILE` with the authorities of the broker's certificate, for tls:// and wss://, instead of those of the system")
+
+func tlsConfig() (*tls.Config, error) {
+	if *caFlag == "" {
+		return &tls.Config{}, nil
+	}
+	pem, err := os.ReadFile(*caFlag)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: there is no certificate in PEM in it", *caFlag)
+	}
+	return c, nil
+}
+
+func openTLS(u *url.URL) (net.Conn, error) {
+	c, err := tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	nc, err := openTCP(u.Host)
+	if err != nil {
+		return nil, err
+	}
+	c.ServerName = u.Hostname()
+	return tls.Client(nc, c), nil
+}
+
+// dialOptions are those of a WebSocket with these Sub Protocols.
+func dialOptions(protocols ...string) (*websocket.DialOptions, error) {
+	c, err := tlsConfig()
+	return &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: c}}, Subprotocols: protocols}, err
 }
 
 // webSocketConn makes a Network Connection of a WebSocket.
@@ -118,7 +164,11 @@ func tooLate(deadline time.Time) bool { return !deadline.IsZero() && !time.Now()
 func openWebSocket(address string) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, address, &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
+	o, err := dialOptions("mqtt")
+	if err != nil {
+		return nil, err
+	}
+	ws, _, err := websocket.Dial(ctx, address, o)
 	if err != nil {
 		return nil, err
 	}

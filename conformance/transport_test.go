@@ -232,7 +232,11 @@ func (t *T) webSocket(protocols ...string) *websocket.Conn {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, t.target.ws, &websocket.DialOptions{Subprotocols: protocols})
+	o, err := dialOptions(protocols...)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	ws, _, err := websocket.Dial(ctx, t.target.ws, o)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

@@ -63,6 +63,7 @@ var help = map[string]string{
 	"promptmq_subscriptions_refused_total":       "Topic filters answered in SUBACK with a reason code of 0x80 or greater, by reason.",
 	"promptmq_tls_cert_expiry_seconds":           "Seconds until the certificate of a listener ends; negative: it has ended.",
 	"promptmq_tls_cert_loads_total":              "Times that changed files of a listener's TLS were taken over (ok), or not, so that the old ones stay (error).",
+	"promptmq_tls_errors_total":                  "Connections that an error of TLS ended after the handshake, by reason.",
 	"promptmq_tls_handshake_failures_total":      "TLS handshakes that failed, by reason.",
 	"promptmq_write_timeouts_total":              "Connections closed because the client took nothing for server.write-timeout while something waited for it.",
 	"promptmq_system_goroutines":                 "Goroutines of the process.",

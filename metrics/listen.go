@@ -13,6 +13,12 @@ func (b *Broker) HandshakeFailures(reason string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_tls_handshake_failures_total", "reason", reason))
 }
 
+// TLSErrors counts connections that an error of TLS ended after the handshake. It looks the
+// counter up.
+func (b *Broker) TLSErrors(reason string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_tls_errors_total", "reason", reason))
+}
+
 // CertificateLoads counts how often the changed files of a listener's TLS were taken over, or
 // not: result is "ok" or "error". It looks the counter up.
 func (b *Broker) CertificateLoads(listener, result string) *Counter {

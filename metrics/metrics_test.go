@@ -89,6 +89,7 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.LoginsRefused("c").Inc()
 	b.ListenerRefused("l").Inc()
 	b.HandshakeFailures("r").Inc()
+	b.TLSErrors("r").Inc()
 	b.CertificateLoads("l", "ok").Inc()
 	b.BuildInfo("v")
 	used := make(map[string]bool)

@@ -117,8 +117,16 @@ func (t *secure) readNow(b []byte) (n int, again bool, err error) {
 		return 0, true, nil
 	case err != nil:
 		t.flushAnswers() // the alert
+		t.count(err)
 	}
 	return 0, false, err
+}
+
+// count counts what ended the connection, if it was not an end as over TCP.
+func (t *secure) count(err error) {
+	if reason := handshakeFailure(err); reason != "closed" && t.state.Load()&socketClosed == 0 {
+		t.listener.network.c.Metrics.TLSErrors(reason).Inc()
+	}
 }
 
 // flushAnswers writes what TLS itself has to say, as far as the socket takes it.

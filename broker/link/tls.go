@@ -118,6 +118,7 @@ func handshakeFailure(err error) string {
 		"exceeds maximum":                "too large",
 		"oversized record":               "too large",
 		"unexpected":                     "malformed",
+		"bad record MAC":                 "malformed",
 		"error decoding message":         "malformed",
 		"too many non-advancing records": "malformed",
 	} {

@@ -12,7 +12,8 @@ import (
 )
 
 func (f *tlsFixture) listener(kind string) ListenerConfig {
-	return ListenerConfig{Name: kind, Kind: kind, Key: "key", TLS: &f.TLSConfig}
+	own := f.TLSConfig
+	return ListenerConfig{Name: kind, Kind: kind, Key: "key", TLS: &own}
 }
 
 // TestTLSKinds: bytes go through TLS and WebSockets over TLS, with TLS 1.2 and 1.3.

@@ -148,7 +148,7 @@ func TestBenchFileLimit(t *testing.T) {
 func TestBenchBadFlags(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, text string }{
-		{"throughput --url http://localhost:1", "must begin with tcp:// or ws://"},
+		{"throughput --url http://localhost:1", "must begin with tcp://, tls://, ws:// or wss://"},
 		{"throughput --url tcp://localhost", "must name host and port"},
 		{"throughput --publishers=-1", "--publishers -1: must be at least 1"},
 		{"throughput --publishers 4 --subscribers 6 --groups 4", "--groups 4: must divide"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -28,6 +29,8 @@ type reloader struct {
 	mu      sync.Mutex // guards the following
 	running *config.Config
 	parts   []part
+	// listeners are apart: what of them can be taken over depends on which are open.
+	listeners func(o broker.Options) (take func(), restart []string, err error)
 }
 
 // A part is something that a configuration says, in its keys or in the files that they
@@ -51,6 +54,7 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 			r.level.Set(next.Log.Severity())
 		}, nil
 	})
+	r.listeners = b.UpdateListeners
 	close(r.ready)
 }
 
@@ -59,13 +63,18 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next, takes, err := r.prepare()
+	next, takes, restart, err := r.prepare()
 	if err != nil {
 		r.log.ErrorContext(ctx, "not reloaded: all stays as it was", "faults", faultLines(err))
 		return nil, err
 	}
 	report := new(reloadReport)
 	report.Changed, report.Restart = r.running.Take(next)
+	for _, key := range restart {
+		if !slices.Contains(report.Restart, key) {
+			report.Restart = append(report.Restart, key)
+		}
+	}
 	for _, take := range takes {
 		take()
 	}
@@ -77,21 +86,26 @@ func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	return report, nil
 }
 
-// prepare reads what there is, with all faults of all parts.
-func (r *reloader) prepare() (next *config.Config, takes []func(), err error) {
+// prepare reads what there is, with all faults of all parts, and names settings of listeners
+// that need a restart.
+func (r *reloader) prepare() (next *config.Config, takes []func(), restart []string, err error) {
 	next, err = r.load(r.running)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var faults config.Errors
 	for _, p := range r.parts {
 		take, errs := p(next)
 		takes, faults = append(takes, take), append(faults, errs...)
 	}
-	if len(faults) > 0 {
-		return nil, nil, faults
+	take, restart, err := r.listeners(next.Broker)
+	if err != nil {
+		faults = append(faults, &config.Error{Origin: config.Origin{Name: next.File}, Key: "server.listeners", Text: err.Error()})
 	}
-	return next, takes, nil
+	if len(faults) > 0 {
+		return nil, nil, nil, faults
+	}
+	return next, append(takes, take), restart, nil
 }
 
 func faultLines(err error) []string {
