@@ -25,18 +25,9 @@ import (
 // whose first line is "# end required" and whose last is not "# end". A file without that can
 // lose whole lines at its end, and nobody can tell.
 func ParseMosquitto(name string, data []byte) ([]Rule, error) {
-	lines, err := textLines(name, data, RulesFileBytes)
+	lines, err := mosquittoLines(name, data, RulesFileBytes, "a comment in it denies everything")
 	if err != nil {
 		return nil, err
-	}
-	if len(lines) == 0 {
-		return nil, fmt.Errorf("%s: it is empty, and may have been cut off; a comment in it denies everything", name)
-	}
-	if data[len(data)-1] != '\n' {
-		return nil, fmt.Errorf("%s:%d: the last line has no end: the file may have been cut off", name, len(lines))
-	}
-	if trimmed(lines[0]) == "# end required" && trimmed(lines[len(lines)-1]) != "# end" {
-		return nil, fmt.Errorf(`%s:%d: the last line is not "# end", which the first requires: the file may have been cut off`, name, len(lines))
 	}
 	p := mosquittoParser{nobody: true}
 	for i, line := range lines {

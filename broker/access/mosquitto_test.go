@@ -54,7 +54,7 @@ func TestMosquittoErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"":                             "acl: it is empty",
-		"topic a":                      "acl:1: the last line has no end",
+		"topic a":                      "acl:1: the last line does not end",
 		"# end required\ntopic a\n":    "acl:2: the last line is not",
 		aclFile:                        `acl:5: "foo/bar" where read, write`,
 		"user\n":                       "acl:1: there is no name",

@@ -27,16 +27,9 @@ const passwordUserBytesMax = 65535
 // cut off or not written whole; as was one whose first line is "# end required" and whose last
 // is not "# end". No error has what stands behind a colon.
 func ParsePasswordFile(name string, data []byte) ([]PasswordEntry, error) {
-	lines, err := textLines(name, data, PasswordFileBytes)
-	switch {
-	case err != nil:
+	lines, err := mosquittoLines(name, data, PasswordFileBytes, "a comment in it is a file without users")
+	if err != nil {
 		return nil, err
-	case len(lines) == 0:
-		return nil, fmt.Errorf("%s: it is empty, and may have been cut off; a comment in it is a file without users", name)
-	case data[len(data)-1] != '\n':
-		return nil, fmt.Errorf("%s:%d: the last line does not end, so the file may have been cut off; end it with a line break if it is whole", name, len(lines))
-	case trimmed(lines[0]) == "# end required" && trimmed(lines[len(lines)-1]) != "# end":
-		return nil, fmt.Errorf(`%s:%d: the last line is not "# end", which the first requires: the file may have been cut off`, name, len(lines))
 	}
 	var entries []PasswordEntry
 	known := make(map[string]int)

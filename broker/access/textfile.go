@@ -36,6 +36,25 @@ func textLines(name string, data []byte, most int) ([]string, error) {
 	return lines, nil
 }
 
+// mosquittoLines returns the lines of a file that Mosquitto reads too. Such a file does not
+// say where it ends, so one that is empty or whose last line does not end is refused as cut
+// off; and one whose first line is "# end required", which is a comment to Mosquitto, if
+// its last is not "# end". empty says what to write for a file that is to have nothing.
+func mosquittoLines(name string, data []byte, most int, empty string) ([]string, error) {
+	lines, err := textLines(name, data, most)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(lines) == 0:
+		return nil, fmt.Errorf("%s: it is empty, and may have been cut off; %s", name, empty)
+	case data[len(data)-1] != '\n':
+		return nil, fmt.Errorf("%s:%d: the last line does not end, so the file may have been cut off; end it with a line break if it is whole", name, len(lines))
+	case trimmed(lines[0]) == "# end required" && trimmed(lines[len(lines)-1]) != "# end":
+		return nil, fmt.Errorf(`%s:%d: the last line is not "# end", which the first requires: the file may have been cut off`, name, len(lines))
+	}
+	return lines, nil
+}
+
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7F }
 
 func controlHint(r rune) string {
