@@ -14,6 +14,8 @@ var whileRunning = []string{
 	"mqtt.keep-alive", "mqtt.max-subscriptions", "mqtt.max-sessions", "mqtt.max-session-expiry",
 	"mqtt.max-retained-messages", "mqtt.max-retained-bytes",
 	"auth.allow-anonymous",
+	"auth.password-file", "auth.remember-password", "auth.hashing.workers", "auth.hashing.waiting", "auth.backoff-max",
+	"auth.ban.failures", "auth.ban.window", "auth.ban.time", "auth.ban.exempt",
 	"storage.cleanup.check-interval", "storage.cleanup.max-message-age", "storage.cleanup.batch-size",
 }
 

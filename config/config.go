@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/broker/login"
 	"github.com/x0a1b/promptmq/store"
 )
 
@@ -14,6 +15,7 @@ type Config struct {
 	Broker  broker.Options
 	Store   store.Options
 	Metrics Metrics
+	Login   login.Options
 	// File is the absolute path of the YAML file that was read; empty: none.
 	File string
 
@@ -45,6 +47,7 @@ func Default() *Config {
 		Log:     Log{Level: "info", Format: "json"},
 		Broker:  broker.DefaultOptions(),
 		Store:   store.DefaultOptions(),
+		Login:   login.DefaultOptions(),
 		Metrics: Metrics{Enabled: true, Bind: ":9090", Path: "/metrics"},
 		origins: make(map[string]Origin),
 	}
@@ -81,6 +84,11 @@ func Load(s Sources) (*Config, error) {
 		return nil, errs
 	}
 	return c, nil
+}
+
+// Fault returns a fault of a key, at the place where its value stood.
+func (c *Config) Fault(key, text string) *Error {
+	return &Error{Origin: c.origins[key], Key: key, Text: text}
 }
 
 // Absolute returns a path for the log, where nobody knows what it is relative to.

@@ -112,7 +112,7 @@ func (c *Chain) authenticate(ctx context.Context, a *access.Attempt) (*access.Id
 	case a.MayBeNobody:
 		return &access.Identity{Method: access.ByNobody}, nil
 	}
-	return nil, &access.Refusal{Reason: codec.NotAuthorized, Cause: "anonymous", Detail: "Clients without credentials are not admitted here"}
+	return nil, &access.Refusal{Reason: codec.NotAuthorized, Cause: "anonymous", Detail: "without credentials only Clients of this machine are admitted that come through no proxy, or none, as auth.allow-anonymous and the listener say"}
 }
 
 // byCertificate lets in who a certificate names. Somebody of that name in the database lends

@@ -50,7 +50,9 @@ type remembered struct {
 func (r *remembered) setTime(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forAtMost, r.young, r.old = d, nil, nil
+	if d != r.forAtMost {
+		r.forAtMost, r.young, r.old = d, nil, nil
+	}
 }
 
 func (r *remembered) has(d access.Digest, now time.Time) bool {

@@ -47,8 +47,8 @@ var rules = map[string]rule{
 	"broker/notice":  {own: []string{"metrics"}},
 	"broker/link":    {own: []string{"broker/control", "broker/lock", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket", "github.com/pires/go-proxyproto"}},
 	"broker":         {own: []string{"broker/access", "broker/commit", "broker/control", "broker/lock", "broker/notice", "broker/link", "codec", "topics", "session", "metrics"}},
-	"config":         {own: []string{"broker", "broker/link", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
-	"cmd/promptmq":   {own: []string{"config", "broker", "broker/link", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
+	"config":         {own: []string{"broker", "broker/link", "broker/login", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
+	"cmd/promptmq":   {own: []string{"config", "broker", "broker/access", "broker/link", "broker/login", "broker/notice", "store", "metrics", "bench"}, libraries: []string{"github.com/alecthomas/kong"}},
 	"conformance":    {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
 	"bench":          {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}, libraries: []string{"github.com/coder/websocket"}},
 }

@@ -114,6 +114,12 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	counters.Gauge("promptmq_store_removed_rows_max", func() float64 { return float64(db.Stats().RemovedMost) })
 
 	cfg.Broker.Logger, cfg.Broker.Metrics = log, counters
+	logins, err := newLogins(&cfg, log, counters)
+	if err != nil {
+		return err
+	}
+	defer logins.close()
+	cfg.Broker.Authenticator = logins.chain
 	b, err := broker.New(cfg.Broker, db)
 	if err != nil {
 		return err
@@ -128,7 +134,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		logListening(log, l.String(), l.Addr())
 	}
 	log.Info("ready")
-	reloads.begin(b)
+	reloads.begin(b, passwords(logins.chain))
 
 	select {
 	case <-ctx.Done():

@@ -313,6 +313,15 @@ var settingTests = map[string]struct {
 			}
 		}
 	}},
+	"auth.password-file":     {"", testPasswordFile},
+	"auth.remember-password": {"", testRememberPassword},
+	"auth.hashing.workers":   {"", testHashingWorkers},
+	"auth.hashing.waiting":   {"", testHashingWaiting},
+	"auth.backoff-max":       {"", testBackoffMax},
+	"auth.ban.failures":      {"", testBans},
+	"auth.ban.window":        {"", testBanWindow},
+	"auth.ban.time":          {"", testBanTime},
+	"auth.ban.exempt":        {"", testBanExempt},
 	"server.bind": {"", func(t *testing.T, _ *server) {
 		s := start(t, "", "--server-bind", "")
 		if s.mqtt != "" || s.ws == "" {
