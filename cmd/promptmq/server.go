@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -130,9 +129,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	ready.broker.Store(b)
 	end.doing("the broker is being stopped")
 	logAccess(log, &cfg.Broker)
-	for _, l := range b.Listeners() {
-		logListening(log, l.String(), l.Addr())
-	}
+	logListeners(log, b, &cfg.Broker)
 	log.Info("ready")
 	reloads.begin(b, passwords(logins.chain))
 
@@ -168,11 +165,6 @@ func (r *readiness) check() error {
 		return b.Ready()
 	}
 	return errors.New("the store is being loaded")
-}
-
-// logListening writes the line from which scripts and tests learn an address.
-func logListening(log *slog.Logger, listener string, addr net.Addr) {
-	log.Info("listening", "listener", listener, "addr", addr.String())
 }
 
 // logStore writes the settings as SQLite itself reports them.

@@ -81,7 +81,8 @@ func TestListenersAndReload(t *testing.T) {
 	writeCertificate(t, dir, 1)
 	socket := filepath.Join(dir, "mqtt.sock")
 	yaml := func(tlsMore string) string {
-		return fmt.Sprintf("server:\n  listeners:\n  - {kind: tls, address: '127.0.0.1:0', cert-file: %[1]s/cert.pem, key-file: %[1]s/key.pem%[2]s}\n  - {kind: unix, address: %[3]s}\n",
+		return fmt.Sprintf("server:\n  listeners:\n  - {kind: tls, address: '127.0.0.1:0', cert-file: %[1]s/cert.pem, key-file: %[1]s/key.pem%[2]s}\n  - {kind: unix, address: %[3]s}\n"+
+			"  - {name: behind, kind: ws, address: '127.0.0.1:0', forwarded-for: true, trusted-proxies: [127.0.0.1]}\n  - {name: shut, kind: tcp, address: '127.0.0.1:0', anonymous: 'no'}\n  - {name: open, kind: tcp, address: '127.0.0.1:0', anonymous: 'yes'}\n",
 			dir, tlsMore, socket)
 	}
 	s := start(t, yaml(""))
@@ -104,6 +105,13 @@ func TestListenersAndReload(t *testing.T) {
 	defer local.Close()
 	if got := connackOf(t, local); got != accepted {
 		t.Errorf("Unix socket: CONNACK %v", got)
+	}
+	for name, want := range map[string]string{"mqtt": "this machine", "tls": "this machine", "unix": "this machine", "behind": "nobody", "shut": "nobody", "open": "everybody"} {
+		for _, r := range s.linesOf("listening") {
+			if r.text("listener") == name && r.text("without_credentials") != want {
+				t.Errorf("%v, want %q", r, want)
+			}
+		}
 	}
 	if left := s.metric(`promptmq_tls_cert_expiry_seconds{listener="tls"}`); left < 3000 || left > 3600 {
 		t.Errorf("the certificate ends in %v s", left)
