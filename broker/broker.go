@@ -79,6 +79,7 @@ type Broker struct {
 	permission       atomic.Pointer[permission]    // nil: all is allowed
 	revocations      revocations
 	shortages        sync.Map // *Client → *shortage
+	enhanced         sync.Map // *conn → *enhanced, where CONNECT had an Authentication Method
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64

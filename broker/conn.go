@@ -41,11 +41,12 @@ type conn struct {
 
 // Marks of a conn.
 const (
-	greeted    = 1 << iota // a CONNACK of success was sent
-	superseded             // another connection waits for the Session: see supersede
-	takenOver              // another connection has the Session, or gets it: nothing that comes has any effect
-	cutShort               // it was taken over before all that had come was handled
-	finished               // the Client ended the connection in good order, and may still read
+	greeted       = 1 << iota // a CONNACK of success was sent
+	superseded                // another connection waits for the Session: see supersede
+	takenOver                 // another connection has the Session, or gets it: nothing that comes has any effect
+	cutShort                  // it was taken over before all that had come was handled
+	finished                  // the Client ended the connection in good order, and may still read
+	authenticates             // by an Authentication Method: see Broker.enhanced
 )
 
 // net is the Transport of the connection.

@@ -67,7 +67,10 @@ func (c *conn) overdue(now time.Time) bool {
 func (c *conn) refuseOverdue() error {
 	now := c.b.clock.Now()
 	if c.unfinishedSince != 0 && !now.Before(c.unfinishedSince.time().Add(c.packetTimeout())) {
-		if c.client == nil {
+		switch {
+		case c.client == nil && c.marked(authenticates):
+			return refuse(codec.NotAuthorized, "no AUTH within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
+		case c.client == nil:
 			return refuse(codec.ProtocolError, "no CONNECT within the connect timeout", "limit", c.b.o.ConnectTimeout.String(), "key", "server.connect-timeout")
 		}
 		return refuse(codec.ProtocolError, "a packet stayed behind server.read-rate-min for the read timeout", "limit", c.b.options().ReadTimeout.String(), "key", "server.read-timeout",

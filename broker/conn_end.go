@@ -111,6 +111,9 @@ func (c *conn) finish() {
 	defer c.b.removeConn(c)
 	defer c.b.recoverPanic("ending a connection")
 	defer c.hangUp()
+	if c.marked(authenticates) {
+		c.b.enhanced.Delete(c)
+	}
 	if c.client != nil {
 		c.b.disconnected(c)
 	}

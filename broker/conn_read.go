@@ -84,7 +84,7 @@ func (c *conn) Received(n int) bool {
 // handleBuffered handles every whole packet that was read.
 func (c *conn) handleBuffered() error {
 	defer c.leaveGate()
-	if c.client == nil {
+	if c.client == nil && !c.marked(authenticates) {
 		if err := c.checkFirst(); err != nil {
 			return err
 		}
@@ -169,6 +169,9 @@ func (c *conn) handle(f codec.Frame) error {
 		return errTakenOver
 	}
 	if c.client == nil {
+		if c.marked(authenticates) {
+			return c.handleBeforeConnack(f)
+		}
 		return c.handleConnect(f)
 	}
 	switch f.Type() {

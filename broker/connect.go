@@ -41,6 +41,9 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 		id = c.b.newClientID()
 		ack.AssignedClientID, ack.HasAssignedClientID = codec.View(id), c.version == codec.Version5
 	}
+	if p.HasAuthenticationMethod {
+		return c.beginAuthentication(f, &p, id)
+	}
 	who, err := c.authenticate(&p, id)
 	if err != nil {
 		return err
@@ -82,8 +85,6 @@ func (c *conn) accept(p *codec.Connect, id string, who *principal, ack *codec.Co
 // checkConnect refuses what this Server does not do or does not allow.
 func (c *conn) checkConnect(p *codec.Connect) error {
 	switch {
-	case p.HasAuthenticationMethod: // [MQTT-4.12.0-1]
-		return refuse(codec.BadAuthenticationMethod, "no Authentication Method is supported")
 	case len(p.ClientID) == 0 && p.Version == codec.Version31:
 		return refuse(codec.ClientIdentifierNotValid, "MQTT 3.1 needs a Client Identifier")
 	case len(p.ClientID) == 0 && p.Version == codec.Version311 && !p.CleanStart: // [MQTT-3.1.3-8]
