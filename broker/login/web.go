@@ -1,0 +1,71 @@
+package login
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+)
+
+// CheckURL says why a URL must not be asked who a Client is: what is said there has to be
+// protected on its way.
+func CheckURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Opaque != "":
+		return errors.New("it is no URL with a host") // what err says repeats the URL, which may have a password
+	case u.User != nil:
+		return errors.New("a URL with credentials in it; they would be seen in many places")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme != "http":
+		return errors.New("its scheme must be https, or http to this machine")
+	}
+	if a, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !a.IsLoopback()) {
+		return errors.New("http is for this machine only: localhost, 127.0.0.1 or [::1]; others need https")
+	}
+	return nil
+}
+
+// newWebClient returns a client that follows no redirects and goes through no proxy. caFile
+// has the authorities that it trusts, in PEM; "": those of the system.
+func newWebClient(caFile string, connectionsMax int) (*http.Client, error) {
+	transport := &http.Transport{
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxConnsPerHost:        connectionsMax,
+		MaxIdleConnsPerHost:    connectionsMax,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true,
+	}
+	if caFile != "" {
+		text, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s has no certificate in PEM", caFile)
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// withoutURL is err without the URL, whose path or query may have a secret.
+func withoutURL(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}
