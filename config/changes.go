@@ -16,6 +16,10 @@ var whileRunning = []string{
 	"auth.allow-anonymous",
 	"auth.password-file", "auth.remember-password", "auth.hashing.workers", "auth.hashing.waiting", "auth.backoff-max",
 	"auth.ban.failures", "auth.ban.window", "auth.ban.time", "auth.ban.exempt",
+	"auth.jwt.key-file", "auth.jwt.secret-file", "auth.jwt.jwks-url", "auth.jwt.jwks-ca-file", "auth.jwt.jwks-refresh", "auth.jwt.algorithms", "auth.jwt.issuer",
+	"auth.jwt.audience", "auth.jwt.leeway", "auth.jwt.require-expiry", "auth.jwt.user-claim", "auth.jwt.groups-claim", "auth.jwt.rules-claim", "auth.jwt.match-user",
+	"auth.http.url", "auth.http.ca-file", "auth.http.timeout", "auth.http.max-concurrent", "auth.http.cache-time", "auth.http.cache-deny-time", "auth.http.cache-size",
+	"auth.http.breaker-failures", "auth.http.breaker-pause",
 	"storage.cleanup.check-interval", "storage.cleanup.max-message-age", "storage.cleanup.batch-size",
 }
 

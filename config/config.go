@@ -16,6 +16,9 @@ type Config struct {
 	Store   store.Options
 	Metrics Metrics
 	Login   login.Options
+	// Tokens and Callback say how Clients may log in, beside with a password that is known here.
+	Tokens   login.TokenOptions
+	Callback login.CallbackOptions
 	// File is the absolute path of the YAML file that was read; empty: none.
 	File string
 
@@ -44,10 +47,11 @@ type Metrics struct {
 // Default returns the settings that hold when nothing is said.
 func Default() *Config {
 	return &Config{
-		Log:     Log{Level: "info", Format: "json"},
-		Broker:  broker.DefaultOptions(),
-		Store:   store.DefaultOptions(),
-		Login:   login.DefaultOptions(),
+		Log:    Log{Level: "info", Format: "json"},
+		Broker: broker.DefaultOptions(),
+		Store:  store.DefaultOptions(),
+		Login:  login.DefaultOptions(),
+		Tokens: login.DefaultTokenOptions(), Callback: login.DefaultCallbackOptions(),
 		Metrics: Metrics{Enabled: true, Bind: ":9090", Path: "/metrics"},
 		origins: make(map[string]Origin),
 	}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/login"
 )
 
 // key is one setting.
@@ -126,6 +128,54 @@ var keys = []key{
 		duration{time.Second, 30 * 24 * time.Hour}, func(c *Config) any { return &c.Login.Backoff.BanTime }},
 	{"auth.ban.exempt", "Addresses and networks that are not banned, as the gateway of containers or a proxy, from where everybody seems to come. Empty: only those of this machine.",
 		prefixes{}, func(c *Config) any { return &c.Login.Backoff.Exempt }},
+
+	{"auth.jwt.key-file", "File with the public keys that JSON Web Tokens are signed with: PEM (PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE, one or more) or a JSON Web Key Set. RSA keys are for RS256, EC keys on P-256 for ES256, Ed25519 keys for EdDSA, and for nothing else. A password that has the form of a token is taken for one. Empty: there is none.",
+		filePath{}, func(c *Config) any { return &c.Tokens.KeyFile }},
+	{"auth.jwt.secret-file", "File with the secret of HS256, 32 bytes or more, without the white space around it. Empty: there is none, and HS256 is not accepted.",
+		filePath{}, func(c *Config) any { return &c.Tokens.SecretFile }},
+	{"auth.jwt.jwks-url", "Where a JSON Web Key Set with more public keys is fetched, at the start and again: https, or http to this machine. While it cannot be, the old keys stay. Empty: nowhere.",
+		webURL{}, func(c *Config) any { return &c.Tokens.KeysURL }},
+	{"auth.jwt.jwks-ca-file", "PEM file with the authorities that auth.jwt.jwks-url is trusted by. Empty: those of the system.",
+		filePath{}, func(c *Config) any { return &c.Tokens.CAFile }},
+	{"auth.jwt.jwks-refresh", "Time from one fetch of auth.jwt.jwks-url to the next. For a token with an unknown key identifier there is one earlier, at most every 30 s.",
+		duration{time.Second, 7 * 24 * time.Hour}, func(c *Config) any { return &c.Tokens.KeysRefresh }},
+	{"auth.jwt.algorithms", "The algorithms that are accepted, as far as there are keys for them.",
+		wordList(login.Algorithms), func(c *Config) any { return &c.Tokens.Algorithms }},
+	{"auth.jwt.issuer", "What a token must have as iss. Empty: anything, or nothing.",
+		plainText{}, func(c *Config) any { return &c.Tokens.Issuer }},
+	{"auth.jwt.audience", "What a token must have as aud, or among several. Empty: anything, or nothing.",
+		plainText{}, func(c *Config) any { return &c.Tokens.Audience }},
+	{"auth.jwt.leeway", "How far the clock that a token was made by may be from this one.",
+		duration{0, time.Hour}, func(c *Config) any { return &c.Tokens.Leeway }},
+	{"auth.jwt.require-expiry", "Tokens without exp are refused. The connection ends when its token does.",
+		boolean{}, func(c *Config) any { return &c.Tokens.RequireExpiry }},
+	{"auth.jwt.user-claim", "The claim that has the user name.",
+		plainText{required: true}, func(c *Config) any { return &c.Tokens.UserClaim }},
+	{"auth.jwt.groups-claim", "The claim that has the groups, a list. Empty: none has.",
+		plainText{}, func(c *Config) any { return &c.Tokens.GroupsClaim }},
+	{"auth.jwt.rules-claim", "The claim that has rules, a list of lines as in a file of rules, which come before all others. Empty: none has.",
+		plainText{}, func(c *Config) any { return &c.Tokens.RulesClaim }},
+	{"auth.jwt.match-user", "A user name beside the token must be that of the token. Off: it does not matter.",
+		boolean{}, func(c *Config) any { return &c.Tokens.MatchUser }},
+
+	{"auth.http.url", "Where logins with a password are asked about that nobody else knows, with a POST: https, or http to this machine. Empty: nowhere.",
+		webURL{}, func(c *Config) any { return &c.Callback.URL }},
+	{"auth.http.ca-file", "PEM file with the authorities that auth.http.url is trusted by. Empty: those of the system.",
+		filePath{}, func(c *Config) any { return &c.Callback.CAFile }},
+	{"auth.http.timeout", "How long a login may wait for the answer, and for its turn. It should be less than server.connect-timeout.",
+		duration{10 * time.Millisecond, time.Minute}, func(c *Config) any { return &c.Callback.Timeout }},
+	{"auth.http.max-concurrent", "Most logins that are asked about at a time.",
+		integer{1, 10_000}, func(c *Config) any { return &c.Callback.Concurrency }},
+	{"auth.http.cache-time", "How long an answer that lets a client in holds for exactly the same login. 0s: each is asked about.",
+		duration{0, 24 * time.Hour}, func(c *Config) any { return &c.Callback.CacheTime }},
+	{"auth.http.cache-deny-time", "The same for any other answer.",
+		duration{0, time.Hour}, func(c *Config) any { return &c.Callback.CacheDenyTime }},
+	{"auth.http.cache-size", "Most answers that are kept, of each of the two kinds.",
+		integer{1, 1_000_000}, func(c *Config) any { return &c.Callback.CacheSize }},
+	{"auth.http.breaker-failures", "After so many failures in a row auth.http.url is not asked for auth.http.breaker-pause, and then by one login at a time until one is answered. Meanwhile logins are refused as the server being unavailable.",
+		integer{1, 1000}, func(c *Config) any { return &c.Callback.BreakerFailures }},
+	{"auth.http.breaker-pause", "How long it is not asked.",
+		duration{100 * time.Millisecond, time.Hour}, func(c *Config) any { return &c.Callback.BreakerPause }},
 
 	{"storage.data-dir", "Directory of the database; created when missing.",
 		directory{}, func(c *Config) any { return &c.Store.DataDir }},

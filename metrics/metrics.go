@@ -191,6 +191,18 @@ func (b *Broker) IdentitiesEnded(reason string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_identities_ended_total", "reason", reason))
 }
 
+// CallbackLogins counts logins that auth.http.url was to be asked about, by outcome. It looks
+// the counter up.
+func (b *Broker) CallbackLogins(outcome string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_callback_logins_total", "outcome", outcome))
+}
+
+// KeySetFetches counts fetches of the keys of tokens, by outcome: ok or failed. It looks the
+// counter up.
+func (b *Broker) KeySetFetches(outcome string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_key_set_fetches_total", "outcome", outcome))
+}
+
 // NoticesLeftOut counts log lines that were left out because there were too many
 // for the same cause. It looks the counter up.
 func (b *Broker) NoticesLeftOut(cause string) *Counter {

@@ -85,6 +85,8 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.RefusedSubscriptions("r").Inc()
 	b.StoreRefused("PUBLISH").Inc()
 	b.NoticesLeftOut("c").Inc()
+	b.CallbackLogins("allow").Inc()
+	b.KeySetFetches("ok").Inc()
 	b.LoginsAccepted("m").Inc()
 	b.LoginsRefused("c").Inc()
 	b.ListenerRefused("l").Inc()
@@ -94,6 +96,7 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.BuildInfo("v")
 	used := make(map[string]bool)
 	for _, name := range []string{
+		"promptmq_callback_breaker_open",
 		"promptmq_login_hashes_waiting", "promptmq_addresses_banned", "promptmq_sessions", "promptmq_sessions_connected", "promptmq_connections_lingering", "promptmq_subscriptions", "promptmq_retained_messages",
 		"promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_sessions_queue_full", "promptmq_expiries_pending", "promptmq_store_open_entries", "promptmq_store_removals_pending", "promptmq_store_removed_rows_max", "promptmq_storage_size_bytes", "promptmq_store_full", "promptmq_store_commit_waiting_seconds",
 		`promptmq_listener_connections{listener="l"}`, `promptmq_tls_cert_expiry_seconds{listener="l"}`,

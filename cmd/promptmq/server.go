@@ -118,6 +118,13 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return err
 	}
 	defer logins.close()
+	users, err := db.Users()
+	if err == nil {
+		err = logins.setUsers(users)
+	}
+	if err != nil {
+		return hintSalvage(err)
+	}
 	cfg.Broker.Authenticator = logins.chain
 	b, err := broker.New(cfg.Broker, db)
 	if err != nil {
@@ -131,7 +138,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	logAccess(log, &cfg.Broker)
 	logListeners(log, b, &cfg.Broker)
 	log.Info("ready")
-	reloads.begin(b, passwords(logins.chain))
+	reloads.begin(b, logins.parts()...)
 
 	select {
 	case <-ctx.Done():
