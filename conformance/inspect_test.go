@@ -42,6 +42,12 @@ func (p *peer) inspect(got *packet, size int) {
 		if !p.connect.HasAuthenticationMethod {
 			p.t.Errorf("AUTH without an Authentication Method") // [MQTT-4.12.0-6]
 		}
+		if m := got.auth.AuthenticationMethod; string(m) != string(p.connect.AuthenticationMethod) {
+			p.t.Errorf("AUTH with the Authentication Method %q, CONNECT has %q", m, p.connect.AuthenticationMethod) // [MQTT-4.12.0-5]
+		}
+		if !p.greeted && got.auth.Reason != codec.ContinueAuthentication {
+			p.t.Errorf("AUTH with %v before CONNACK", got.auth.Reason) // [MQTT-4.12.0-2]
+		}
 	}
 	if got.typ != codec.TypeConnack && got.typ != codec.TypeAuth && got.typ != codec.TypeDisconnect && !p.greeted && p.connect.ClientID != nil {
 		p.t.Errorf("%v before CONNACK", got) // [MQTT-3.2.0-1]

@@ -75,8 +75,9 @@ type ownBroker struct {
 }
 
 // startPromptMQ runs a PromptMQ on free ports of loopback in a directory of its
-// own, with the text of a YAML file, and waits until it is ready.
-func startPromptMQ(yaml string) (*ownBroker, error) {
+// own, with the text of a YAML file, and waits until it is ready. prepare is given its data
+// directory before that.
+func startPromptMQ(yaml string, prepare ...func(dir string) error) (*ownBroker, error) {
 	dir, err := os.MkdirTemp("", "promptmq-conformance-own-")
 	if err != nil {
 		return nil, err
@@ -84,6 +85,11 @@ func startPromptMQ(yaml string) (*ownBroker, error) {
 	o := &ownBroker{target: new(target), dir: dir}
 	if err := os.WriteFile(o.config(), []byte(yaml), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	for _, p := range prepare {
+		if err := p(o.dataDir()); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
 	}
 	if err := o.start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -93,13 +99,15 @@ func startPromptMQ(yaml string) (*ownBroker, error) {
 
 func (o *ownBroker) config() string { return filepath.Join(o.dir, "promptmq.yaml") }
 
+func (o *ownBroker) dataDir() string { return filepath.Join(o.dir, "data") }
+
 // start starts the process; target changes, for the ports do.
 func (o *ownBroker) start() error {
 	path, err := promptmqPath()
 	if err != nil {
 		return err
 	}
-	o.cmd = exec.Command(path, "server", "--config", o.config(), "--data-dir", filepath.Join(o.dir, "data"),
+	o.cmd = exec.Command(path, "server", "--config", o.config(), "--data-dir", o.dataDir(),
 		"--server-bind", "127.0.0.1:0", "--server-ws-bind", "127.0.0.1:0", "--metrics-enabled=false")
 	o.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	stderr, err := o.cmd.StderrPipe()
@@ -183,13 +191,14 @@ func (o *ownBroker) stop() error {
 	return errors.Join(err, os.RemoveAll(o.dir))
 }
 
-// own gives the test a PromptMQ with this configuration.
-func (t *T) own(yaml string) *ownBroker {
+// own gives the test a PromptMQ with this configuration, and what prepare does to its data
+// directory.
+func (t *T) own(yaml string, prepare ...func(dir string) error) *ownBroker {
 	t.Helper()
 	if *brokerFlag != "" {
 		t.NotRun("needs a configuration of its own")
 	}
-	o, err := startPromptMQ(yaml)
+	o, err := startPromptMQ(yaml, prepare...)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

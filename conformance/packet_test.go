@@ -78,6 +78,7 @@ type packet struct {
 	subackID    uint16 // SUBACK and UNSUBACK
 	reasons     []byte
 	disconnect  codec.Disconnect
+	auth        codec.Auth
 	hasReason   bool // a Reason String
 	reason      string
 	hasUserProp bool
@@ -121,6 +122,8 @@ func decodePacket(f codec.Frame, v codec.Version) (*packet, error) {
 	case codec.TypePingresp:
 		err = codec.DecodePing(f)
 	case codec.TypeAuth:
+		err = p.auth.Decode(f, v)
+		p.hasReason, p.reason, users = p.auth.HasReasonString, string(p.auth.ReasonString), p.auth.UserProperties
 	default:
 		err = fmt.Errorf("%v is not for a Server to send", p.typ)
 	}

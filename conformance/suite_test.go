@@ -53,7 +53,7 @@ const beyond = "beyond"
 
 // tests are all tests, in the order of the report.
 var tests = slices.Concat(
-	connectTests, willTests, publishTests, retainTests, subscribeTests, qosTests, sessionTests,
+	connectTests, authTests, willTests, publishTests, retainTests, subscribeTests, qosTests, sessionTests,
 	stringTests, topicTests, sizeTests, disconnectTests, sharedTests, transportTests, clientTests, toolTests,
 )
 
