@@ -1,6 +1,8 @@
 package access
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -94,6 +96,25 @@ func TestBrokenRules(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Each kind of Request may be decided by a goroutine of its own; only -race makes it say much.
+func TestKindsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	open, shut := NewPolicy([]Rule{{Actions: allActions, Filter: "a/%u/#"}}), NewPolicy([]Rule{{Deny: true, Actions: allActions, Filter: "#"}})
+	s := NewSubject(&Identity{User: "u"}, "c")
+	var wg sync.WaitGroup
+	for _, action := range []Actions{Publish, Receive, Subscribe} {
+		wg.Go(func() {
+			for i := range 2000 {
+				p := []*Policy{open, shut}[i/10%2]
+				if r := (Request{Action: action, Topic: fmt.Sprint("a/u/", i%40)}); p.Decide(s, r).Allowed != (p == open) {
+					t.Errorf("%s: %v", r, p == open)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestDecideAllocatesNothing(t *testing.T) {
