@@ -150,6 +150,9 @@ func (db *DB) changeAccess(change func() error) error {
 	if db.closed.Load() {
 		return errClosed
 	}
+	if broken("access-not-stored") {
+		return nil
+	}
 	if db.o.JournalMode != "WAL" {
 		db.readMu.Lock()
 		defer db.readMu.Unlock()

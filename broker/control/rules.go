@@ -86,6 +86,11 @@ const (
 	NotAskedShared        Rule = "not-asked-shared"
 )
 
+// What an operator has changed of users and rules.
+const (
+	AccountsNotApplied Rule = "accounts-not-applied"
+)
+
 // The clock.
 const (
 	ClockForgotten Rule = "clock-forgotten"

@@ -70,6 +70,14 @@ func (d *directory) standIn(user string) *access.Hash {
 	return d.hashes[maphash.String(d.seed, user)%uint64(len(d.hashes))]
 }
 
+// Listed returns the user of the database, or else of the password file, that has this name.
+func (c *Chain) Listed(user string) (u User, found bool) {
+	return c.directory.Load().find(&access.Attempt{User: user, HasUser: true})
+}
+
+// HasLists reports whether there are users in the database, or there is a password file.
+func (c *Chain) HasLists() bool { return c.directory.Load().asked }
+
 // SetUsers replaces the users of the database. They come before those of a password file with
 // the same name.
 func (c *Chain) SetUsers(users []User) {

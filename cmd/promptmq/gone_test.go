@@ -12,6 +12,14 @@ import (
 	"github.com/x0a1b/promptmq/codec"
 )
 
+// copyData copies a data directory, but for its socket.
+func copyData(to, from string) error {
+	if err := os.Remove(filepath.Join(from, "admin.sock")); err != nil {
+		return err
+	}
+	return os.CopyFS(to, os.DirFS(from))
+}
+
 // goneCases are what may happen to the files of a running broker. dir is the
 // data directory, and a symbolic link to dir+"-real".
 var goneCases = []struct {
@@ -32,10 +40,10 @@ var goneCases = []struct {
 		if err := os.Rename(dir+"-real", dir+"-moved"); err != nil {
 			return err
 		}
-		return os.CopyFS(dir+"-real", os.DirFS(dir+"-moved"))
+		return copyData(dir+"-real", dir+"-moved")
 	}, "promptmq.db"},
 	{"link changed to a copy", func(dir string) error {
-		if err := os.CopyFS(dir+"-copy", os.DirFS(dir+"-real")); err != nil {
+		if err := copyData(dir+"-copy", dir+"-real"); err != nil {
 			return err
 		}
 		if err := os.Remove(dir); err != nil {

@@ -105,7 +105,7 @@ func TestEndWithoutLogReader(t *testing.T) {
 func TestHTTPComplaints(t *testing.T) {
 	var out bytes.Buffer
 	cfg := config.Default()
-	complaints := newHTTPErrorLog(cfg.Log.Logger(&out, cfg.Log.Severity()))
+	complaints := newHTTPErrorLog(cfg.Log.Logger(&out, cfg.Log.Severity()), "metrics")
 	for i := range 1000 {
 		complaints.Printf("http: Accept error: %d", i)
 	}

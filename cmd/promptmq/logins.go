@@ -46,14 +46,14 @@ func (l *logins) open(cfg *config.Config) error {
 }
 
 // setUsers takes over the users of the store.
-func (l *logins) setUsers(stored []store.User) error {
-	users := make([]login.User, len(stored))
-	for i := range stored {
-		u, err := loginUser(&stored[i])
+func (l *logins) setUsers(stored map[string]*store.User) error {
+	users := make([]login.User, 0, len(stored))
+	for name, s := range stored {
+		u, err := loginUser(s)
 		if err != nil {
-			return fmt.Errorf("the user %q of the store: %w", stored[i].Name, err)
+			return fmt.Errorf("the user %q of the store: %w", name, err)
 		}
-		users[i] = u
+		users = append(users, u)
 	}
 	l.chain.SetUsers(users)
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/config"
 )
 
@@ -21,6 +22,10 @@ type commandLine struct {
 	Server  serverCommand  `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
 	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
 	Cert    certCommand    `cmd:"" help:"Make certificates for TLS."`
+	User    userCommand    `cmd:"" help:"Add, change and list the users, of a running broker or one that is stopped."`
+	ACL     aclCommand     `cmd:"" name:"acl" help:"Add, remove and list the rules of who may do what, and explain them."`
+	Ban     banCommand     `cmd:"" help:"List and lift the bans of addresses from which too many logins failed."`
+	Reload  reloadCommand  `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
 	Bench   benchCommand   `cmd:"" help:"Measure an MQTT broker, this one or any other."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
@@ -90,11 +95,15 @@ func main() {
 // exitCode reports err, where that was not done yet.
 func exitCode(err error) int {
 	var faults config.Errors
+	var refused *admin.Error
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &faults):
 		fmt.Fprintln(os.Stderr, faults)
+		return exitUsage
+	case errors.As(err, &refused) && refused.Asked:
+		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)
 		return exitUsage
 	case !errors.Is(err, errLogged):
 		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)

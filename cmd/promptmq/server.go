@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/metrics"
@@ -80,7 +81,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		if err != nil {
 			return err
 		}
-		server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), counters, ready.check, newHTTPErrorLog(log))
+		server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), counters, ready.check, newHTTPErrorLog(log, "metrics"))
 		defer func() { _ = server.Close(closed()) }() // a scrape under way is cut off
 		logListening(log, "metrics", server.Addr())
 	}
@@ -90,7 +91,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 			return fmt.Errorf("salvage the store in %s: %w", cfg.Store.DataDir, err)
 		}
 	}
-	db, err := store.Open(cfg.Store)
+	db, err := openStore(ctx, cfg.Store)
 	if err != nil {
 		return hintSalvage(fmt.Errorf("open the store in %s: %w", cfg.Store.DataDir, err))
 	}
@@ -105,6 +106,13 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	if err := logStore(log, cfg.Store.DataDir, db); err != nil {
 		return err
 	}
+	stored, err := loadAccounts(db)
+	if err == nil {
+		err = stored.whole()
+	}
+	if err != nil {
+		return hintSalvage(err)
+	}
 	counters.Gauge("promptmq_storage_size_bytes", func() float64 {
 		stats := db.Stats()
 		return float64(stats.FileBytes + stats.WALBytes)
@@ -118,27 +126,30 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return err
 	}
 	defer logins.close()
-	users, err := db.Users()
-	if err == nil {
-		err = logins.setUsers(users)
-	}
-	if err != nil {
-		return hintSalvage(err)
-	}
-	cfg.Broker.Authenticator = logins.chain
 	b, err := broker.New(cfg.Broker, db)
 	if err != nil {
 		return err
 	}
+	commands := admin.NewCommands(log, counters.Panics.Inc)
+	entry := &gate{log: log, logins: logins}
+	if err := stored.govern(entry, b, commands); err != nil {
+		return err
+	}
+	parts := append(logins.parts(), entry.parts()...)
+	if take, faults := entry.otherUsers(&cfg); len(faults) == 0 {
+		take()
+	}
+	reloads.addCommand(commands)
 	if err := b.Start(); err != nil {
 		return hintSalvage(err)
 	}
+	defer serveCommands(log, cfg.Store.DataDir, commands)()
 	ready.broker.Store(b)
 	end.doing("the broker is being stopped")
 	logAccess(log, &cfg.Broker)
 	logListeners(log, b, &cfg.Broker)
 	log.Info("ready")
-	reloads.begin(b, logins.parts()...)
+	reloads.begin(b, parts...)
 
 	select {
 	case <-ctx.Done():
@@ -147,6 +158,24 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	case err := <-b.Failed():
 		end.begin()
 		return errors.Join(err, shutdown(b))
+	}
+}
+
+// commandsEndWithin is how long a start waits for a command that works on the store.
+const commandsEndWithin = 2 * time.Second
+
+// openStore opens the store, if need be when the command has ended that has it.
+func openStore(ctx context.Context, o store.Options) (*store.DB, error) {
+	for began := time.Now(); ; {
+		db, err := store.Open(o)
+		if !errors.Is(err, store.ErrInUse) || time.Since(began) > commandsEndWithin {
+			return db, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return db, err
+		}
 	}
 }
 

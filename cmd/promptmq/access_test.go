@@ -1,0 +1,214 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// byUser makes a CONNECT that of a user.
+func byUser(user, password string, more ...func(*codec.Connect)) func(*codec.Connect) {
+	return func(c *codec.Connect) {
+		c.HasUserName, c.UserName = true, codec.View(user)
+		c.HasPassword, c.Password = true, []byte(password)
+		for _, change := range more {
+			change(c)
+		}
+	}
+}
+
+// logIn connects as a user and returns the Reason Code.
+func logIn(t *testing.T, s *server, user, password string) codec.ReasonCode {
+	t.Helper()
+	p, ack := connectRaw(t, s.mqtt, codec.Version5, "login", byUser(user, password))
+	_ = p.Close()
+	return ack.Reason
+}
+
+// TestUsersTakeEffect: who may log in, and stays connected, is what the last command said; a
+// restart changes nothing of it.
+func TestUsersTakeEffect(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	c := commander{t, s.dataDir()}
+	want := func(user, password string, reason codec.ReasonCode) {
+		t.Helper()
+		if got := logIn(t, s, user, password); got != reason {
+			t.Errorf("%s with %s: %v, expected %v", user, password, got, reason)
+		}
+	}
+	c.add("ann", "first")
+	want("ann", "first", codec.Success)
+	want("ann", "other", codec.BadUserNameOrPassword)
+	want("bob", "first", codec.BadUserNameOrPassword)
+	open := v5Of(t, s, "open", byUser("ann", "first"))
+	bystander := v5Of(t, s, "bystander", nil)
+	if out := c.okWith("second", "user", "passwd", "ann", "--password-stdin", "--keep-connections"); strings.Contains(out, "ended") {
+		t.Error(out)
+	}
+	open.quiet()
+	if out := c.okWith("third", "user", "passwd", "ann", "--password-stdin"); !strings.Contains(out, "1 connections ended") {
+		t.Error(out)
+	}
+	open.closed(codec.NotAuthorized)
+	want("ann", "third", codec.Success)
+	open = v5Of(t, s, "open", byUser("ann", "third"))
+	c.ok("user", "disable", "ann")
+	open.closed(codec.NotAuthorized)
+	if logIn(t, s, "ann", "third") == codec.Success {
+		t.Error("a disabled user is let in")
+	}
+	s.stop()
+	s.restart()
+	if logIn(t, s, "ann", "third") == codec.Success {
+		t.Error("a disabled user is let in after a restart")
+	}
+	c.ok("user", "enable", "ann")
+	want("ann", "third", codec.Success)
+	open = v5Of(t, s, "open", byUser("ann", "third"))
+	c.ok("user", "delete", "ann")
+	open.closed(codec.NotAuthorized)
+	_ = bystander.Close()
+	s.kill()
+	c.add("ann", "fourth")
+	s.restart()
+	want("ann", "fourth", codec.Success)
+	want("ann", "third", codec.BadUserNameOrPassword)
+	s.stop()
+}
+
+// TestRulesTakeEffect: a rule counts from the next publish, delivery and SUBSCRIBE on, for
+// those who are connected too; and explain says what the broker does.
+func TestRulesTakeEffect(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	c := commander{t, s.dataDir()}
+	c.add("ann", "secret", "--group", "readers")
+	sub := v5Of(t, s, "sub", byUser("ann", "secret"))
+	sub.subscribeOne("a/#", 1)
+	pub := v5Of(t, s, "pub", nil)
+	publish := func(want codec.ReasonCode, topic string) {
+		t.Helper()
+		if got := pub.publish1(1, topic, "m"); got != want {
+			t.Errorf("publish to %s: %v, expected %v", topic, got, want)
+		}
+	}
+	publish(codec.Success, "a/b")
+	received := func() {
+		t.Helper()
+		p := sub.receive()
+		sub.sendAck(codec.TypePuback, p.PacketID)
+	}
+	received()
+	c.ok("acl", "add", "allow group readers read topic a/b")
+	publish(codec.NotAuthorized, "a/b")
+	c.ok("acl", "add", "allow nobody publish topic a/#")
+	publish(codec.Success, "a/b")
+	received()
+	publish(codec.Success, "a/c") // goes to nobody
+	sub.quiet()
+	c.ok("acl", "add", "--at", "1", "deny user ann receive topic a/b")
+	publish(codec.Success, "a/b")
+	sub.quiet()
+	for question, want := range map[string]string{
+		"--user ann --client sub receive a/b": "denied: ", "--user ann --client sub subscribe a/b": "allowed: ",
+		"--client pub publish a/b": "allowed: ", "--client pub publish b": "denied: ",
+	} {
+		if out := c.ok(append([]string{"acl", "explain"}, strings.Fields(question)...)...); !strings.HasPrefix(out, want) {
+			t.Errorf("%s: %s", question, out)
+		}
+	}
+	c.ok("acl", "remove", "1")
+	publish(codec.Success, "a/b")
+	received()
+	c.ok("user", "groups", "ann")
+	sub.closed(codec.NotAuthorized)
+	s.stop()
+}
+
+// TestReloadCommand: it says what is taken over and what needs a restart, and a broken file
+// changes nothing.
+func TestReloadCommand(t *testing.T) {
+	t.Parallel()
+	s := start(t, "log:\n  level: info\n")
+	c := commander{t, s.dataDir()}
+	file := filepath.Join(s.dir, "promptmq.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("log:\n  level: warn\nmqtt:\n  max-inflight: 10\n")
+	if out := c.ok("reload"); !strings.Contains(out, "changed: log.level") || !strings.Contains(out, "needs a restart: mqtt.max-inflight") {
+		t.Error(out)
+	}
+	write("log:\n  level: loud\n")
+	c.refused(file+":2", "reload")
+	c.refused("log.level", "reload")
+	write("log:\n  level: info\n")
+	c.ok("reload")
+	s.stop()
+	c.fails(exitFailure, "no broker runs on "+s.dataDir(), "reload")
+}
+
+// otherAddress is one of this machine, and not loopback.
+func otherAddress(t *testing.T) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("this machine has no address but loopback")
+	return ""
+}
+
+// TestBanCommands: an address from which too many logins failed is listed, and lifted.
+func TestBanCommands(t *testing.T) {
+	t.Parallel()
+	address := otherAddress(t)
+	s := start(t, "", "--server-bind", address+":0")
+	c := commander{t, s.dataDir()}
+	c.add("ann", "secret")
+	if out := c.ok("ban", "list"); out != "ADDRESS  UNTIL\n" {
+		t.Error(out)
+	}
+	c.refused(address+" is not banned", "ban", "lift", address)
+	c.refused("is no IP address", "ban", "lift", "ann")
+	for i := 0; !strings.Contains(c.ok("ban", "list", "--json"), `"address": "`+address+`"`); i++ {
+		if i > 100 {
+			t.Fatal("not banned")
+		}
+		logIn(t, s, fmt.Sprint("user", i), "guess")
+	}
+	if r := logIn(t, s, "ann", "secret"); r != codec.ConnectionRateExceeded {
+		t.Errorf("a banned address: %v", r)
+	}
+	c.ok("ban", "lift", address)
+	if r := logIn(t, s, "ann", "secret"); r != codec.Success {
+		t.Errorf("after the ban was lifted: %v", r)
+	}
+	s.stop()
+}
+
+// TestNamesWithoutUsers: as long as there are no users, names mean nothing, and a session is
+// for whoever comes next.
+func TestNamesWithoutUsers(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	_ = v5Of(t, s, "c", byUser("ann", "anything", lasting)).Close()
+	if _, ack := connectRaw(t, s.mqtt, codec.Version5, "c", byUser("bob", "else", resumed)); ack.Reason != codec.Success || !ack.SessionPresent {
+		t.Errorf("%v, session present: %v", ack.Reason, ack.SessionPresent)
+	}
+	s.stop()
+}

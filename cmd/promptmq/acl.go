@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/x0a1b/promptmq/broker/admin"
+)
+
+type aclCommand struct {
+	Add     aclAddCommand     `cmd:"" help:"Add a rule, as a line of text."`
+	Remove  aclRemoveCommand  `cmd:"" help:"Remove a stored rule."`
+	List    aclListCommand    `cmd:"" help:"List the rules in the order in which they are asked; the first that fits decides."`
+	Explain aclExplainCommand `cmd:"" help:"Say whether a client may do something, and which rule says so."`
+	Keep    aclKeepCommand    `cmd:"" help:"Say, after the salvage of a damaged database, that the users and rules that are left may stand."`
+}
+
+type aclAddCommand struct {
+	place
+	Rule []string `arg:"" placeholder:"RULE" help:"The rule, such as: allow user ann publish topic sensors/#"`
+	At   int      `placeholder:"N" help:"Position among the stored rules, from 1 on. Default: the last."`
+}
+
+// Run implements the command.
+func (c *aclAddCommand) Run() error {
+	return c.administer(true, func(ctx context.Context, a *administered) error {
+		out, err := admin.Call[ruleAdded](ctx, a.Client, "/acl/add", &ruleChange{Rule: ruleOf(c.Rule), Position: c.At})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %s%s\n", out.Where, out.Rule, a.inForce())
+		if out.First {
+			fmt.Println("It is the first rule: from now on what no rule allows is denied.")
+		}
+		return nil
+	})
+}
+
+// ruleOf joins what a shell has parted.
+func ruleOf(args []string) string {
+	if len(args) == 1 {
+		return args[0]
+	}
+	words := make([]string, len(args))
+	for i, arg := range args {
+		if words[i] = arg; arg == "" || strings.ContainsAny(arg, " \t\"\\") {
+			words[i] = strconv.Quote(arg)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+type aclRemoveCommand struct {
+	place
+	Rule []string `arg:"" placeholder:"N|RULE" help:"Position among the stored rules, or the rule itself."`
+	Last bool     `help:"It may be the last rule: without any, everybody may do everything."`
+}
+
+// Run implements the command.
+func (c *aclRemoveCommand) Run() error {
+	in := &ruleChange{Rule: ruleOf(c.Rule), Last: c.Last}
+	if n, err := strconv.Atoi(in.Rule); err == nil {
+		in.Rule, in.Position = "", n
+	}
+	return c.administer(false, func(ctx context.Context, a *administered) error {
+		out, err := admin.Call[rulePlace](ctx, a.Client, "/acl/remove", in)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("removed %s: %s%s\n", out.Where, out.Rule, a.inForce())
+		return nil
+	})
+}
+
+type aclListCommand struct {
+	place
+	JSON bool `help:"Write JSON."`
+}
+
+// Run implements the command.
+func (c *aclListCommand) Run() error {
+	return c.administer(false, func(ctx context.Context, a *administered) error {
+		out, err := admin.Call[ruleList](ctx, a.Client, "/acl/list", new(nothing))
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(os.Stdout, out)
+		}
+		if len(out.Rules) == 0 {
+			fmt.Println("There are no rules: whoever may connect may do everything.")
+			return nil
+		}
+		rows := [][]string{{"WHERE", "RULE"}}
+		for _, r := range out.Rules {
+			rows = append(rows, []string{r.Where, r.Rule})
+		}
+		return writeTable(os.Stdout, append(rows, []string{"otherwise", "everything is denied"}))
+	})
+}
+
+type aclExplainCommand struct {
+	place
+	User   string   `placeholder:"USER" help:"User name. None: a client without one."`
+	Group  []string `placeholder:"GROUP" sep:"none" help:"Group that the user is in; may be repeated. Default: those of the stored user, or of the files."`
+	Client string   `placeholder:"CLIENT" help:"Client identifier."`
+	Action string   `arg:"" enum:"publish,subscribe,receive" help:"publish, subscribe or receive."`
+	Topic  string   `arg:"" help:"Topic name; for subscribe a topic filter."`
+	QoS    int      `name:"qos" default:"0" enum:"0,1,2" help:"QoS. Default: 0."`
+	Retain bool     `help:"The message is retained."`
+	JSON   bool     `help:"Write JSON."`
+}
+
+// Run implements the command.
+func (c *aclExplainCommand) Run() error {
+	in := &question{User: c.User, Groups: c.Group, Client: c.Client, Action: c.Action, Topic: c.Topic, QoS: c.QoS, Retain: c.Retain}
+	return c.administer(false, func(ctx context.Context, a *administered) error {
+		out, err := admin.Call[explanation](ctx, a.Client, "/acl/explain", in)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(os.Stdout, out)
+		}
+		fmt.Println(strings.Join(out.Lines, "\n"))
+		return nil
+	})
+}
+
+type aclKeepCommand struct{ place }
+
+// Run implements the command.
+func (c *aclKeepCommand) Run() error {
+	return c.administer(false, func(ctx context.Context, a *administered) error {
+		_, err := admin.Call[nothing](ctx, a.Client, "/acl/keep", new(nothing))
+		return err
+	})
+}

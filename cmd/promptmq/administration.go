@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/admin"
+)
+
+// administrationEndsWithin is how long a command that is under way may take when the process
+// is to end.
+const administrationEndsWithin = 2 * time.Second
+
+// serveCommands answers commands on the socket of a data directory, whose lock this process
+// has, until the returned function is called. Without a socket the broker goes on: not every
+// file system has sockets.
+func serveCommands(log *slog.Logger, dir string, c *admin.Commands) (stop func()) {
+	s, err := admin.Serve(dir, c, newHTTPErrorLog(log, "administration"))
+	if err != nil {
+		log.Warn("no administration socket: the commands user, acl, ban and reload do not reach this process", "error", err)
+		return func() {}
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), administrationEndsWithin)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			log.Warn("a command was cut off", "error", err)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/broker/access"
+	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/login"
+	"github.com/x0a1b/promptmq/config"
+)
+
+// A gate has a broker know who may connect and what they may do, as it changes.
+type gate struct {
+	log    *slog.Logger
+	logins *logins
+
+	mu     sync.Mutex // guards the following
+	broker *broker.Broker
+	stored func() []access.Rule // those of the store
+	others bool                 // see directory
+	rules  int
+}
+
+// parts are what it has of a configuration, behind the parts of logins.
+func (g *gate) parts() []part { return []part{g.otherUsers} }
+
+// guard has a broker ask the gate, from before it starts.
+func (g *gate) guard(b *broker.Broker, stored func() []access.Rule) {
+	g.mu.Lock()
+	g.broker, g.stored = b, stored
+	g.mu.Unlock()
+	g.setDirectory()
+	g.setRules()
+}
+
+// setRules has the broker decide by the rules that there are now.
+func (g *gate) setRules() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rules := g.stored()
+	if g.rules > 0 && len(rules) == 0 {
+		g.log.Warn("there are no rules any more: who is let in may do everything")
+	}
+	g.rules = len(rules)
+	if len(rules) == 0 {
+		g.broker.SetPolicy(nil)
+		return
+	}
+	g.broker.SetPolicy(access.NewPolicy(rules))
+}
+
+// setDirectory has the broker ask the gate who Clients are, and anew about the users that are
+// not connected. As long as nobody can have an identity it is not asked: Sessions that were
+// made with user names which nobody checked stay everybody's.
+func (g *gate) setDirectory() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	listed := g.logins.chain.HasLists()
+	switch {
+	case g.broker == nil:
+	case listed || g.others:
+		g.broker.SetDirectory(&directory{g.logins.chain, g.others || !listed})
+		g.broker.SetAuthenticator(g.logins.chain)
+	default:
+		g.broker.SetAuthenticator(nil)
+		g.broker.SetDirectory(nil)
+	}
+}
+
+// otherUsers is the part that says whether there may be users in no list.
+func (g *gate) otherUsers(next *config.Config) (take func(), faults config.Errors) {
+	others := next.Tokens.Configured() || next.Callback.URL != "" || slices.ContainsFunc(next.Broker.Listeners, func(l link.ListenerConfig) bool {
+		return l.TLS != nil && l.TLS.ClientCert != link.ClientCertNone && l.TLS.UserFrom != link.NameNone
+	})
+	return func() {
+		g.mu.Lock()
+		g.others = others
+		g.mu.Unlock()
+		g.setDirectory()
+	}, nil
+}
+
+// A directory has a broker know the users that are not connected.
+type directory struct {
+	chain *login.Chain
+	// others says that there may be users who are in no list, as those of certificates.
+	others bool
+}
+
+// Groups implements broker.Directory.
+func (d *directory) Groups(user string) (groups []string, known bool) {
+	u, found := d.chain.Listed(user)
+	switch {
+	case !found:
+		return nil, d.others
+	case u.Disabled:
+		return nil, false
+	}
+	return u.Groups, true
+}

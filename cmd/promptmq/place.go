@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/config"
+	"github.com/x0a1b/promptmq/store"
+)
+
+// answersWithin is how long a command waits while a broker, or another command, has the data
+// directory and does not answer.
+const answersWithin = 15 * time.Second
+
+// A place is the data directory that a command works on.
+type place struct {
+	File    string `name:"config" env:"PROMPTMQ_CONFIG" placeholder:"FILE" help:"YAML file that the server has."`
+	DataDir string `name:"data-dir" placeholder:"DIR" help:"Data directory of the server. Default: what the file or the environment ($$PROMPTMQ_DATA_DIR) says, else ./data."`
+}
+
+func (p *place) load() (*config.Config, error) {
+	cfg, err := config.Load(config.Sources{File: p.File, Environ: os.Environ()})
+	if err != nil {
+		return nil, err
+	}
+	if p.DataDir != "" {
+		cfg.Store.DataDir = p.DataDir
+	}
+	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
+	return cfg, nil
+}
+
+// dir is the data directory. Who names it can reach a broker whose configuration is broken.
+func (p *place) dir() (string, error) {
+	if p.DataDir != "" {
+		return config.Absolute(p.DataDir), nil
+	}
+	cfg, err := p.load()
+	if err != nil {
+		return "", err
+	}
+	return cfg.Store.DataDir, nil
+}
+
+// administered is who does what a command asks for.
+type administered struct {
+	*admin.Client
+	dir     string
+	running bool // a broker does it; else this process does
+	close   func() error
+}
+
+// administer calls do with who has the data directory: the broker that runs on it, or else
+// this process, which then keeps a broker from it. With create it may make a database.
+func (p *place) administer(create bool, do func(context.Context, *administered) error) error {
+	dir, err := p.dir()
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	a, err := p.find(ctx, dir, create)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(ctx, a), a.close())
+}
+
+// ask calls do with the broker that runs on the data directory.
+func (p *place) ask(do func(context.Context, *administered) error) error {
+	dir, err := p.dir()
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	a, err := dial(ctx, dir)
+	if errors.Is(err, admin.ErrNobody) {
+		return fmt.Errorf("no broker runs on %s: %w", dir, err)
+	}
+	if err != nil {
+		return err
+	}
+	return do(ctx, a)
+}
+
+// dial finds the broker that runs on the data directory.
+func dial(ctx context.Context, dir string) (*administered, error) {
+	client, err := admin.Dial(ctx, dir)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; run this command as the user of the broker, or as root", err)
+	}
+	return &administered{client, dir, true, func() error { return nil }}, err
+}
+
+// find waits for who has the data directory.
+func (p *place) find(ctx context.Context, dir string, create bool) (*administered, error) {
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		a, err := dial(ctx, dir)
+		if !errors.Is(err, admin.ErrNobody) {
+			return a, err
+		}
+		a, err = p.openStopped(dir, create)
+		if !errors.Is(err, store.ErrInUse) {
+			return a, err
+		}
+		if time.Since(began) > answersWithin {
+			return nil, fmt.Errorf("%w; it does not answer on its administration socket: either it is starting or ending, or its log says why there is no socket", err)
+		}
+	}
+}
+
+// openStopped opens the store of a broker that does not run.
+func (p *place) openStopped(dir string, create bool) (*administered, error) {
+	if !create && !store.Exists(dir) {
+		return nil, fmt.Errorf("there is no database in %s: is that the data directory of the server?", dir)
+	}
+	if owner, known := store.Owner(dir); known && owner != os.Geteuid() && os.Geteuid() == 0 {
+		return nil, fmt.Errorf("no broker runs, and %s belongs to user %d, who could not use what root makes in there: run this command as that user", dir, owner)
+	}
+	cfg, err := p.load()
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(cfg.Store)
+	if err != nil {
+		return nil, hintSalvage(err)
+	}
+	commands, err := stoppedCommands(db)
+	if err != nil {
+		return nil, errors.Join(hintSalvage(err), db.Close())
+	}
+	return &administered{admin.Local(commands), dir, false, db.Close}, nil
+}
+
+// stoppedCommands are those that need no broker.
+func stoppedCommands(db *store.DB) (*admin.Commands, error) {
+	a, err := loadAccounts(db)
+	if err != nil {
+		return nil, err
+	}
+	c := admin.NewCommands(slog.New(slog.NewTextHandler(os.Stderr, nil)), func() {})
+	a.addCommands(c, func(string) int { return 0 })
+	a.addExplain(c)
+	return c, nil
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/x0a1b/promptmq/broker/admin"
+)
+
+type reloadCommand struct{ place }
+
+// addCommand adds the command that reloads.
+func (r *reloader) addCommand(c *admin.Commands) {
+	admin.Handle(c, "/reload", func(ctx context.Context, _ *nothing) (*reloadReport, error) {
+		select {
+		case <-r.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		report, err := r.reload(ctx)
+		if err != nil {
+			return nil, admin.Refuse("not reloaded, all stays as it was:\n%s", strings.Join(faultLines(err), "\n"))
+		}
+		return report, nil
+	})
+}
+
+// Run implements the command.
+func (c *reloadCommand) Run() error {
+	return c.ask(func(ctx context.Context, a *administered) error {
+		out, err := admin.Call[reloadReport](ctx, a.Client, "/reload", new(nothing))
+		if err != nil {
+			return err
+		}
+		fmt.Println("reloaded")
+		for _, key := range out.Changed {
+			fmt.Println("  changed:", key)
+		}
+		for _, key := range out.Restart {
+			fmt.Println("  needs a restart:", key)
+		}
+		return nil
+	})
+}

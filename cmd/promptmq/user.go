@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/admin"
+)
+
+type userCommand struct {
+	Add     userAddCommand     `cmd:"" help:"Add a user; its password is asked for."`
+	Passwd  userPasswdCommand  `cmd:"" help:"Change the password of a user, and end its connections."`
+	Groups  userGroupsCommand  `cmd:"" help:"Change the groups that a user is in, and end its connections."`
+	Delete  userDeleteCommand  `cmd:"" help:"Delete a user, and end its connections. Its sessions stay its own."`
+	Disable userDisableCommand `cmd:"" help:"Let a user connect no more, and end its connections."`
+	Enable  userEnableCommand  `cmd:"" help:"Let a user connect again."`
+	List    userListCommand    `cmd:"" help:"List the users."`
+}
+
+type userAddCommand struct {
+	place
+	passwordSource
+	Name  string   `arg:"" help:"Name of the user."`
+	Group []string `placeholder:"GROUP" sep:"none" help:"Group that the user is in; may be repeated."`
+}
+
+// Run implements the command.
+func (c *userAddCommand) Run() error {
+	password, err := c.read()
+	if err != nil {
+		return err
+	}
+	in := &userChange{Name: c.Name, Groups: c.Group}
+	in.Hash, in.Scram = hashPassword(password)
+	return c.change(true, "/user/add", in, "added")
+}
+
+type userPasswdCommand struct {
+	place
+	passwordSource
+	Name string `arg:"" help:"Name of the user."`
+	Keep bool   `name:"keep-connections" help:"Leave the connections open that have proved the old password."`
+}
+
+// Run implements the command.
+func (c *userPasswdCommand) Run() error {
+	password, err := c.read()
+	if err != nil {
+		return err
+	}
+	in := &userChange{Name: c.Name, Keep: c.Keep}
+	in.Hash, in.Scram = hashPassword(password)
+	return c.change(false, "/user/passwd", in, "has another password")
+}
+
+type userGroupsCommand struct {
+	place
+	Name  string   `arg:"" help:"Name of the user."`
+	Group []string `placeholder:"GROUP" sep:"none" help:"Group that the user is in from now on; may be repeated. None: it is in no group."`
+}
+
+// Run implements the command.
+func (c *userGroupsCommand) Run() error {
+	return c.change(false, "/user/groups", &userChange{Name: c.Name, Groups: c.Group}, "is in other groups")
+}
+
+type userDeleteCommand struct{ namedUser }
+
+// Run implements the command.
+func (c *userDeleteCommand) Run() error { return c.run("/user/delete", "deleted") }
+
+type userDisableCommand struct{ namedUser }
+
+// Run implements the command.
+func (c *userDisableCommand) Run() error { return c.run("/user/disable", "disabled") }
+
+type userEnableCommand struct{ namedUser }
+
+// Run implements the command.
+func (c *userEnableCommand) Run() error { return c.run("/user/enable", "enabled") }
+
+// A namedUser is all that some commands are about.
+type namedUser struct {
+	place
+	Name string `arg:"" help:"Name of the user."`
+}
+
+func (c *namedUser) run(path, done string) error {
+	return c.change(false, path, &userChange{Name: c.Name}, done)
+}
+
+// change changes a user and says so.
+func (p *place) change(create bool, path string, in *userChange, done string) error {
+	return p.administer(create, func(ctx context.Context, a *administered) error {
+		out, err := admin.Call[changed](ctx, a.Client, path, in)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("user %q: %s", in.Name, done)
+		if out.Ended > 0 {
+			fmt.Printf("; %d connections ended", out.Ended)
+		}
+		fmt.Println(a.inForce())
+		return nil
+	})
+}
+
+// inForce says where a change counts.
+func (a *administered) inForce() string {
+	if a.running {
+		return ""
+	}
+	return " (no broker runs on " + a.dir + ")"
+}
+
+type userListCommand struct {
+	place
+	JSON bool `help:"Write JSON."`
+}
+
+// Run implements the command.
+func (c *userListCommand) Run() error {
+	return c.administer(false, func(ctx context.Context, a *administered) error {
+		out, err := admin.Call[userList](ctx, a.Client, "/user/list", new(nothing))
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return writeJSON(os.Stdout, out)
+		}
+		rows := [][]string{{"USER", "GROUPS", "STATE", "SCRAM", "CHANGED"}}
+		for _, u := range out.Users {
+			state := "enabled"
+			if u.Disabled {
+				state = "disabled"
+			}
+			scram := "no"
+			if u.SCRAM {
+				scram = "yes"
+			}
+			rows = append(rows, []string{u.Name, strings.Join(u.Groups, ","), state, scram, u.Changed.Format(time.RFC3339)})
+		}
+		return writeTable(os.Stdout, rows)
+	})
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// writeTable writes rows, the first of which has the names of the columns.
+func writeTable(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		for i, cell := range r {
+			if cell == "" {
+				r[i] = "-"
+			}
+		}
+		if _, err := fmt.Fprintln(t, strings.Join(r, "\t")); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
