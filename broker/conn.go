@@ -45,6 +45,7 @@ const (
 	superseded                // another connection waits for the Session: see supersede
 	takenOver                 // another connection has the Session, or gets it: nothing that comes has any effect
 	cutShort                  // it was taken over before all that had come was handled
+	identityEnded             // who the Client is has ended, or was revoked: see principal.ended
 	finished                  // the Client ended the connection in good order, and may still read
 	authenticates             // by an Authentication Method: see Broker.enhanced
 )

@@ -39,7 +39,9 @@ func (c *conn) fail(err error) {
 		c.closeWith(c.appendRefusedConnack(nil, reason, detail))
 	default:
 		c.net().EndWith(reason)
-		c.b.m.ProtocolErrors(reason.String()).Inc()
+		if !c.marked(identityEnded) {
+			c.b.m.ProtocolErrors(reason.String()).Inc()
+		}
 		c.closeWith(c.appendDisconnect(nil, reason, detail))
 	}
 	id, attrs := c.logged(err)

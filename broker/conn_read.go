@@ -32,6 +32,9 @@ func (c *conn) read() error {
 		if c.marked(superseded) {
 			return c.readRest()
 		}
+		if c.marked(identityEnded) {
+			return c.whyNoMore()
+		}
 		if err := c.armDeadline(); err != nil {
 			return err
 		}
@@ -78,7 +81,7 @@ func (c *conn) Received(n int) bool {
 		c.movesOn = false
 		c.in.Ended = errAnotherGoroutine
 	}
-	return c.in.Ended == nil && !c.marked(superseded)
+	return c.in.Ended == nil && !c.marked(superseded|identityEnded)
 }
 
 // handleBuffered handles every whole packet that was read.
@@ -165,14 +168,14 @@ func (c *conn) checkFirst() error {
 
 // handle is the one switch on the packet type.
 func (c *conn) handle(f codec.Frame) error {
-	if c.marked(takenOver) {
-		return errTakenOver
-	}
 	if c.client == nil {
 		if c.marked(authenticates) {
 			return c.handleBeforeConnack(f)
 		}
 		return c.handleConnect(f)
+	}
+	if c.marked(takenOver | identityEnded) {
+		return c.whyNoMore()
 	}
 	switch f.Type() {
 	case codec.TypePublish:
@@ -218,7 +221,7 @@ func (c *conn) explain(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	if c.marked(superseded) || !c.overdue(c.b.clock.Now()) {
+	if c.marked(superseded|identityEnded) || !c.overdue(c.b.clock.Now()) {
 		return nil
 	}
 	// What has come counts, even if it was not read in time: this machine may have

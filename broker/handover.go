@@ -63,15 +63,26 @@ type orphan struct {
 // others that are of Shared Subscriptions: in the commit that takes them from their Session.
 // No other lock may be held.
 func (b *Broker) leave(pend *pending) {
-	for len(pend.orphans) > 0 {
-		orphans := pend.orphans
-		pend.orphans = nil
-		for i := range orphans {
-			o := &orphans[i]
-			b.handOverOne(&o.entry, o.from, []*Client{o.from}, b.clock.Now(), pend)
-		}
+	if len(pend.orphans) > 0 {
+		b.handOverDenied(pend)
 	}
 	b.commits.Leave()
+}
+
+// handOverDenied tries each member once for each message, even if the Policy changes
+// meanwhile, so that what one gets may be denied again when its Session sends it.
+func (b *Broker) handOverDenied(pend *pending) {
+	defer func() { pend.orphans = nil }()
+	for i := 0; i < len(pend.orphans); i++ {
+		o := pend.orphans[i]
+		var refused []*Client
+		for _, other := range pend.orphans[:i+1] {
+			if other.entry.Message == o.entry.Message {
+				refused = append(refused, other.from)
+			}
+		}
+		b.handOverOne(&o.entry, o.from, refused, b.clock.Now(), pend)
+	}
 }
 
 // takeForOthers takes, from the queue of a Client that has just lost its connection, what

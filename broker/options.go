@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -102,6 +103,9 @@ type Options struct {
 	AllowAnonymous bool
 	// Authenticator says who Clients are: see Broker.SetAuthenticator.
 	Authenticator Authenticator
+	// Policy has the rules of what Clients may do: see Broker.SetPolicy. What is due at the
+	// start is decided by it.
+	Policy *access.Policy
 	// Directory knows the users that are not connected: see Broker.SetDirectory.
 	Directory Directory
 

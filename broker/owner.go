@@ -15,6 +15,7 @@ type principal struct {
 	conn  *conn  // nil: of the owner of a Session
 	asked uint64 // revocations that came later may be about it
 	timer uint32 // its place in timers
+	ended error  // why conn is to end; written before that is marked
 
 	// sends publishes and subscribes: it belongs to the reader of conn; nil: it was not
 	// needed yet. Client.mu guards receives, which receives.

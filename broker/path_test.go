@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/store"
@@ -203,24 +204,51 @@ func (p *path) acknowledge(c *conn, t codec.PacketType, first int) {
 // of both sides.
 var pathAllocations = map[codec.QoS]float64{0: 0, 1: 0, 2: 0}
 
+// pathPolicy has a hundred rules about others before the one that allows all.
+func pathPolicy() *access.Policy {
+	rules := make([]access.Rule, 100)
+	for i := range rules {
+		rules[i] = access.Rule{Deny: true, User: fmt.Sprint("user", i), Actions: access.Publish | access.Receive, Filter: "t/#"}
+	}
+	return access.NewPolicy(append(rules, access.Rule{Actions: access.Publish | access.Receive | access.Subscribe, Filter: "#", MaxQoS: 2}))
+}
+
 // TestPathAllocations guards the hot path: a rise of its allocations fails, on
 // any machine. Lower the figure when it falls.
 func TestPathAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector empties pools at random")
 	}
-	for qos, most := range pathAllocations {
-		p := newPath(t, 1000, qos)
-		batches := p.batches(qos, 16)
-		for range 100 { // until the buffers and the remembered routes are there
-			p.round(qos, batches[0])
+	for name, policy := range map[string]*access.Policy{"no policy": nil, "a policy": pathPolicy()} {
+		for qos, most := range pathAllocations {
+			p := newPath(t, 1000, qos)
+			p.b.SetPolicy(policy)
+			batches := p.batches(qos, 16)
+			for range 100 { // until the buffers and the remembered routes are there
+				p.round(qos, batches[0])
+			}
+			before := p.out.written
+			if got := testing.AllocsPerRun(1000, func() { p.round(qos, batches[0]) }); got > most {
+				t.Errorf("%s, QoS %d: %v allocations for %d messages, the baseline is %v", name, qos, got, pathBatch, most)
+			}
+			if p.out.written-before < 1000*pathBatch*64 {
+				t.Errorf("%s, QoS %d: only %d bytes were delivered", name, qos, p.out.written-before)
+			}
 		}
-		before := p.out.written
-		if got := testing.AllocsPerRun(1000, func() { p.round(qos, batches[0]) }); got > most {
-			t.Errorf("QoS %d: %v allocations for %d messages, the baseline is %v", qos, got, pathBatch, most)
-		}
-		if p.out.written-before < 1000*pathBatch*64 {
-			t.Errorf("QoS %d: only %d bytes were delivered", qos, p.out.written-before)
+	}
+}
+
+// BenchmarkPermission is BenchmarkPath with 16 topics, without a policy and with one.
+func BenchmarkPermission(b *testing.B) {
+	for qos := range codec.QoS(3) {
+		for _, with := range []bool{false, true} {
+			b.Run(fmt.Sprintf("QoS=%d/policy=%v", qos, with), func(b *testing.B) {
+				p := newPath(b, 0, qos)
+				if with {
+					p.b.SetPolicy(pathPolicy())
+				}
+				p.measure(b, qos, 16)
+			})
 		}
 	}
 }

@@ -107,7 +107,7 @@ func (cl *Client) receiverLocked(perm *permission) *principal {
 func (cl *Client) mayReceiveLocked(perm *permission, d *delivery) bool {
 	if d.send != nil {
 		s := d.send
-		return control.Broken(notAsked[d.why]) || cl.permittedLocked(perm, viewOf(s.Message.Topic), s.QoS, s.Retain)
+		return control.Broken(notAsked[d.why]) || s.Shared && control.Broken(control.NotAskedHandedOver) || cl.permittedLocked(perm, viewOf(s.Message.Topic), s.QoS, s.Retain)
 	}
 	t, p := d.to, d.pub.p
 	qos := min(p.QoS, t.qos)

@@ -30,34 +30,35 @@ func (b *Broker) endIdentity(who *principal, now time.Time) {
 	}
 }
 
-// endConnection ends the connection of a principal, and reports whether it was still there.
-// Its Will is due as if the Network Connection were lost. No lock may be held.
+// endConnection makes the reader of a principal's connection end it, and reports whether it was
+// still there. Its Will is due as if the Network Connection were lost. No lock may be held.
 func (b *Broker) endConnection(who *principal, reason codec.ReasonCode, detail string) bool {
 	c := who.conn
-	var greetedBefore bool
 	current := func() bool {
 		cl := c.client
 		cl.mu.Lock()
 		defer cl.mu.Unlock()
-		greetedBefore = c.marked(greeted)
-		return cl.conn == c && cl.who.Load() == who
+		if cl.conn != c || cl.who.Load() != who || c.marked(identityEnded) {
+			return false
+		}
+		who.ended = refuse(reason, detail, "user", notice.Shown(who.User))
+		c.mark(identityEnded)
+		return true
 	}()
-	if !current {
-		return false
-	}
-	var last []byte
-	c.net().EndWith(reason)
-	if greetedBefore { // [MQTT-3.14.0-1]
-		last = c.appendDisconnect(nil, reason, detail)
-	}
-	c.closeWith(last)
-	if c.out.Lingers() {
+	if current {
+		b.m.IdentitiesEnded(reason.String()).Inc()
+		c.out.Interrupt()
 		c.net().Wake()
 	}
-	b.m.IdentitiesEnded(reason.String()).Inc()
-	b.notices.Info("ended: "+reason.String(), c.clientID(), "connection closed", "client", notice.Shown(c.clientID()), "user", notice.Shown(who.User),
-		"remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail)
-	return true
+	return current
+}
+
+// whyNoMore is why nothing that comes on the connection has any effect any more.
+func (c *conn) whyNoMore() error {
+	if who := c.client.who.Load(); who != nil && who.conn == c && c.marked(identityEnded) {
+		return who.ended
+	}
+	return errTakenOver
 }
 
 // revocations are the users whose connections were ended, so that a CONNECT that was

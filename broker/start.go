@@ -51,8 +51,8 @@ func New(o Options, s Store) (*Broker, error) {
 	}
 	b.timers = newTimers(b.clock.Now, b.expire, b.commits.FlushUnless)
 	b.router = newRouter()
-	if o.Directory != nil {
-		b.SetDirectory(o.Directory)
+	if o.Directory != nil || o.Policy != nil {
+		b.changePermission(func(p *permission) { p.policy, p.directory = o.Policy, o.Directory })
 	}
 	b.registerGauges()
 	return b, nil
