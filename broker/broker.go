@@ -77,6 +77,7 @@ type Broker struct {
 	authenticator    atomic.Pointer[Authenticator] // to nil: there is none
 	live             atomic.Pointer[Options]       // see options
 	permission       atomic.Pointer[permission]    // nil: all is allowed
+	ownRules         atomic.Bool                   // an Identity has come with rules of its own
 	revocations      revocations
 	shortages        sync.Map // *Client → *shortage
 	enhanced         sync.Map // *conn → *enhanced, where CONNECT had an Authentication Method

@@ -36,12 +36,8 @@ func (b *Broker) SetDirectory(d Directory) {
 // mindRules has what Clients do decided even if nobody has set a Policy: there are rules
 // in a token.
 func (b *Broker) mindRules() {
-	if b.permission.Load() == nil {
-		b.changePermission(func(next *permission) {
-			if next.policy == nil {
-				next.policy = access.NewPolicy(nil)
-			}
-		})
+	if b.ownRules.CompareAndSwap(false, true) {
+		b.changePermission(func(*permission) {})
 	}
 }
 
@@ -56,7 +52,7 @@ func (b *Broker) changePermission(change func(*permission)) {
 	}
 	change(&next)
 	switch {
-	case next.policy == nil && next.directory == nil:
+	case next.policy == nil && next.directory == nil && !b.ownRules.Load():
 		b.permission.Store(nil)
 	case next.policy == nil:
 		next.policy = access.NewPolicy(nil)

@@ -150,3 +150,24 @@ func testRevoke(t *testing.T) {
 	f.b.SetAuthenticator(authority{})
 	f.connectV5("2", as("anna", resumed)) // who is let in afterwards is
 }
+
+// TestOwnRules: the rules of an Identity hold also while there is no Policy, and after one was
+// taken away.
+func TestOwnRules(t *testing.T) { timeless(t, testOwnRules) }
+
+func testOwnRules(t *testing.T) {
+	f := newFixtureWith(t, func(o *broker.Options) {
+		o.Authenticator = authority{func(_ context.Context, a *access.Attempt) (*access.Identity, error) {
+			return &access.Identity{User: a.User, Method: access.ByToken, Rules: []access.Rule{{Actions: access.Publish, Filter: "mine", MaxQoS: 1}}}, nil
+		}}
+	})
+	p := f.connectV5("c", as("token"))
+	for _, change := range []func(){func() {}, func() { f.b.SetPolicy(may("other")) }, func() { f.b.SetPolicy(nil) }} {
+		change()
+		for topic, want := range map[string]codec.ReasonCode{"mine": codec.Success, "other": codec.NotAuthorized} {
+			if got := p.publish1(1, topic, "x"); got != want {
+				t.Errorf("PUBACK %v for %q, expected %v", got, topic, want)
+			}
+		}
+	}
+}

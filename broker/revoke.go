@@ -55,10 +55,13 @@ func (b *Broker) endConnection(who *principal, reason codec.ReasonCode, detail s
 
 // whyNoMore is why nothing that comes on the connection has any effect any more.
 func (c *conn) whyNoMore() error {
-	if who := c.client.who.Load(); who != nil && who.conn == c && c.marked(identityEnded) {
+	switch who := c.client.who.Load(); {
+	case !c.marked(identityEnded):
+		return errTakenOver
+	case who != nil && who.conn == c && who.ended != nil:
 		return who.ended
 	}
-	return errTakenOver
+	return refuse(codec.NotAuthorized, "who the Client was has ended") // it has become another meanwhile, or its Session is another's
 }
 
 // revocations are the users whose connections were ended, so that a CONNECT that was
