@@ -19,6 +19,7 @@ type Config struct {
 	// Tokens and Callback say how Clients may log in, beside with a password that is known here.
 	Tokens   login.TokenOptions
 	Callback login.CallbackOptions
+	Auth     Auth
 	// File is the absolute path of the YAML file that was read; empty: none.
 	File string
 
@@ -35,6 +36,12 @@ type Config struct {
 type Log struct {
 	Level  string // one of levelNames
 	Format string // json or console
+}
+
+// Auth says who may do what, beside what the store says.
+type Auth struct {
+	// RulesFile is a file of rules, ACLFile an acl_file of Mosquitto; "": none.
+	RulesFile, ACLFile string
 }
 
 // Metrics is the HTTP listener for scrapes and probes.

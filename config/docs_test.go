@@ -75,6 +75,9 @@ func listenerReference(out *strings.Builder) {
 
 // changeOf says what a change of a key needs.
 func changeOf(k *key) string {
+	if k.path == listenersPath {
+		return "taken over by a reload, but for entries more or less, and for " + strings.Join(fixed, ", ") + " of an entry, which need a restart"
+	}
 	if slices.Contains(whileRunning, k.path) {
 		return "taken over by a reload"
 	}

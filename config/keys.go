@@ -109,6 +109,10 @@ var keys = []key{
 
 	{"auth.allow-anonymous", "Clients from other machines are admitted without credentials. Clients from this machine (loopback) always are.",
 		boolean{}, func(c *Config) any { return &c.Broker.AllowAnonymous }},
+	{"auth.rules-file", "File of rules that say who may publish and subscribe to what; docs/security.md has its form. They come behind those of the store. Empty: none.",
+		filePath{}, func(c *Config) any { return &c.Auth.RulesFile }},
+	{"auth.acl-file", "acl_file of Mosquitto, which denies all that it does not allow. Its rules come last. Empty: none.",
+		filePath{}, func(c *Config) any { return &c.Auth.ACLFile }},
 
 	{"auth.password-file", "Mosquitto password file: $7$, $6$ and argon2id, as mosquitto_passwd writes them. Users of the store come before those of the same name in it. With one, a client with a wrong or unknown user name is refused, wherever it comes from; one without any is a question of auth.allow-anonymous. Empty: none.",
 		filePath{}, func(c *Config) any { return &c.Login.PasswordFile }},

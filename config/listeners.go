@@ -181,6 +181,27 @@ func (f *fileReader) checkListener(e *listenerEntry) {
 	}
 }
 
+// CheckFiles reads the files that listeners name, and returns what is wrong with them.
+func (c *Config) CheckFiles() Errors {
+	var errs Errors
+	for _, e := range c.listeners {
+		err := e.config.CheckFiles()
+		if err == nil {
+			continue
+		}
+		fault := &Error{Origin: e.at, Key: e.path, Text: err.Error()}
+		for _, name := range []string{"cert-file", "key-file", "client-ca-file", "crl-file"} {
+			k := listenerKeyOf(name)
+			if file := k.kind.format(k.field(&e.config)); file != "" && strings.Contains(fault.Text, file) {
+				fault.Origin, fault.Key = e.origin(name), e.path+"."+name
+				break
+			}
+		}
+		errs = append(errs, fault)
+	}
+	return errs
+}
+
 func checkTLS(t *link.TLSConfig, fail func(name, text string, args ...any)) {
 	if t.CertFile == "" {
 		fail("cert-file", "is missing; it must be the path of a PEM file: `promptmq cert self-signed` makes one")

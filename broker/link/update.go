@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Update returns what gives the open listeners other settings, for new connections, with the
@@ -104,4 +105,14 @@ func (c *ListenerConfig) check() error {
 		return fmt.Errorf("%s: listener %q: there are no trusted proxies", c.Key, c.Name)
 	}
 	return nil
+}
+
+// CheckFiles reads the files of a listener that need not be open. Its error names the one that
+// is bad.
+func (c *ListenerConfig) CheckFiles() error {
+	if c.TLS == nil {
+		return nil
+	}
+	_, err := loadCredentials(c.TLS, time.Now)
+	return err
 }

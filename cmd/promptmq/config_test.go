@@ -31,6 +31,7 @@ var settable = map[string]string{
 	"auth.jwt.require-expiry": "false", "auth.jwt.user-claim": `"name"`, "auth.jwt.groups-claim": `"roles"`, "auth.jwt.rules-claim": `""`, "auth.jwt.match-user": "false",
 	"auth.http.url": `"http://127.0.0.1:8000/login"`, "auth.http.ca-file": `"/etc/ca.pem"`, "auth.http.timeout": `"2s"`, "auth.http.max-concurrent": "8", "auth.http.cache-time": `"0s"`,
 	"auth.http.cache-deny-time": `"1s"`, "auth.http.cache-size": "100", "auth.http.breaker-failures": "2", "auth.http.breaker-pause": `"1s"`,
+	"auth.rules-file": `"/etc/promptmq/rules"`, "auth.acl-file": `"/etc/mosquitto/acl"`,
 	"storage.data-dir": `"/var/lib/prompt mq"`, "storage.max-size": "2000000",
 	"storage.cleanup.check-interval": `"7m0s"`, "storage.cleanup.max-message-age": `"48h0m0s"`, "storage.cleanup.batch-size": "77",
 	"mqtt.queue-policy": `"reject"`, "mqtt.max-session-expiry": "86400", "storage.sqlite.cache-size": "-2000", "storage.sqlite.temp-store": `"FILE"`,

@@ -16,6 +16,7 @@ import (
 type gate struct {
 	log    *slog.Logger
 	logins *logins
+	files  ruleFiles
 
 	mu     sync.Mutex // guards the following
 	broker *broker.Broker
@@ -25,7 +26,20 @@ type gate struct {
 }
 
 // parts are what it has of a configuration, behind the parts of logins.
-func (g *gate) parts() []part { return []part{g.otherUsers} }
+func (g *gate) parts() []part {
+	return []part{certificates, g.files.reload(g.setRules), g.otherUsers}
+}
+
+// checkFiles reads the files that a configuration names, and says what is wrong with them.
+func checkFiles(cfg *config.Config) config.Errors {
+	_, faults := prepareParts(append((&gate{}).parts(), passwords(nil), new(sources).part), cfg)
+	return faults
+}
+
+// certificates is the part that checks the files of listeners. Who listens reads them anew.
+func certificates(next *config.Config) (take func(), faults config.Errors) {
+	return func() {}, next.CheckFiles()
+}
 
 // guard has a broker ask the gate, from before it starts.
 func (g *gate) guard(b *broker.Broker, stored func() []access.Rule) {
@@ -36,11 +50,12 @@ func (g *gate) guard(b *broker.Broker, stored func() []access.Rule) {
 	g.setRules()
 }
 
-// setRules has the broker decide by the rules that there are now.
+// setRules has the broker decide by the rules that there are now: those of the store come
+// before those of files.
 func (g *gate) setRules() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	rules := g.stored()
+	rules := slices.Concat(g.stored(), g.files.list())
 	if g.rules > 0 && len(rules) == 0 {
 		g.log.Warn("there are no rules any more: who is let in may do everything")
 	}
@@ -50,6 +65,17 @@ func (g *gate) setRules() {
 		return
 	}
 	g.broker.SetPolicy(access.NewPolicy(rules))
+}
+
+// summary is for the start log.
+func (g *gate) summary(cfg *config.Config) *accessSummary {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := &accessSummary{allowAnonymous: cfg.Broker.AllowAnonymous, rules: g.rules}
+	if g.logins.chain.HasLists() {
+		s.identities = append(s.identities, "users with passwords")
+	}
+	return s
 }
 
 // setDirectory has the broker ask the gate who Clients are, and anew about the users that are

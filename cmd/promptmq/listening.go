@@ -1,44 +1,104 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"strings"
 
-	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/link"
 )
 
+// An accessSummary is what holds for all listeners.
+type accessSummary struct {
+	allowAnonymous bool
+	identities     []string // from where Clients can have one, beside certificates
+	rules          int
+}
+
 // logListening writes the line from which scripts and tests learn an address.
-func logListening(log *slog.Logger, listener string, addr net.Addr, more ...any) {
-	log.Info("listening", append([]any{"listener", listener, "addr", addr.String()}, more...)...)
+func logListening(log *slog.Logger, listener string, addr net.Addr) {
+	log.Info("listening", "listener", listener, "addr", addr.String())
 }
 
-// logListeners writes a line for each listener, with who may connect to it.
-func logListeners(log *slog.Logger, b *broker.Broker, o *broker.Options) {
-	for _, l := range b.Listeners() {
-		c := l.Config()
-		more := []any{"kind", c.Kind, "without_credentials", withoutCredentials(c, o)}
-		if c.TLS != nil {
-			more = append(more, "client_certificates", clientCerts[c.TLS.ClientCert])
-		}
-		if c.ProxyProtocol || c.ForwardedFor {
-			more = append(more, "trusted_proxies", c.TrustedProxies)
-		}
-		logListening(log, l.String(), l.Addr(), more...)
+// logListener writes the line from which scripts and tests learn an address, and people who
+// may connect to it and what they may do then.
+func logListener(log *slog.Logger, name, addr string, c *link.ListenerConfig, all *accessSummary) {
+	level := slog.LevelInfo
+	anonymous := "nobody"
+	switch proxied := c.ProxyProtocol || c.ForwardedFor; {
+	case c.Anonymous == link.AnonymousAlways, c.Anonymous == link.AnonymousDefault && all.allowAnonymous:
+		anonymous, level = "everybody", slog.LevelWarn
+	case c.Anonymous == link.AnonymousDefault && !proxied:
+		anonymous = "this machine"
 	}
+	attrs := []any{"listener", name, "addr", addr, "kind", c.Kind, "without_credentials", anonymous, "identities", identitiesOf(c, all), "may", mayDo(all)}
+	if c.TLS != nil {
+		attrs = append(attrs, "tls", tlsOf(c.TLS))
+	}
+	attrs = append(attrs, "proxies", proxiesOf(c, anonymous))
+	log.Log(context.Background(), level, "listening", attrs...)
 }
 
-var clientCerts = map[link.ClientCert]string{link.ClientCertNone: "none", link.ClientCertOptional: "optional", link.ClientCertRequired: "required"}
+func identitiesOf(c *link.ListenerConfig, all *accessSummary) string {
+	list := all.identities
+	if c.TLS != nil && c.TLS.ClientCert != link.ClientCertNone && c.TLS.UserFrom != link.NameNone {
+		list = append([]string{"client certificates"}, list...)
+	}
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
 
-// withoutCredentials says who may come to a listener without credentials.
-func withoutCredentials(c *link.ListenerConfig, o *broker.Options) string {
+func mayDo(all *accessSummary) string {
+	switch all.rules {
+	case 0:
+		return "everything: there are no rules"
+	case 1:
+		return "what 1 rule allows"
+	}
+	return fmt.Sprintf("what %d rules allow", all.rules)
+}
+
+func tlsOf(t *link.TLSConfig) string {
+	text := tls.VersionName(t.MinVersion) + " and later"
+	switch t.ClientCert {
+	case link.ClientCertOptional:
+		text += ", client certificates accepted"
+	case link.ClientCertRequired:
+		text += ", client certificates required"
+	default:
+		return text
+	}
+	if t.UserFrom != link.NameNone {
+		text += ", user name from " + string(t.UserFrom)
+	}
+	if t.CRLFile != "" {
+		text += ", with revocations"
+	}
+	return text
+}
+
+func proxiesOf(c *link.ListenerConfig, anonymous string) string {
 	switch {
-	case c.Anonymous == link.AnonymousNever:
-		return "nobody"
-	case c.Anonymous == link.AnonymousAlways, o.AllowAnonymous:
-		return "everybody"
-	case c.ProxyProtocol, c.ForwardedFor:
-		return "nobody"
+	case c.ProxyProtocol:
+		return "PROXY protocol, from " + joinPrefixes(c.TrustedProxies)
+	case c.ForwardedFor:
+		return "X-Forwarded-For, from " + joinPrefixes(c.TrustedProxies)
+	case anonymous == "nobody", anonymous == "everybody":
+		return "none"
 	}
-	return "this machine"
+	return "none: a reverse proxy, tunnel or port forwarder on this machine makes all its clients local, unless it says in the request that it is one"
+}
+
+func joinPrefixes(list []netip.Prefix) string {
+	texts := make([]string, len(list))
+	for i, p := range list {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ", ")
 }

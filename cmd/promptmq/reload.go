@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -29,8 +28,7 @@ type reloader struct {
 	mu      sync.Mutex // guards the following
 	running *config.Config
 	parts   []part
-	// listeners are apart: what of them can be taken over depends on which are open.
-	listeners func(o broker.Options) (take func(), restart []string, err error)
+	options part // of the broker, its listeners and the log
 }
 
 // A part is something that a configuration says, in its keys or in the files that they
@@ -44,17 +42,43 @@ type reloadReport struct {
 	Restart []string `json:"restart"` // keys with another value, for which a restart is needed
 }
 
+// takeParts takes over parts of the configuration of the start.
+func takeParts(parts []part, cfg *config.Config) error {
+	takes, faults := prepareParts(parts, cfg)
+	if len(faults) > 0 {
+		return faults
+	}
+	for _, take := range takes {
+		take()
+	}
+	return nil
+}
+
+// prepareParts prepares all parts, and returns the faults of all.
+func prepareParts(parts []part, next *config.Config) (takes []func(), faults config.Errors) {
+	for _, p := range parts {
+		take, errs := p(next)
+		takes, faults = append(takes, take), append(faults, errs...)
+	}
+	return takes, faults
+}
+
 // begin says that the broker runs, and what there is to reload beside its options.
 func (r *reloader) begin(b *broker.Broker, parts ...part) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parts = append(parts, func(next *config.Config) (func(), config.Errors) {
+	r.parts = append(r.parts, parts...)
+	r.options = func(next *config.Config) (func(), config.Errors) {
+		takeListeners, _, err := b.UpdateListeners(next.Broker)
+		if err != nil { // the files have changed since they were checked
+			return nil, config.Errors{next.Fault("server.listeners", err.Error())}
+		}
 		return func() {
+			takeListeners()
 			b.SetOptions(next.Broker)
 			r.level.Set(next.Log.Severity())
 		}, nil
-	})
-	r.listeners = b.UpdateListeners
+	}
 	close(r.ready)
 }
 
@@ -63,18 +87,13 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next, takes, restart, err := r.prepare()
+	next, takes, err := r.prepare()
 	if err != nil {
 		r.log.ErrorContext(ctx, "not reloaded: all stays as it was", "faults", faultLines(err))
 		return nil, err
 	}
 	report := new(reloadReport)
 	report.Changed, report.Restart = r.running.Take(next)
-	for _, key := range restart {
-		if !slices.Contains(report.Restart, key) {
-			report.Restart = append(report.Restart, key)
-		}
-	}
 	for _, take := range takes {
 		take()
 	}
@@ -86,26 +105,21 @@ func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	return report, nil
 }
 
-// prepare reads what there is, with all faults of all parts, and names settings of listeners
-// that need a restart.
-func (r *reloader) prepare() (next *config.Config, takes []func(), restart []string, err error) {
+// prepare reads what there is, with all faults of all parts.
+func (r *reloader) prepare() (next *config.Config, takes []func(), err error) {
 	next, err = r.load(r.running)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	var faults config.Errors
-	for _, p := range r.parts {
-		take, errs := p(next)
-		takes, faults = append(takes, take), append(faults, errs...)
-	}
-	take, restart, err := r.listeners(next.Broker)
-	if err != nil {
-		faults = append(faults, &config.Error{Origin: config.Origin{Name: next.File}, Key: "server.listeners", Text: err.Error()})
-	}
+	takes, faults := prepareParts(r.parts, next)
 	if len(faults) > 0 {
-		return nil, nil, nil, faults
+		return nil, nil, faults
 	}
-	return next, append(takes, take), restart, nil
+	take, faults := r.options(next)
+	if len(faults) > 0 {
+		return nil, nil, faults
+	}
+	return next, append(takes, take), nil
 }
 
 func faultLines(err error) []string {

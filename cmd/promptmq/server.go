@@ -52,12 +52,18 @@ func (c *serverCommand) Run() error {
 	log := cfg.Log.Logger(lines, level)
 	reloads := &reloader{log: log, level: level, counters: counters, load: c.loadAfter, ready: make(chan struct{}), running: cfg}
 	defer reloads.onHangup()()
+	if faults := checkFiles(cfg); len(faults) > 0 {
+		return faults
+	}
 	// After the first signal the next one ends the process at once.
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore)
 	end := &ending{log: log, lines: lines}
 	context.AfterFunc(ctx, end.begin)
 	if err := serve(ctx, *cfg, log, counters, end, reloads, c.Salvage); err != nil {
+		if faults, ok := errors.AsType[config.Errors](err); ok {
+			return faults
+		}
 		log.Log(ctx, config.LevelFatal, "stopped by a failure", "error", err)
 		return errLogged
 	}
@@ -135,9 +141,8 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	if err := stored.govern(entry, b, commands); err != nil {
 		return err
 	}
-	parts := append(logins.parts(), entry.parts()...)
-	if take, faults := entry.otherUsers(&cfg); len(faults) == 0 {
-		take()
+	if err := takeParts(entry.parts(), &cfg); err != nil {
+		return err
 	}
 	reloads.addCommand(commands)
 	if err := b.Start(); err != nil {
@@ -146,10 +151,12 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	defer serveCommands(log, cfg.Store.DataDir, commands)()
 	ready.broker.Store(b)
 	end.doing("the broker is being stopped")
-	logAccess(log, &cfg.Broker)
-	logListeners(log, b, &cfg.Broker)
+	summary := entry.summary(&cfg)
+	for _, l := range b.Listeners() {
+		logListener(log, l.String(), l.Addr().String(), l.Config(), summary)
+	}
 	log.Info("ready")
-	reloads.begin(b, parts...)
+	reloads.begin(b, append(logins.parts(), entry.parts()...)...)
 
 	select {
 	case <-ctx.Done():
@@ -224,15 +231,4 @@ func logStore(log *slog.Logger, dir string, db *store.DB) error {
 			"file", f.Path, "mode", f.Mode.String(), "error", f.Err)
 	}
 	return nil
-}
-
-// logAccess says who can reach what.
-func logAccess(log *slog.Logger, o *broker.Options) {
-	if o.AllowAnonymous {
-		log.Warn("access", "this_machine", "admitted without credentials",
-			"other_machines", "admitted without credentials: auth.allow-anonymous is true")
-		return
-	}
-	log.Warn("access", "this_machine", "admitted without credentials", "other_machines", "refused: auth.allow-anonymous is false",
-		"proxies", "a reverse proxy, tunnel or port forwarder on this machine makes all its clients local, unless it says in the request that it is one")
 }

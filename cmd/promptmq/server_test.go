@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,19 +91,43 @@ func TestKillAndRestart(t *testing.T) {
 	}
 }
 
-// The start log says who is let in, and what SQLite itself reports.
+// The start log has a line for each listener that says who is let in, and what they may do.
 func TestStartLog(t *testing.T) {
 	t.Parallel()
-	closed := start(t, "").waitLog("access")
-	if got := closed.text("other_machines"); !strings.HasPrefix(got, "refused") {
-		t.Errorf("by default: %q", got)
+	dir := t.TempDir()
+	if r := run(t, nil, "cert", "self-signed", "--out", dir, "--host", "localhost"); r.code != 0 {
+		t.Fatal(r.stderr)
 	}
-	if closed.text("level") != "WARN" || !strings.Contains(closed.text("proxies"), "makes all its clients local") {
-		t.Errorf("no warning of proxies: %v", closed)
+	files := fmt.Sprintf("cert-file: %q, key-file: %q", filepath.Join(dir, certFile), filepath.Join(dir, keyFile))
+	yaml := "server:\n  listeners:\n" +
+		"  - {kind: tls, name: devices, address: '127.0.0.1:0', " + files + ", client-cert: required, user-from: cn, client-ca-file: " + filepath.Join(dir, certFile) + "}\n" +
+		"  - {kind: wss, name: web, address: '127.0.0.1:0', " + files + ", min-tls-version: 1.3, anonymous: no}\n" +
+		"  - {kind: tcp, name: open, address: '127.0.0.1:0', anonymous: yes}\n"
+	s := start(t, yaml)
+	const everything = "everything: there are no rules"
+	for listener, want := range map[string]map[string]string{
+		"mqtt": {"level": "INFO", "kind": "tcp", "without_credentials": "this machine", "identities": "none", "may": everything,
+			"proxies": "none: a reverse proxy, tunnel or port forwarder on this machine makes all its clients local, unless it says in the request that it is one"},
+		"websocket": {"level": "INFO", "kind": "ws", "without_credentials": "this machine"},
+		"devices":   {"level": "INFO", "kind": "tls", "identities": "client certificates", "tls": "TLS 1.2 and later, client certificates required, user name from cn"},
+		"web":       {"level": "INFO", "kind": "wss", "without_credentials": "nobody", "proxies": "none", "tls": "TLS 1.3 and later"},
+		"open":      {"level": "WARN", "without_credentials": "everybody", "proxies": "none", "may": everything},
+	} {
+		i := slices.IndexFunc(s.linesOf("listening"), func(r record) bool { return r.text("listener") == listener })
+		if i < 0 {
+			t.Errorf("no line about %s", listener)
+			continue
+		}
+		for attr, text := range want {
+			if got := s.linesOf("listening")[i].text(attr); got != text {
+				t.Errorf("%s: %s is %q, want %q", listener, attr, got, text)
+			}
+		}
 	}
-	open := start(t, "auth:\n  allow-anonymous: true\n").waitLog("access")
-	if got := open.text("other_machines"); !strings.HasPrefix(got, "admitted") || open.text("level") != "WARN" {
-		t.Errorf("with allow-anonymous: %q at level %s", got, open.text("level"))
+	for _, r := range start(t, "auth:\n  allow-anonymous: true\n").linesOf("listening") {
+		if r.text("listener") != "metrics" && (r.text("without_credentials") != "everybody" || r.text("level") != "WARN") {
+			t.Errorf("with allow-anonymous: %v", r)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
-	"server.listeners":       {"", testListeners},
+	"server.listeners":       {"server: {listeners: [{kind: tcp, address: '127.0.0.1:0', name: another}, {kind: tcp, address: '127.0.0.1:0', name: closed, anonymous: no}]}", testListeners},
 	"server.ws-origins":      {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
 	"server.shutdown-notice": {"server: {shutdown-notice: true}", testShutdownNotice},
 	"server.connect-timeout": {"server: {connect-timeout: 5s}", func(t *testing.T, s *server) {
@@ -296,6 +296,14 @@ var settingTests = map[string]struct {
 	"storage.cleanup.check-interval":  {"storage: {cleanup: {check-interval: 100ms}}", testCleanupInterval},
 	"storage.cleanup.max-message-age": {"storage: {cleanup: {max-message-age: 2s, check-interval: 100ms}}", testMaxMessageAge},
 	"storage.cleanup.batch-size":      {"", testCleanupBatch},
+	"auth.rules-file": {"", func(t *testing.T, _ *server) {
+		s, _ := rulesServer(t, "rules-file", someRules)
+		mayOnlyOpen(t, s, codec.Success, codec.NotAuthorized)
+	}},
+	"auth.acl-file": {"", func(t *testing.T, _ *server) {
+		s, _ := rulesServer(t, "acl-file", someACL)
+		mayOnlyOpen(t, s, codec.Success, codec.NotAuthorized)
+	}},
 	"auth.allow-anonymous": {"auth: {allow-anonymous: true}\nserver: {bind: '0.0.0.0:0'}", func(t *testing.T, s *server) {
 		for allow, want := range map[bool]codec.ReasonCode{true: codec.Success, false: codec.NotAuthorized} {
 			open := start(t, fmt.Sprintf("auth: {allow-anonymous: %v}", allow), "--server-bind", "0.0.0.0:0")
@@ -405,11 +413,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func testListeners(t *testing.T, _ *server) {
-	file := yamlFile(t, "server: {listeners: [{kind: tcp, address: '127.0.0.1:0'}]}\n")
-	r := run(t, nil, "server", "--config", file, "--data-dir", t.TempDir(), "--server-bind=", "--server-ws-bind=127.0.0.1:0", "--metrics-enabled=false")
-	if r.code != exitFailure || !strings.Contains(r.stderr, "server.listeners: this version does not open them") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+// testListeners: TestStartLog has what is said of listeners, TestReloadListeners what changes.
+func testListeners(t *testing.T, s *server) {
+	if _, ack := connectRaw(t, s.listening("another"), codec.Version5, "here", nil); ack.Reason != codec.Success {
+		t.Errorf("CONNACK %v", ack.Reason)
+	}
+	if _, ack := connectRaw(t, s.listening("closed"), codec.Version5, "here", nil); ack.Reason != codec.NotAuthorized {
+		t.Errorf("CONNACK %v", ack.Reason)
 	}
 }
 

@@ -119,7 +119,8 @@ func TestListenersAndReload(t *testing.T) {
 
 	s.write(yaml(", anonymous: 'no', proxy-protocol: true, trusted-proxies: [127.0.0.1]"))
 	writeCertificate(t, dir, 2)
-	if r := s.hangup(); !slices.Equal(r.texts("changed"), []string{"server.listeners"}) || !slices.Equal(r.texts("needs_restart"), []string{"server.listeners[0].proxy-protocol"}) {
+	if r := s.hangup(); !slices.Equal(r.texts("changed"), []string{"server.listeners[tls].anonymous", "server.listeners[tls].trusted-proxies"}) ||
+		!slices.Equal(r.texts("needs_restart"), []string{"server.listeners[tls].proxy-protocol"}) {
 		t.Errorf("%v", r)
 	}
 	nc := dialTLS()

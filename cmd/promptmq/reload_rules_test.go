@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+const (
+	someRules = "# who may what\nallow everyone all topic open/#\nend\n"
+	someACL   = "topic readwrite open/#\n"
+)
+
+// rulesServer starts a server with a file for a key of rules.
+func rulesServer(t *testing.T, key, text string) (s *server, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, fmt.Sprintf("auth: {%s: %q}\n", key, file)), file
+}
+
+// mayOnlyOpen checks what somebody may do on open/ and on other topics.
+func mayOnlyOpen(t *testing.T, s *server, open, other codec.ReasonCode) {
+	t.Helper()
+	p, _ := connectRaw(t, s.mqtt, codec.Version5, "", nil)
+	wants := map[string]codec.ReasonCode{"open/a": open, "other/a": other}
+	for topic, want := range wants {
+		if got := p.publish1(1, topic, "x"); got != want && (want != codec.Success || got != codec.NoMatchingSubscribers) {
+			t.Errorf("PUBLISH %s: %v, want %v", topic, got, want)
+		}
+	}
+	for topic, want := range wants {
+		if got := p.subscribeOne(topic, 0); got != want {
+			t.Errorf("SUBSCRIBE %s: %v, want %v", topic, got, want)
+		}
+	}
+	p.drop()
+}
+
+// TestReloadRules: rules of both files decide from the start, change with a reload, and stay
+// as they are when it is refused.
+func TestReloadRules(t *testing.T) {
+	t.Parallel()
+	const yes, no = codec.Success, codec.NotAuthorized
+	for key, texts := range map[string]struct{ open, all, wrong string }{
+		"rules-file": {someRules, "allow everyone all topic #\nend\n", "allow everyone all topic #\nalow nobody\nend\n"},
+		"acl-file":   {someACL, "topic readwrite #\n", "topic readwrite #\ntopik readwrite #\n"},
+	} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			s, file := rulesServer(t, key, texts.open)
+			mayOnlyOpen(t, s, yes, no)
+			if i := slices.IndexFunc(s.linesOf("listening"), func(r record) bool { return strings.HasPrefix(r.text("may"), "what ") }); i < 0 {
+				t.Error("the start log does not speak of rules")
+			}
+			write := func(text string) {
+				t.Helper()
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(texts.all)
+			if r := s.hangup(); r.text("msg") != "reloaded" {
+				t.Errorf("%v", r)
+			}
+			mayOnlyOpen(t, s, yes, yes)
+			write(texts.open)
+			s.hangup()
+			mayOnlyOpen(t, s, yes, no)
+			write(texts.wrong)
+			if r := s.hangup(); r.text("msg") != notReloaded || !strings.HasPrefix(fmt.Sprint(r.texts("faults")), "["+file+":2: auth."+key+": ") {
+				t.Errorf("%v", r)
+			}
+			// Cut anywhere, or away.
+			for n := range strings.TrimSuffix(texts.all, "\n") {
+				write(texts.all[:n])
+				if r := s.hangup(); r.text("msg") != notReloaded || !strings.HasPrefix(fmt.Sprint(r.texts("faults")), "["+file+":") {
+					t.Errorf("%q: %v", texts.all[:n], r)
+				}
+				r := run(t, nil, "server", "--auth-"+key+"="+file, "--data-dir", filepath.Join(t.TempDir(), "data"))
+				if r.code != exitUsage || !strings.HasPrefix(r.stderr, file+":") {
+					t.Errorf("start with %q: exit code %d, %s", texts.all[:n], r.code, r.stderr)
+				}
+			}
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			if r := s.hangup(); r.text("msg") != notReloaded || !strings.Contains(fmt.Sprint(r.texts("faults")), "promptmq.yaml:1: auth."+key+": ") {
+				t.Errorf("%v", r)
+			}
+			mayOnlyOpen(t, s, yes, no)
+			// Without the key there are no rules: that is said.
+			s.write("# no rules\n")
+			if r := s.hangup(); !slices.Equal(r.texts("changed"), []string{"auth." + key}) || len(s.linesOf("there are no rules any more: who is let in may do everything")) != 1 {
+				t.Errorf("%v", r)
+			}
+			mayOnlyOpen(t, s, yes, yes)
+		})
+	}
+}
