@@ -243,6 +243,25 @@ func TestWrongSettingOpensNothing(t *testing.T) {
 	}
 }
 
+// With --files the files are looked at that the file names.
+func TestConfigCheckFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rules := filepath.Join(dir, "rules")
+	if err := os.WriteFile(rules, []byte("alow\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := yamlFile(t, fmt.Sprintf("auth: {rules-file: %q}\nserver:\n  listeners:\n  - {kind: tls, address: ':1', cert-file: %q, key-file: k}\n", rules, filepath.Join(dir, "none.pem")))
+	if r := run(t, nil, "config", "check", name); r.code != 0 {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	r := run(t, nil, "config", "check", "--files", name)
+	faults := strings.Split(strings.TrimSpace(r.stderr), "\n")
+	if r.code != exitUsage || len(faults) != 2 || !strings.HasPrefix(faults[0], name+":4: server.listeners[0].cert-file: ") || !strings.HasPrefix(faults[1], rules+":1: auth.rules-file: ") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+}
+
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../examples/*.yaml")

@@ -49,15 +49,22 @@ type configCommand struct {
 }
 
 type checkCommand struct {
-	File string `arg:"" placeholder:"FILE" help:"YAML file to check."`
+	File  string `arg:"" placeholder:"FILE" help:"YAML file to check."`
+	Files bool   `help:"Check the files too that it names: certificates, rules, passwords."`
 }
 
 // Run implements the command.
 func (c *checkCommand) Run() error {
-	if _, err := config.Load(config.Sources{File: c.File}); err != nil {
+	cfg, err := config.Load(config.Sources{File: c.File})
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Printf("%s: ok\n", c.File)
+	if c.Files {
+		if faults := checkFiles(cfg); len(faults) > 0 {
+			return faults
+		}
+	}
+	_, err = fmt.Printf("%s: ok\n", c.File)
 	return err
 }
 
