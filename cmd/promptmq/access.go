@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/control"
 )
@@ -21,6 +22,7 @@ func (a *accounts) govern(g *gate, b *broker.Broker, c *admin.Commands) error {
 		g.setRules()
 		return nil
 	}
+	a.fileRules = func() ([]access.Rule, error) { return g.files.list(), nil }
 	g.guard(b, a.allRules)
 	a.addCommands(c, b.Revoke)
 	a.addExplain(c)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/store"
@@ -130,7 +131,7 @@ func (p *place) openStopped(dir string, create bool) (*administered, error) {
 	if err != nil {
 		return nil, hintSalvage(err)
 	}
-	commands, err := stoppedCommands(db)
+	commands, err := stoppedCommands(db, cfg)
 	if err != nil {
 		return nil, errors.Join(hintSalvage(err), db.Close())
 	}
@@ -138,10 +139,17 @@ func (p *place) openStopped(dir string, create bool) (*administered, error) {
 }
 
 // stoppedCommands are those that need no broker.
-func stoppedCommands(db *store.DB) (*admin.Commands, error) {
+func stoppedCommands(db *store.DB, cfg *config.Config) (*admin.Commands, error) {
 	a, err := loadAccounts(db)
 	if err != nil {
 		return nil, err
+	}
+	a.fileRules = func() ([]access.Rule, error) {
+		rules, faults := readRules(cfg)
+		if len(faults) > 0 {
+			return nil, faults
+		}
+		return rules, nil
 	}
 	c := admin.NewCommands(slog.New(slog.NewTextHandler(os.Stderr, nil)), func() {})
 	a.addCommands(c, func(string) int { return 0 })
