@@ -84,6 +84,9 @@ func inLines(value func(path string) string) (text string, lines map[string]int)
 func TestEveryRange(t *testing.T) {
 	t.Parallel()
 	for path := range settable { // no number has been forgotten
+		if strings.HasPrefix(path, "auth.http.") {
+			continue // an error by itself: it has no effect without auth.http.url
+		}
 		if _, ok := ranges[path]; !ok && strings.ContainsAny(settable[path][:1], "-0123456789") {
 			t.Errorf("the range of %s is not tested", path)
 		}
