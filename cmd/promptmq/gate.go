@@ -75,6 +75,12 @@ func (g *gate) summary(cfg *config.Config) *accessSummary {
 	if g.logins.chain.HasLists() {
 		s.identities = append(s.identities, "users with passwords")
 	}
+	if cfg.Tokens.Configured() {
+		s.identities = append(s.identities, "auth.jwt")
+	}
+	if cfg.Callback.URL != "" {
+		s.identities = append(s.identities, "auth.http")
+	}
 	return s
 }
 
