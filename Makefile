@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: build run test race prove fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
+.PHONY: build run test race prove hostile fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.linkedVersion=$(VERSION)" -o promptmq ./cmd/promptmq
@@ -48,6 +48,13 @@ prove:
 	$(call figure,G9,files removed or replaced under the broker; a control,./cmd/promptmq -run 'StoreGone')
 	$(call figure,G10,Wills of volatile sessions over kill -9; control,./cmd/promptmq -run '^TestKill9Wills' -kills=1000)
 	$(call figure,G10b,the same with power cuts,./broker -run '^TestSimWills$$' -sim.seeds=1000)
+
+# Hostile load on the real binary, in full: a line for each figure, as of prove.
+hostile:
+	@mkdir -p '$(PROOF)'
+	$(call figure,H1,5000 connections that begin something and never end it,./cmd/promptmq -run '^TestHostileConnections$$' -hostile.long)
+	$(call figure,H2,one subscriber of 100 that takes nothing,./cmd/promptmq -run '^TestStalledSubscriber$$' -hostile.long)
+	$(call figure,H3,floods and hoards with GOMEMLIMIT=256MiB,./cmd/promptmq -run '^TestHoards$$' -hostile.long)
 
 # Every fuzz target of every package, one after the other.
 fuzz:

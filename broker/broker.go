@@ -70,6 +70,8 @@ type Broker struct {
 	network     *link.Network
 	outboxes    link.OutboxConfig // of all connections
 	limits      session.Limits
+	overload    overload
+	userCount   userCount       // of Sessions
 	ctx         context.Context // of log lines; never done
 	serving     context.Context // done when the broker stops
 	stopServing context.CancelFunc
@@ -84,6 +86,7 @@ type Broker struct {
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64
+	partialBytes     atomic.Int64 // in buffers of connections that wait for the rest of a packet
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool

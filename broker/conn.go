@@ -32,7 +32,7 @@ type conn struct {
 	lastPacket      moment        // when the last whole packet came: see progress
 	unfinishedSince moment        // when the first byte of an unfinished packet came; 0: there is none: see progress
 	unfinished      *codec.Reader // the beginning of a packet, while the connection waits for the rest
-	aliases         *aliasNames   // nil: none was set
+	publisher       *publisher    // nil: it has set no Topic Alias, and no rate is limited
 	routes          *routeCache   // for Topic Names that were published to before
 	*readState                    // while there is something to handle, else nil
 
@@ -66,6 +66,7 @@ type readState struct {
 	gated      bool // the gate is held: see enterGate
 	gatedCount int  // packets handled since it is
 	storedSome bool // something of what was read is in the open group
+	published  bool // there was a PUBLISH in what was read
 	packets    packets
 	pending    pending // to be flushed when all that was read is handled
 	route      routing

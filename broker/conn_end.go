@@ -121,6 +121,7 @@ func (c *conn) finish() {
 	}
 	c.pending.flush(c.b.m)
 	c.Idle()
+	c.forgetUnfinished()
 }
 
 // hangUp ends the Network Connection, when it is detached from its Client. A Client that

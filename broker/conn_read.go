@@ -65,17 +65,16 @@ func (c *conn) Received(n int) bool {
 	if c.unfinishedSince != 0 && c.client != nil {
 		c.progress(n)
 	}
-	c.in.Ended = c.handleBuffered()
-	c.in.Unfinished = c.reader.Buffered() > 0
-	c.pending.flush(c.b.m)
-	if c.in.Ended != nil {
-		return false
-	}
-	if c.awaitRoom() {
-		c.waited() // the Client may have sent while it was not read
-		if c.unfinishedSince != 0 {
-			c.unfinishedSince = c.lastPacket
+	c.countBytes(n)
+	for more := true; more; {
+		if more, c.in.Ended = c.handleBuffered(); c.in.Ended == nil {
+			c.in.Unfinished = c.reader.Buffered() > 0
 		}
+		c.pending.flush(c.b.m)
+		if c.in.Ended != nil {
+			return false
+		}
+		c.awaitLeave()
 	}
 	if c.movesOn && c.client != nil {
 		c.movesOn = false
@@ -84,12 +83,24 @@ func (c *conn) Received(n int) bool {
 	return c.in.Ended == nil && !c.marked(superseded|identityEnded)
 }
 
-// handleBuffered handles every whole packet that was read.
-func (c *conn) handleBuffered() error {
+// awaitLeave blocks until the connection may be read on.
+func (c *conn) awaitLeave() {
+	blocked := c.awaitRoom()
+	if c.awaitTurn() || blocked {
+		c.waited() // the Client may have sent while it was not read
+		if c.unfinishedSince != 0 {
+			c.unfinishedSince = c.lastPacket
+		}
+	}
+}
+
+// handleBuffered handles every whole packet that was read. It reports more if it has left
+// some, for a Client that is over its rate.
+func (c *conn) handleBuffered() (more bool, err error) {
 	defer c.leaveGate()
 	if c.client == nil && !c.marked(authenticates) {
 		if err := c.checkFirst(); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for {
@@ -98,11 +109,15 @@ func (c *conn) handleBuffered() error {
 			break
 		}
 		if err != nil {
-			return c.sized(err)
+			return false, c.sized(err)
 		}
 		c.lastPacket, c.unfinishedSince = momentOf(c.now), 0
 		if err := c.handle(f); err != nil {
-			return err
+			return false, err
+		}
+		if f.Type() == codec.TypePublish && c.countMessage() {
+			more = true
+			break
 		}
 		if c.gatedCount++; c.gatedCount >= gateBatch || c.pending.Len() > gateBatch {
 			c.leaveGate()
@@ -119,7 +134,7 @@ func (c *conn) handleBuffered() error {
 	} else if c.unfinishedSince == 0 {
 		c.unfinishedSince = momentOf(c.now)
 	}
-	return nil
+	return more, nil
 }
 
 // gateBatch is how many packets may be handled without letting go of the gate:
@@ -179,7 +194,7 @@ func (c *conn) handle(f codec.Frame) error {
 	}
 	switch f.Type() {
 	case codec.TypePublish:
-		c.in.Asked = true
+		c.in.Asked, c.published = true, true
 		return c.handlePublish(f)
 	case codec.TypePuback, codec.TypePubrec, codec.TypePubrel, codec.TypePubcomp:
 		return c.handleAck(f)
@@ -308,9 +323,9 @@ func (c *conn) roomBefore(late <-chan time.Time) bool {
 	}
 }
 
-// partialBytesMax is the size, in bytes, of the buffer in which the beginning of a
-// packet waits for the rest.
-const partialBytesMax = 4096
+// partialBytes are the sizes, in bytes, of the buffers in which the beginning of a packet
+// waits for the rest, if it fills no more than two thirds of one.
+var partialBytes = [...]int{512, 1024, 2048, 4096}
 
 // work makes sure that the reader has a read state. rest gives it back.
 func (c *conn) work() {
@@ -330,20 +345,29 @@ func (c *conn) work() {
 func (c *conn) rest() {
 	w := c.readState
 	if w.reader.Buffered() == 0 {
-		c.unfinished = nil
+		c.forgetUnfinished()
 	} else {
 		if c.unfinished == nil {
 			c.unfinished = new(codec.Reader)
 		}
+		c.b.partialBytes.Add(int64(w.reader.Lent() - c.unfinished.Lent()))
 		*c.unfinished = w.reader
 	}
 	c.routes, c.readState = w.route.cache, nil
 	w.packets = packets{} // in a statement of its own, else a copy on the stack makes that grow
 	w.reader = codec.Reader{}
-	w.in.Ended = nil
+	w.in.Ended, w.published = nil, false
 	w.route.forget()
 	w.pending.fx.Reset()
 	readStates.Put(w)
+}
+
+// forgetUnfinished forgets the beginning of a packet.
+func (c *conn) forgetUnfinished() {
+	if c.unfinished != nil {
+		c.b.partialBytes.Add(-int64(c.unfinished.Lent()))
+		c.unfinished = nil
+	}
 }
 
 // Room lends the reader a buffer when it has none.
@@ -353,11 +377,11 @@ func (c *conn) Room() []byte {
 		if b := c.reader.Reclaim(); b != nil {
 			c.reader.Lend(b)
 		} else {
-			c.reader.Lend(link.ReadBuffers.Get(c.b.o.ReadBuffer))
+			c.reader.Lend(link.ReadBuffers.Get(c.roomMax()))
 		}
 	}
 	room := c.reader.Room()
-	return room[:min(len(room), c.b.o.ReadBuffer)]
+	return room[:min(len(room), c.roomMax())]
 }
 
 // Idle takes the buffer back before the connection waits. The beginning of a packet
@@ -367,8 +391,13 @@ func (c *conn) Idle() {
 		return
 	}
 	b := c.reader.Reclaim()
-	if n := c.reader.Buffered(); n > 0 && 2*n <= partialBytesMax && c.reader.Lent() > partialBytesMax {
-		b = c.reader.Move(make([]byte, partialBytesMax))
+	if n := c.reader.Buffered(); n > 0 {
+		for _, size := range partialBytes {
+			if 3*n <= 2*size && c.reader.Lent() > size {
+				b = c.reader.Move(make([]byte, size))
+				break
+			}
+		}
 	}
 	if b != nil {
 		link.ReadBuffers.Put(b)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/memory"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
@@ -31,6 +32,12 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	}
 	if c.version != codec.Version5 {
 		c.params.receiveMaximum = 65535
+	}
+	if c.b.overload.is(memory.Refusing) {
+		return refuse(codec.QuotaExceeded, "the Server is short of memory", "key", "limits.memory")
+	}
+	if err := c.checkProperties(&p); err != nil {
+		return err
 	}
 	if err := c.checkConnect(&p); err != nil { // [MQTT-3.1.4-2]
 		return err
@@ -74,6 +81,7 @@ func (c *conn) accept(p *codec.Connect, id string, who *principal, ack *codec.Co
 	if control.Broken(control.AliasInvented) {
 		aliasMaximum = 100
 	}
+	c.limitRates()
 	c.out.SetClient(c.version, aliasMaximum, c.params.packetBytesMax)
 	c.fillConnack(ack)
 	if !c.fits(ack) { // before anything is done: the Client could not be told

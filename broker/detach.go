@@ -146,6 +146,7 @@ func (cl *Client) endLocked(now time.Time, pend *pending) detachment {
 // endedLocked forgets the Session, which has just ended.
 func (cl *Client) endedLocked(closed session.Closed) detachment {
 	after := detachment{will: closed.Will, by: author{user: cl.sess.UserName}, ended: cl.sess, spilled: closed.Spilled}
+	cl.b.userCount.add(cl.sess.UserName, -1)
 	if cl.stored != nil {
 		after.group = cl.stored.part.Group()
 		cl.b.timers.remove(cl.stored)

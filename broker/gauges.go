@@ -1,5 +1,7 @@
 package broker
 
+import "fmt"
+
 func (b *Broker) registerGauges() {
 	locked := func(f func(*router) int64) func() float64 {
 		return func() float64 {
@@ -19,12 +21,67 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_store_open_entries", func() float64 { return float64(b.commits.OpenEntries()) })
 	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.timers.len()) })
 	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.Waiting().Seconds() })
+	b.registerMemoryGauges()
 	b.m.Gauge("promptmq_store_full", func() float64 {
 		if b.commits.Full() {
 			return 1
 		}
 		return 0
 	})
+}
+
+// registerMemoryGauges registers who has the memory.
+func (b *Broker) registerMemoryGauges() {
+	b.m.Gauge("promptmq_overload_state", func() float64 { return float64(b.overload.level.Load()) })
+	b.m.Gauge("promptmq_memory_limit_bytes", func() float64 { return float64(b.o.Limits.Memory) })
+	hoarded := func(f func() int64) func() int64 {
+		return func() int64 {
+			b.router.mu.RLock()
+			defer b.router.mu.RUnlock()
+			return f()
+		}
+	}
+	for kind, bytes := range map[string]func() int64{
+		"needed":        func() int64 { return b.overload.current().Needed },
+		"in_use":        func() int64 { return b.overload.current().InUse },
+		"total":         func() int64 { return b.overload.current().Total },
+		"retained":      hoarded(b.router.retainedMemoryLocked),
+		"subscriptions": hoarded(b.router.filtersMemoryLocked),
+		"sessions":      b.sessionsMemory,
+		"queues":        b.queuesMemory,
+		"outboxes":      b.outboxesMemory,
+		"partial":       b.partialBytes.Load,
+		"connections":   func() int64 { return int64(b.m.ConnectionsCurrent.Get()) * connBytesEach },
+		"open_commit":   func() int64 { return b.commits.OpenEntries() * entryBytesEach },
+	} {
+		b.m.Gauge(fmt.Sprintf("promptmq_memory_bytes{kind=%q}", kind), func() float64 { return float64(bytes()) })
+	}
+}
+
+// connBytesEach is about what a Network Connection takes with its goroutine and nothing under
+// way, entryBytesEach what an entry of the open commit group takes; in bytes.
+const connBytesEach, entryBytesEach = 4096, 128
+
+// queuesMemory is the size of the messages in the queues' windows, in bytes. One that is in
+// several is counted for each.
+func (b *Broker) queuesMemory() (bytes int64) {
+	for _, cl := range b.registry.all() {
+		cl.mu.Lock()
+		if cl.sess != nil {
+			bytes += int64(cl.sess.WindowBytes())
+		}
+		cl.mu.Unlock()
+	}
+	return bytes
+}
+
+// outboxesMemory is how many bytes wait for all Clients.
+func (b *Broker) outboxesMemory() (bytes int64) {
+	for _, c := range b.connections() {
+		n, _ := c.out.Waiting()
+		bytes += int64(n)
+	}
+	return bytes
 }
 
 // queuedMessages is the number of messages in all queues.

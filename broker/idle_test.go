@@ -195,15 +195,15 @@ func TestIdleConnection(t *testing.T) {
 	check("after PINGREQ")
 }
 
-// memory is what this process has, in bytes.
-type memory struct{ heap, stacks, goroutines int }
+// footprint is what this process has, in bytes.
+type footprint struct{ heap, stacks, goroutines int }
 
-func measure() memory {
+func measure() footprint {
 	runtime.GC()
 	runtime.GC() // what the first leaves of pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return memory{int(m.HeapAlloc), int(m.StackInuse), runtime.NumGoroutine()}
+	return footprint{int(m.HeapAlloc), int(m.StackInuse), runtime.NumGoroutine()}
 }
 
 // TestPiecemeal sends packets byte by byte, each when the broker has read the one
@@ -233,7 +233,7 @@ func TestPiecemeal(t *testing.T) {
 	dribble(codec.AppendPingreq(nil))
 	await(t, nc, codec.TypePingresp)
 	large, err := codec.AppendPublish(nil, &codec.Publish{
-		QoS: 1, PacketID: 1, Topic: codec.View("t"), Payload: make([]byte, 3*partialBytesMax)}, codec.Version5)
+		QoS: 1, PacketID: 1, Topic: codec.View("t"), Payload: make([]byte, 3*4096)}, codec.Version5)
 	if err != nil {
 		t.Fatal(err)
 	}

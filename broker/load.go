@@ -107,6 +107,7 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) er
 	cl.hints.setDurable(true)
 	cl.hints.setFull(s.FullBy())
 	b.sessions.Add(1)
+	b.userCount.add(s.UserName, 1)
 	for sub := range s.Subscriptions() {
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})
 	}

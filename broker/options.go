@@ -89,6 +89,12 @@ type Options struct {
 	MaxRetainedMessages int
 	MaxRetainedBytes    int64
 
+	// MaxUserProperties is the most User Properties of one CONNECT, of its Will, of one
+	// PUBLISH or SUBSCRIBE. 0: no limit.
+	MaxUserProperties int
+
+	Limits Limits
+
 	// CleanupInterval is how long it takes from the end of one cleanup of the
 	// queues to the next. CleanupBatch is about how many messages it looks at
 	// before it commits what it removed.
@@ -150,6 +156,7 @@ func DefaultOptions() Options {
 		WillGrace:               5 * time.Second,
 		MaxRetainedMessages:     1000000,
 		MaxRetainedBytes:        1 << 30,
+		MaxUserProperties:       1000,
 	}
 }
 

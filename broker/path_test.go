@@ -111,7 +111,7 @@ func (p *path) put(c *conn, packets []byte) {
 		packets = packets[n:]
 		c.reader.Wrote(n)
 		c.now = c.b.clock.Now()
-		if err := c.handleBuffered(); err != nil {
+		if _, err := c.handleBuffered(); err != nil {
 			p.tb.Fatal(err)
 		}
 		c.pending.flush(c.b.m)

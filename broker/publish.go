@@ -34,10 +34,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		return refuse(codec.ProtocolError, "a Client sent a Subscription Identifier")
 	}
 	if p.TopicAlias > 0 {
-		if c.aliases == nil {
-			c.aliases = new(aliasNames)
-		}
-		if err := c.aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
+		if err := c.publisherOf().aliases.resolve(p, c.b.o.TopicAliasMaximum); err != nil {
 			return err
 		}
 	}
@@ -53,6 +50,9 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		if c.receiving++; c.version == codec.Version5 && c.receiving > int32(c.b.o.ReceiveMaximum) { // [MQTT-3.3.4-7]
 			return c.refuseReceiving()
 		}
+	}
+	if c.tooManyProperties(&p.Forward) {
+		return c.refuseProperties(p)
 	}
 	c.sample++
 	if c.sample%sampleEvery == 0 {

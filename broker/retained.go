@@ -88,5 +88,15 @@ func (b *Broker) clearsLocked(p *codec.Publish) bool {
 // for p.
 func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
 	bytes := int64(len(p.Topic) + len(p.Payload) + p.Forward.Len())
-	return len(p.Payload) == 0 || b.router.retained.fits(p.Topic, bytes, b.options().MaxRetainedMessages, b.options().MaxRetainedBytes)
+	if len(p.Payload) == 0 {
+		return true
+	}
+	more := bytes + retainedBytesEach
+	if old := b.router.retained.get(p.Topic); old != nil {
+		more = bytes - int64(old.message.Bytes())
+	}
+	if more > 0 && !b.mayHoard(b.router.retainedMemoryLocked()+more) {
+		return false
+	}
+	return b.router.retained.fits(p.Topic, bytes, b.options().MaxRetainedMessages, b.options().MaxRetainedBytes)
 }

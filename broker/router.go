@@ -37,6 +37,8 @@ type router struct {
 	shares   map[string]*share // by whole filter, "$share/name/filter"
 	retained retainedSet
 	subs     int // subscriptions, each member of a share counted
+	// filterBytes are those of the Topic Filters of all subs.
+	filterBytes int64
 
 	// changes counts changes of filters and shares; written with mu held.
 	changes atomic.Uint64
@@ -56,7 +58,7 @@ func (r *router) subscribeLocked(cl *Client, b binding) {
 	name, filter := splitShare(b.sub.Filter)
 	if name == "" {
 		if !r.filters.Set(filter, &cl.self, b) {
-			r.subs++
+			r.countLocked(1, b.sub.Filter)
 		}
 		return
 	}
@@ -68,8 +70,14 @@ func (r *router) subscribeLocked(cl *Client, b binding) {
 		r.filters.Set(filter, &sh.self, binding{})
 	}
 	if sh.set(cl, b) {
-		r.subs++
+		r.countLocked(1, b.sub.Filter)
 	}
+}
+
+// countLocked counts n subscriptions more of one filter.
+func (r *router) countLocked(n int, whole string) {
+	r.subs += n
+	r.filterBytes += int64(n * len(whole))
 }
 
 // unsubscribeLocked removes the subscription of one incarnation of a Session.
@@ -79,7 +87,7 @@ func (r *router) unsubscribeLocked(cl *Client, id session.ID, whole string) {
 	if name == "" {
 		if b, ok := r.filters.Get(filter, &cl.self); ok && b.sess == id {
 			r.filters.Delete(filter, &cl.self)
-			r.subs--
+			r.countLocked(-1, whole)
 		}
 		return
 	}
@@ -87,7 +95,7 @@ func (r *router) unsubscribeLocked(cl *Client, id session.ID, whole string) {
 	if sh == nil || !sh.remove(cl, id) {
 		return
 	}
-	r.subs--
+	r.countLocked(-1, whole)
 	if len(sh.members) == 0 {
 		r.filters.Delete(filter, &sh.self)
 		delete(r.shares, whole)

@@ -5,7 +5,7 @@ package broker
 func (b *Broker) options() *Options { return b.live.Load() }
 
 // SetOptions takes over what may change while the Broker runs: who comes without
-// credentials, the limits of what is not promised to Clients, timeouts of reads, and when
+// credentials, the limits of what is not promised to Clients, and Limits but for Memory, timeouts of reads, and when
 // cleanups are. It is for the next packet, CONNECT or cleanup: what is beyond a new limit
 // stays. The other Options remain as they were. One goroutine at a time calls it.
 func (b *Broker) SetOptions(o Options) {
@@ -18,5 +18,9 @@ func (b *Broker) SetOptions(o Options) {
 	now.MaxSessionExpirySeconds = o.MaxSessionExpirySeconds
 	now.MaxRetainedMessages, now.MaxRetainedBytes = o.MaxRetainedMessages, o.MaxRetainedBytes
 	now.CleanupInterval, now.CleanupBatch, now.MaxMessageAge = o.CleanupInterval, o.CleanupBatch, o.MaxMessageAge
+	now.MaxUserProperties = o.MaxUserProperties
+	o.Limits.Memory = now.Limits.Memory
+	now.Limits = o.Limits
 	b.live.Store(&now)
+	b.network.SetRates(now.Limits.ConnectionRate, now.Limits.ConnectionRatePerAddress)
 }

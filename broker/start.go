@@ -42,10 +42,12 @@ func New(o Options, s Store) (*Broker, error) {
 	b.serving, b.stopServing = context.WithCancel(context.Background())
 	b.SetAuthenticator(o.Authenticator)
 	b.live.Store(&b.o)
+	b.limits.Scarce = &b.overload.scarce
 	b.network = link.NewNetwork(link.Config{
 		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
 		MaxConnections: int64(o.MaxConnections), ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout,
 	})
+	b.network.SetRates(o.Limits.ConnectionRate, o.Limits.ConnectionRatePerAddress)
 	b.outboxes = link.OutboxConfig{
 		Commits: b.commits, Metrics: o.Metrics, WriteBuffer: o.WriteBuffer, WriteTimeout: o.WriteTimeout, Recover: b.recoverPanic,
 	}
@@ -76,6 +78,10 @@ func (b *Broker) Start() error {
 	}
 	b.background.Add(1)
 	go b.cleanup()
+	if b.o.Limits.Memory > 0 {
+		b.background.Add(1)
+		go b.watchMemory()
+	}
 	b.ready.Store(true)
 	return nil
 }

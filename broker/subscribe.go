@@ -80,12 +80,14 @@ type request struct {
 
 // checkSubscribe returns, for each Topic Filter in order, the Reason Code to answer
 // unless the Session or the store has no room. [MQTT-3.8.4-6] [MQTT-3.9.3-1] Filters
-// beyond MaxSubscriptions are refused unchecked: no Session can have so many.
+// beyond MaxSubscriptions are refused unchecked: no Session can have so many; so are all
+// of a packet with too many User Properties.
 func (c *conn) checkSubscribe(p *codec.Subscribe) ([]codec.ReasonCode, error) {
 	reasons := make([]codec.ReasonCode, 0, p.Count)
+	tooMany := c.tooMany(p.UserProperties)
 	var failure error
 	p.Each(func(s codec.Subscription) bool {
-		if len(reasons) >= c.b.options().MaxSubscriptions {
+		if tooMany || len(reasons) >= c.b.options().MaxSubscriptions {
 			reasons = append(reasons, codec.QuotaExceeded)
 			return true
 		}
@@ -234,6 +236,9 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	if !known && cl.sess.SubscriptionCount() >= b.options().MaxSubscriptions {
 		return nil, false
 	}
+	if !known && !b.maySubscribeLocked(sub) {
+		return nil, false
+	}
 	if !known && cl.sess.Durable() && !b.commits.Admit(subscriptionCost(sub), codec.TypeSubscribe.String()) {
 		return nil, false
 	}
@@ -324,6 +329,12 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string,
 // quotaOfFilters returns which of the settings that bound subscriptions is reached.
 func (c *conn) quotaOfFilters(filters int) (key string, limit any) {
 	cl, o := c.client, c.b.options()
+	if c.tooMany(c.packets.subscribe.UserProperties) {
+		return "mqtt.max-user-properties", o.MaxUserProperties
+	}
+	if c.b.fullOfFilters() {
+		return "limits.memory", o.Limits.Memory
+	}
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == nil || cl.sess.SubscriptionCount() >= o.MaxSubscriptions || filters > o.MaxSubscriptions {

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"log/slog"
 	"time"
 
@@ -117,6 +116,9 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *principal) error {
 	if cl.sess == nil && b.sessions.Load() >= int64(b.options().MaxSessions) {
 		return refuse(codec.QuotaExceeded, "too many sessions", "limit", c.b.options().MaxSessions, "key", "mqtt.max-sessions")
 	}
+	if err := c.mayHaveSessionLocked(cl, who); err != nil {
+		return err
+	}
 	if !takeover && b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
 		b.connectedClients.Add(-1)
 		return refuse(codec.QuotaExceeded, "too many connections", "limit", c.b.o.MaxConnections, "key", "mqtt.max-connections")
@@ -162,7 +164,10 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *principal, a
 func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, who *principal, ack *codec.Connack) (over detachment) {
 	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
 		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
-		cl.sess.UserName = cmp.Or(cl.sess.UserName, who.user())
+		if cl.sess.UserName == "" {
+			cl.sess.UserName = who.user()
+			c.b.userCount.add(who.user(), 1)
+		}
 		return detachment{}
 	}
 	if cl.sess != nil {
@@ -170,6 +175,7 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, who *principal,
 	}
 	cl.sess = session.New(c.b.nextSessionID(), cl.id, who.user(), c.params.sessionExpirySeconds > 0, &c.b.limits)
 	c.b.sessions.Add(1)
+	c.b.userCount.add(cl.sess.UserName, 1)
 	return over
 }
 

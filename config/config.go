@@ -53,7 +53,7 @@ type Metrics struct {
 
 // Default returns the settings that hold when nothing is said.
 func Default() *Config {
-	return &Config{
+	c := &Config{
 		Log:    Log{Level: "info", Format: "json"},
 		Broker: broker.DefaultOptions(),
 		Store:  store.DefaultOptions(),
@@ -62,6 +62,8 @@ func Default() *Config {
 		Metrics: Metrics{Enabled: true, Bind: ":9090", Path: "/metrics"},
 		origins: make(map[string]Origin),
 	}
+	c.Broker.Limits.Memory = broker.MemoryDefault
+	return c
 }
 
 // Sources are the places settings are read from. A field left empty is not

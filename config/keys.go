@@ -107,6 +107,23 @@ var keys = []key{
 	{"mqtt.max-retained-bytes", "Most bytes of retained messages.",
 		integer{1024, 1 << 50}, func(c *Config) any { return &c.Broker.MaxRetainedBytes }},
 
+	{"mqtt.max-user-properties", "Most user properties of one packet. A CONNECT with more, or with a Will with more, is refused with 0x97 (Quota exceeded), as are a PUBLISH with QoS 1 or 2 and all filters of a SUBSCRIBE; a PUBLISH with QoS 0 is dropped. 0: no limit.",
+		integer{0, 1_000_000}, func(c *Config) any { return &c.Broker.MaxUserProperties }},
+
+	{"limits.connection-rate", "Most connections a second that each listener accepts; as many may come at once. One more is closed before anything is read from it. 0: no limit.",
+		integer{0, 10_000_000}, func(c *Config) any { return &c.Broker.Limits.ConnectionRate }},
+	{"limits.connection-rate-per-address", "Most connections a second that each listener accepts from one address, for IPv6 from one network of 64 bits. Behind a proxy or NAT all clients have one address. 0: no limit.",
+		integer{0, 10_000_000}, func(c *Config) any { return &c.Broker.Limits.ConnectionRatePerAddress }},
+
+	{"limits.memory", "Most bytes of memory that the broker should need. From 70 % of it on CONNECT is refused (0x97, Quota exceeded; 3 for MQTT 3), from 85 % on clients that publish are not read and there are no new subscriptions, from 95 % on the connections are closed for which most waits; sessions stay. Retained messages, sessions and subscriptions may have a fifth each. -1: 80 % of GOMEMLIMIT if that is set, else of what the control group or the machine has. 0: off.",
+		orDefault{orOff{integer{32 << 20, 1 << 50}}}, func(c *Config) any { return &c.Broker.Limits.Memory }},
+	{"limits.message-rate", "Most PUBLISH packets a second of one client; as many may come at once. A client that sends more is not read for a while, so that it has to wait; nothing is dropped. It takes effect at CONNECT. 0: no limit.",
+		integer{0, 10_000_000}, func(c *Config) any { return &c.Broker.Limits.MessageRate }},
+	{"limits.byte-rate", "Most bytes a second that are read of one client, in the same way. 0: no limit.",
+		orOff{integer{1024, 1 << 40}}, func(c *Config) any { return &c.Broker.Limits.ByteRate }},
+	{"limits.sessions-per-user", "Most sessions of one user, connected or not. One more is refused with 0x97 (Quota exceeded; 3 for MQTT 3). Sessions of anonymous clients are not counted. 0: no limit but mqtt.max-sessions.",
+		integer{0, 100_000_000}, func(c *Config) any { return &c.Broker.Limits.SessionsPerUser }},
+
 	{"auth.allow-anonymous", "Clients from other machines are admitted without credentials. Clients from this machine (loopback) always are.",
 		boolean{}, func(c *Config) any { return &c.Broker.AllowAnonymous }},
 	{"auth.rules-file", "File of rules that say who may publish and subscribe to what; docs/security.md has its form. They come behind those of the store. Empty: none.",

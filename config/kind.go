@@ -266,3 +266,18 @@ func (webOrigins) scalar() scalar          { return stringScalar }
 func (webOrigins) allowed() string {
 	return `same, any, or a list such as [same, https://app.example.com, "*.example.com"] or "same, https://app.example.com"`
 }
+
+// orDefault is an integer, 0 for off, or -1 for what the key's text says.
+type orDefault struct{ orOff }
+
+func (o orDefault) parse(field any, text string) error {
+	if text == "-1" {
+		return integer{-1, -1}.parse(field, text)
+	}
+	if err := o.orOff.parse(field, text); err != nil {
+		return refuse(o, text)
+	}
+	return nil
+}
+
+func (o orDefault) allowed() string { return "-1, " + o.orOff.allowed() }

@@ -38,6 +38,11 @@ type Broker struct {
 	LoginsRemembered *Counter   // whose password was not compared, since it was right lately
 	LoginHashSeconds *Histogram // that comparing a password took
 
+	// OverloadClosed counts connections closed because memory was short, Paused the times
+	// that a publisher was not read for a while, by cause.
+	OverloadClosed *Counter
+	Paused         [NumPauses]*Counter
+
 	// PUBLISH packets and their payload bytes, by QoS; received from Clients
 	// and sent to Clients.
 	MessagesReceived     [3]*Counter
@@ -86,6 +91,7 @@ func NewBroker() *Broker {
 		Takeovers:          set.NewCounter("promptmq_session_takeovers_total"),
 		TakeoversCutShort:  set.NewCounter("promptmq_session_takeovers_cut_short_total"),
 		KeepAliveTimeouts:  set.NewCounter("promptmq_keep_alive_timeouts_total"),
+		OverloadClosed:     set.NewCounter("promptmq_overload_connections_closed_total"),
 		ScrapesClosed:      set.NewCounter("promptmq_metrics_connections_closed_total"),
 		WriteTimeouts:      set.NewCounter("promptmq_write_timeouts_total"),
 		Panics:             set.NewCounter("promptmq_panics_total"),
@@ -123,6 +129,9 @@ func NewBroker() *Broker {
 	}
 	for r := range NumDropReasons {
 		b.Dropped[r] = set.NewCounter(labelled("promptmq_messages_dropped_total", "reason", r.String()))
+	}
+	for p := range NumPauses {
+		b.Paused[p] = set.NewCounter(labelled("promptmq_publishers_paused_total", "cause", p.String()))
 	}
 	b.Gauge("promptmq_connections_current", func() float64 { return float64(b.ConnectionsCurrent.Get()) })
 	b.Gauge("promptmq_system_memory_usage", residentBytes)

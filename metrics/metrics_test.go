@@ -98,6 +98,7 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	for _, name := range []string{
 		"promptmq_callback_breaker_open",
 		"promptmq_login_hashes_waiting", "promptmq_addresses_banned", "promptmq_sessions", "promptmq_sessions_connected", "promptmq_connections_lingering", "promptmq_subscriptions", "promptmq_retained_messages",
+		"promptmq_memory_bytes", "promptmq_memory_limit_bytes", "promptmq_overload_state",
 		"promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_sessions_queue_full", "promptmq_expiries_pending", "promptmq_store_open_entries", "promptmq_store_removals_pending", "promptmq_store_removed_rows_max", "promptmq_storage_size_bytes", "promptmq_store_full", "promptmq_store_commit_waiting_seconds",
 		`promptmq_listener_connections{listener="l"}`, `promptmq_tls_cert_expiry_seconds{listener="l"}`,
 	} {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -19,6 +20,10 @@ type Limits struct {
 	Policy QueuePolicy
 	// Inflight is the most QoS 1 and 2 messages on their way to the Client.
 	Inflight int
+
+	// Scarce says that little memory is left: then a window has one part in scarceShare of
+	// what it may have. nil: it never is.
+	Scarce *atomic.Bool
 
 	packetIDs int // how many Packet Identifiers there are; 0: 65,535. Fewer in tests.
 }

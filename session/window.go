@@ -25,9 +25,18 @@ func (q *queued) bytes() int { return q.Entry.Bytes() + q.notKeptBytes }
 
 // full reports whether one more entry would be more than the window may hold.
 func (w *window) full(bytes int, l *Limits) bool {
-	return len(w.queue) > 0 &&
-		(len(w.queue)-w.holes >= l.WindowMessages || w.windowBytes+bytes > l.WindowBytes)
+	if len(w.queue) == 0 {
+		return false
+	}
+	messagesMax, bytesMax := l.WindowMessages, l.WindowBytes
+	if l.Scarce != nil && l.Scarce.Load() {
+		messagesMax, bytesMax = messagesMax/scarceShare, bytesMax/scarceShare
+	}
+	return len(w.queue)-w.holes >= messagesMax || w.windowBytes+bytes > bytesMax
 }
+
+// scarceShare: see Limits.Scarce.
+const scarceShare = 16
 
 // front returns the Seq of the first entry; otherwise if there is none.
 func (w *window) front(otherwise uint64) uint64 {
@@ -160,4 +169,12 @@ func (w *window) drop(i int) {
 	if len(w.queue) == 0 {
 		w.queue = w.ring[:0]
 	}
+}
+
+// WindowBytes is the size, in bytes, of the messages of the queue that are in memory.
+func (s *Session) WindowBytes() int {
+	if s.deliverState == nil {
+		return 0
+	}
+	return s.windowBytes
 }

@@ -58,6 +58,10 @@ func (a *acceptor) awaitClosed() {
 // admit returns the socket, or nil if it was closed because there is no room.
 func (a *acceptor) admit(nc netSocket) *socket {
 	n := a.l.network
+	if !a.l.withinRates(nc.RemoteAddr()) {
+		_ = nc.Close()
+		return nil
+	}
 	s := &socket{netSocket: nc, listener: a.l, accepted: n.c.Now().UnixNano()}
 	all, own := n.open.Add(1), a.l.open.Add(1)
 	c := a.l.config.Load()

@@ -45,6 +45,7 @@ type Listener struct {
 	open    atomic.Int64 // sockets, from accept to close
 	waiting waitingSockets
 	pings   pings
+	rates   rates
 }
 
 func newListener(n *Network, k *kind, c *ListenerConfig) *Listener {

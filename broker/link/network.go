@@ -45,6 +45,7 @@ type Network struct {
 	// With locks of their own.
 	writers    Writers
 	handshakes handshakes
+	rateLimits rateLimits
 
 	open      atomic.Int64 // sockets, from accept to close
 	lingering atomic.Int64 // see Lingering

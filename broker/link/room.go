@@ -11,6 +11,18 @@ func (o *Outbox) waitingLocked() int {
 	return n
 }
 
+// Waiting returns the number of bytes that wait for the Client, and of the messages that what
+// is held for it answers; and of those how many are being written.
+func (o *Outbox) Waiting() (bytes, unsent int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := o.waitingLocked()
+	if o.held != nil {
+		n += o.held.answered
+	}
+	return n, int(o.unsent)
+}
+
 // roomLocked reports whether less waits for this connection than one part in share of its
 // limits.
 func (o *Outbox) roomLocked(share int) bool {

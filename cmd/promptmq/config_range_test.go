@@ -51,6 +51,14 @@ var ranges = map[string]struct{ lowest, highest, below, above string }{
 	"storage.sqlite.cache-size":       {"-67108864", "67108864", "-67108865", "67108865"},
 	"storage.sqlite.mmap-size":        {"0", "1099511627776", "-1", "1099511627777"},
 	"storage.sqlite.busy-timeout":     {"0", "3600000", "-1", "3600001"},
+
+	"mqtt.max-user-properties":           {"0", "1000000", "-1", "1000001"},
+	"limits.memory":                      {"-1", "1125899906842624", "33554431", "1125899906842625"},
+	"limits.connection-rate":             {"0", "10000000", "-1", "10000001"},
+	"limits.connection-rate-per-address": {"0", "10000000", "-1", "10000001"},
+	"limits.message-rate":                {"0", "10000000", "-1", "10000001"},
+	"limits.byte-rate":                   {"0", "1099511627776", "1023", "1099511627777"},
+	"limits.sessions-per-user":           {"0", "100000000", "-1", "100000001"},
 }
 
 // inLines writes values by path as YAML and returns the line of each.

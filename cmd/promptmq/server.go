@@ -132,7 +132,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return err
 	}
 	defer logins.close()
-	b, err := broker.New(cfg.Broker, db)
+	b, err := broker.New(limitMemory(log, cfg.Broker), db)
 	if err != nil {
 		return err
 	}

@@ -477,10 +477,11 @@ func TestSettings(t *testing.T) {
 func TestEverySettingIsShown(t *testing.T) {
 	for key := range printed(t, nil) {
 		section, _, _ := strings.Cut(key, ".")
-		if section != "mqtt" && section != "server" && section != "auth" && !strings.HasPrefix(key, "storage.cleanup.") {
+		if section != "mqtt" && section != "server" && section != "auth" && section != "limits" && !strings.HasPrefix(key, "storage.cleanup.") {
 			continue
 		}
-		if _, ok := settingTests[key]; !ok && !shownBySources(key) {
+		_, isLimit := limitTests[key]
+		if _, ok := settingTests[key]; !ok && !isLimit && !shownBySources(key) {
 			t.Errorf("nothing shows the effect of %s", key)
 		}
 	}
