@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: build run test race prove hostile fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
+.PHONY: build run test race prove hostile outside fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.linkedVersion=$(VERSION)" -o promptmq ./cmd/promptmq
@@ -55,6 +55,13 @@ hostile:
 	$(call figure,H1,5000 connections that begin something and never end it,./cmd/promptmq -run '^TestHostileConnections$$' -hostile.long)
 	$(call figure,H2,one subscriber of 100 that takes nothing,./cmd/promptmq -run '^TestStalledSubscriber$$' -hostile.long)
 	$(call figure,H3,floods and hoards with GOMEMLIMIT=256MiB,./cmd/promptmq -run '^TestHoards$$' -hostile.long)
+
+# Browsers, proxies and clients that others wrote against the binary. Debian:
+# apt-get install chromium nginx-light libnginx-mod-stream haproxy openssl mosquitto-clients npm
+MQTTJS ?= /tmp/promptmq-mqttjs
+outside:
+	@mkdir -p '$(MQTTJS)' && cd '$(MQTTJS)' && { test -f package/dist/mqtt.min.js || tar xzf "$$(npm pack --silent mqtt@5.16.0)"; }
+	go test -count=1 -timeout 20m -v -tags outside -run Outside ./cmd/promptmq -mqttjs '$(MQTTJS)/package/dist/mqtt.min.js'
 
 # Every fuzz target of every package, one after the other.
 fuzz:
