@@ -91,6 +91,12 @@ const (
 	AccountsNotApplied Rule = "accounts-not-applied"
 )
 
+// Who is let in.
+const (
+	PasswordUnchecked Rule = "password-unchecked"
+	GuessesUnlimited  Rule = "guesses-unlimited"
+)
+
 // The clock.
 const (
 	ClockForgotten Rule = "clock-forgotten"

