@@ -88,7 +88,7 @@ func (c *Chain) HashesWaiting() int { return c.hashing.waiting() }
 // where that is allowed. If there are no users and no sources, user names and passwords mean
 // nothing.
 func (c *Chain) Authenticate(ctx context.Context, a *access.Attempt) (*access.Identity, error) {
-	who, err := c.authenticate(ctx, a)
+	who, err := c.enabled(c.authenticate(ctx, a))
 	if r, refused := errors.AsType[*access.Refusal](err); refused {
 		c.m.LoginsRefused(r.Cause).Inc()
 	} else {
@@ -124,6 +124,14 @@ func byCertificate(name string, d *directory) (*access.Identity, error) {
 		return nil, disabled()
 	}
 	return &access.Identity{User: name, Groups: u.Groups, Method: access.ByCertificate}, nil
+}
+
+// enabled refuses who is let in, by whatever it has shown, and is disabled in the database.
+func (c *Chain) enabled(who *access.Identity, err error) (*access.Identity, error) {
+	if err == nil && who != nil && c.directory.Load().users[who.User].Disabled {
+		return nil, disabled()
+	}
+	return who, err
 }
 
 func disabled() error {

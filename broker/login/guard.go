@@ -137,6 +137,7 @@ func (e *guarded) Next(ctx context.Context, data []byte) (reply []byte, who *acc
 			_, err = settled(nil, err)
 		}
 		e.c.guard.told(err, e.from, e.c.key.digest(data))
+		who, err = e.c.enabled(who, err)
 	}
 	if r, refused := errors.AsType[*access.Refusal](err); refused {
 		e.c.m.LoginsRefused(r.Cause).Inc()

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -63,6 +64,35 @@ func TestUsersBeforeSources(t *testing.T) {
 		c.expect(t, credentials("dan", "right", here), "", 0)
 		c.expect(t, credentials("eve", "right", here), "unknown-user", comparing)
 	})
+}
+
+// Who is disabled in the database is not let in by another source either, whatever user name
+// CONNECT has: a token has its own.
+func TestDisabledForSources(t *testing.T) {
+	t.Parallel()
+	c := newChain(t, nil)
+	for _, off := range []bool{false, true} {
+		c.SetUsers([]User{{Name: "ann", Disabled: off}})
+		c.SetSources(sourceFunc(func(*access.Attempt) (*access.Identity, error) {
+			return &access.Identity{User: "ann", Method: access.ByToken}, nil
+		}))
+		c.SetMethods(map[string]Method{"M": func(*access.Attempt) access.Exchange { return atOnce("ann") }})
+		cause, _ := c.login(t.Context(), &access.Attempt{HasPassword: true, Password: []byte("token"), Address: here})
+		if (cause == "disabled") != off {
+			t.Errorf("disabled %v: by a token: %q", off, cause)
+		}
+		_, who, err := c.Exchange("M", &access.Attempt{Address: here}).Next(t.Context(), nil)
+		if (who == nil) != off || (reasonOf(err) == codec.NotAuthorized) != off {
+			t.Errorf("disabled %v: by an exchange: %v, %v", off, who, err)
+		}
+	}
+}
+
+// atOnce is an exchange that lets in a user.
+type atOnce string
+
+func (e atOnce) Next(context.Context, []byte) ([]byte, *access.Identity, error) {
+	return nil, &access.Identity{User: string(e), Method: access.BySCRAM}, nil
 }
 
 // A file without users is asked all the same: a user name means something then.
