@@ -86,6 +86,7 @@ type Broker struct {
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64
+	sessionBytes     atomic.Int64 // of the names and Wills of Sessions
 	partialBytes     atomic.Int64 // in buffers of connections that wait for the rest of a packet
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool

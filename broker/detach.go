@@ -122,7 +122,11 @@ func (cl *Client) detachLocked(clean bool, now time.Time, pend *pending) detachm
 	cl.hints.setConnected(false)
 	stopping := b.stopping.Load()
 	pend.fx.Reset()
-	closed := s.Close(clean, stopping, now, &pend.fx)
+	var closed session.Closed
+	b.changesWill(s, func() (ended bool) {
+		closed = s.Close(clean, stopping, now, &pend.fx)
+		return closed.Ended
+	})
 	cl.applyLocked(now, pend)
 	if closed.Ended {
 		after := cl.endedLocked(closed)
@@ -138,7 +142,11 @@ func (cl *Client) detachLocked(clean bool, now time.Time, pend *pending) detachm
 // The caller holds Client.mu and the gate, and calls finishDetach afterwards.
 func (cl *Client) endLocked(now time.Time, pend *pending) detachment {
 	pend.fx.Reset()
-	closed := cl.sess.End(now, &pend.fx)
+	var closed session.Closed
+	cl.b.changesWill(cl.sess, func() (ended bool) {
+		closed = cl.sess.End(now, &pend.fx)
+		return true
+	})
 	cl.applyLocked(now, pend)
 	return cl.endedLocked(closed)
 }
@@ -146,7 +154,7 @@ func (cl *Client) endLocked(now time.Time, pend *pending) detachment {
 // endedLocked forgets the Session, which has just ended.
 func (cl *Client) endedLocked(closed session.Closed) detachment {
 	after := detachment{will: closed.Will, by: author{user: cl.sess.UserName}, ended: cl.sess, spilled: closed.Spilled}
-	cl.b.userCount.add(cl.sess.UserName, -1)
+	cl.b.countNames(cl.sess, -1)
 	if cl.stored != nil {
 		after.group = cl.stored.part.Group()
 		cl.b.timers.remove(cl.stored)

@@ -67,7 +67,10 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time, pend *pending) (after 
 		return cl.endLocked(now, pend)
 	}
 	pend.fx.Reset()
-	after.will, after.by.user = cl.sess.TakeDueWill(now, &pend.fx), cl.sess.UserName
+	cl.b.changesWill(cl.sess, func() (ended bool) {
+		after.will, after.by.user = cl.sess.TakeDueWill(now, &pend.fx), cl.sess.UserName
+		return false
+	})
 	cl.applyLocked(now, pend)
 	cl.scheduleLocked()
 	return after

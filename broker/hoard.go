@@ -2,6 +2,7 @@ package broker
 
 import (
 	"github.com/x0a1b/promptmq/broker/memory"
+	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -15,6 +16,7 @@ const (
 	sessionBytesEach  = 1024
 	filterBytesEach   = 512
 	filterCopies      = 3 // of the Session, the router and the cache of the store
+	smallWillBytes    = 512
 )
 
 // mayHoard reports whether so many bytes of one kind are within its share.
@@ -29,9 +31,48 @@ func (r *router) retainedMemoryLocked() int64 {
 	return r.retained.bytes + int64(r.retained.len())*retainedBytesEach
 }
 
-// sessionsMemory counts those without a connection.
+// sessionsMemory counts those without a connection, and of all the names and the Wills, which
+// may outlast the connection.
 func (b *Broker) sessionsMemory() int64 {
-	return max(0, b.sessions.Load()-b.connectedClients.Load()) * sessionBytesEach
+	return max(0, b.sessions.Load()-b.connectedClients.Load())*sessionBytesEach + b.sessionBytes.Load()
+}
+
+// countNames counts n times what the names of a Session take.
+func (b *Broker) countNames(s *session.Session, n int) {
+	b.userCount.add(s.UserName, n)
+	b.sessionBytes.Add(int64(n * (len(s.ClientID) + len(s.UserName))))
+}
+
+// changesWill calls change, which may set or take the Will of a Session, and counts the
+// difference. change reports whether the Session ended.
+func (b *Broker) changesWill(s *session.Session, change func() (ended bool)) {
+	before, after := willBytes(s), int64(0)
+	if !change() {
+		after = willBytes(s)
+	}
+	b.sessionBytes.Add(after - before)
+}
+
+// willBytes is what the Will of a Session takes; nil: there is no Session.
+func willBytes(s *session.Session) int64 {
+	if s == nil || s.Will() == nil {
+		return 0
+	}
+	return int64(s.Will().Message.Bytes())
+}
+
+// mayHaveWillOf reports whether memory has room for a Session with the Will of a CONNECT, in
+// place of old, which may be nil. A small Will is not refused if it piles up no Session: who
+// has filled the share keeps out nobody that says "offline".
+func (b *Broker) mayHaveWillOf(p *codec.Connect, old *session.Session, pilesUp bool) bool {
+	var more int64
+	if p.HasWill {
+		more = int64(len(p.Will.Topic) + len(p.Will.Payload) + p.Will.Forward.Len())
+	}
+	if !pilesUp && more <= smallWillBytes {
+		return true
+	}
+	return b.mayHoard(b.sessionsMemory() + max(0, more-willBytes(old)))
 }
 
 func (r *router) filtersMemoryLocked() int64 {

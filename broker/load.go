@@ -107,12 +107,13 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) er
 	cl.hints.setDurable(true)
 	cl.hints.setFull(s.FullBy())
 	b.sessions.Add(1)
-	b.userCount.add(s.UserName, 1)
+	b.countNames(s, 1)
 	for sub := range s.Subscriptions() {
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})
 	}
 	cl.restoreOwedLocked(l.Owed)
 	b.router.mu.Unlock()
+	b.sessionBytes.Add(willBytes(s))
 	w.fx.Reset()
 	expiresAt := s.Resume(&l.Record, b.options().MaxSessionExpirySeconds, now, &w.fx)
 	cl.applyLocked(now, w)

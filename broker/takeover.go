@@ -116,7 +116,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *principal) error {
 	if cl.sess == nil && b.sessions.Load() >= int64(b.options().MaxSessions) {
 		return refuse(codec.QuotaExceeded, "too many sessions", "limit", c.b.options().MaxSessions, "key", "mqtt.max-sessions")
 	}
-	if err := c.mayHaveSessionLocked(cl, who); err != nil {
+	if err := c.mayHaveSessionLocked(cl, p, who); err != nil {
 		return err
 	}
 	if !takeover && b.connectedClients.Add(1) > int64(b.o.MaxConnections) {
@@ -165,8 +165,9 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, who *principal,
 	if cl.sess != nil && (!p.CleanStart || control.Broken(control.CleanStartIgnored)) {
 		ack.SessionPresent = !control.Broken(control.SessionPresentLost) // [MQTT-3.2.2-3]
 		if cl.sess.UserName == "" {
+			c.b.countNames(cl.sess, -1)
 			cl.sess.UserName = who.user()
-			c.b.userCount.add(who.user(), 1)
+			c.b.countNames(cl.sess, 1)
 		}
 		return detachment{}
 	}
@@ -175,7 +176,7 @@ func (c *conn) chooseSessionLocked(cl *Client, p *codec.Connect, who *principal,
 	}
 	cl.sess = session.New(c.b.nextSessionID(), cl.id, who.user(), c.params.sessionExpirySeconds > 0, &c.b.limits)
 	c.b.sessions.Add(1)
-	c.b.userCount.add(cl.sess.UserName, 1)
+	c.b.countNames(cl.sess, 1)
 	return over
 }
 
@@ -191,7 +192,10 @@ func (c *conn) openSessionLocked(cl *Client, p *codec.Connect) (group uint64) {
 	cl.hints.setDurable(s.Durable())
 	cl.hints.setFull(s.FullBy())
 	c.pending.fx.Reset()
-	s.Open(o, c.now, &c.pending.fx)
+	c.b.changesWill(s, func() (ended bool) {
+		s.Open(o, c.now, &c.pending.fx)
+		return false
+	})
 	cl.applyLocked(c.now, &c.pending)
 	if !s.Durable() {
 		return 0

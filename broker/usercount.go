@@ -40,16 +40,16 @@ func (u *userCount) full(user string, max int) bool {
 }
 
 // mayHaveSessionLocked refuses a Session that would be one too many, of the user or for the
-// memory. One that ends with its connection is not refused for the memory: it piles up
-// nothing. The caller holds Client.mu.
-func (c *conn) mayHaveSessionLocked(cl *Client, who *principal) error {
+// memory. One that ends with its connection is not refused for the memory, unless it has a
+// large Will: it piles up nothing. The caller holds Client.mu.
+func (c *conn) mayHaveSessionLocked(cl *Client, p *codec.Connect, who *principal) error {
 	b := c.b
 	most := b.options().Limits.SessionsPerUser
 	if (cl.sess == nil || cl.sess.UserName == "") && b.userCount.full(who.user(), most) {
 		return refuse(codec.QuotaExceeded, "too many sessions of one user", "user", notice.Shown(who.user()), "limit", most, "key", "limits.sessions-per-user")
 	}
-	if cl.sess == nil && c.params.sessionExpirySeconds > 0 && !b.mayHoard(b.sessionsMemory()) {
-		return refuse(codec.QuotaExceeded, "too many sessions for the memory", "key", "limits.memory")
+	if pilesUp := cl.sess == nil && c.params.sessionExpirySeconds > 0; !b.mayHaveWillOf(p, cl.sess, pilesUp) {
+		return refuse(codec.QuotaExceeded, "too many sessions, or too large Wills, for the memory", "key", "limits.memory")
 	}
 	return nil
 }

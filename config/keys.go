@@ -115,7 +115,7 @@ var keys = []key{
 	{"limits.connection-rate-per-address", "Most connections a second that each listener accepts from one address, for IPv6 from one network of 64 bits. Behind a proxy or NAT all clients have one address. 0: no limit.",
 		integer{0, 10_000_000}, func(c *Config) any { return &c.Broker.Limits.ConnectionRatePerAddress }},
 
-	{"limits.memory", "Most bytes of memory that the broker should need. From 70 % of it on CONNECT is refused (0x97, Quota exceeded; 3 for MQTT 3), from 85 % on clients that publish are not read and there are no new subscriptions, from 95 % on the connections are closed for which most waits; sessions stay. Retained messages, sessions and subscriptions may have a fifth each. -1: 80 % of GOMEMLIMIT if that is set, else of what the control group or the machine has. 0: off.",
+	{"limits.memory", "Most bytes of memory that the broker should need. From 70 % of it on CONNECT is refused (0x97, Quota exceeded; 3 for MQTT 3), from 85 % on clients that publish are not read and there are no new subscriptions, from 95 % on the connections are closed for which most waits; sessions stay. Retained messages, sessions with their names and Wills, and subscriptions may have a fifth each. -1: 80 % of GOMEMLIMIT if that is set, else of what the control group or the machine has. 0: off.",
 		orDefault{orOff{integer{32 << 20, 1 << 50}}}, func(c *Config) any { return &c.Broker.Limits.Memory }},
 	{"limits.message-rate", "Most PUBLISH packets a second of one client; as many may come at once. A client that sends more is not read for a while, so that it has to wait; nothing is dropped. It takes effect at CONNECT. 0: no limit.",
 		integer{0, 10_000_000}, func(c *Config) any { return &c.Broker.Limits.MessageRate }},

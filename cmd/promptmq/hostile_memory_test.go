@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,6 +26,8 @@ var hoards = []hoard{
 	{name: "retained messages of 4 kB", short: 4000, full: 200_000, attack: hoardRetained, stays: true},
 	{name: "retained messages without payload to speak of", short: 20_000, full: 400_000, attack: hoardSmallRetained, stays: true},
 	{name: "sessions that never end", short: 3000, full: 100_000, attack: hoardSessions, stays: true},
+	{name: "sessions with names of 60 kB", short: 1500, full: 20_000, attack: hoardNames, stays: true},
+	{name: "Wills of 900 kB of sessions that are away", short: 150, full: 2000, attack: hoardDelayedWills, stays: true},
 	{name: "subscriptions", short: 20_000, full: 400_000, attack: hoardSubscriptions, stays: true},
 	{name: "subscriptions with filters of 60 kB", short: 500, full: 20_000, attack: hoardLongFilters, stays: true},
 	{name: "queues of sessions that are away", short: 4000, full: 100_000, attack: hoardQueues, stays: true},
@@ -199,11 +202,29 @@ func retain(s *server, n int, payload []byte) int64 {
 	})
 }
 
-func hoardSessions(s *server, n int) int64 {
+func hoardSessions(s *server, n int) int64 { return hoardSessionsWith(s, n, "hoard", nil) }
+
+func hoardNames(s *server, n int) int64 {
+	return hoardSessionsWith(s, n, strings.Repeat("n", 60_000), nil)
+}
+
+// hoardDelayedWills leaves Sessions that have Wills of 900 kB for as long as they like.
+func hoardDelayedWills(s *server, n int) int64 {
+	properties := codec.ForwardBytes(bytes.Repeat(codec.AppendUserProperty(nil, []byte("k"), make([]byte, 60_000)), 14))
+	return hoardSessionsWith(s, n, "will", func(c *codec.Connect) {
+		c.HasWill, c.Will = true, codec.Will{Topic: codec.View("w"), Payload: make([]byte, 60_000), Forward: properties, DelaySeconds: 1 << 30}
+	})
+}
+
+// hoardSessionsWith leaves Sessions that never end.
+func hoardSessionsWith(s *server, n int, name string, change func(*codec.Connect)) int64 {
 	return attackers(n, func(_, from, to int) (refused int) {
 		for i := from; i < to; i++ {
-			a := attack(s, fmt.Sprint("hoard", i), func(c *codec.Connect) {
+			a := attack(s, fmt.Sprint(name, i), func(c *codec.Connect) {
 				c.CleanStart, c.HasSessionExpiry, c.SessionExpirySeconds = false, true, 0xFFFFFFFF
+				if change != nil {
+					change(c)
+				}
 			})
 			if a == nil {
 				refused++
