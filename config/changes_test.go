@@ -34,13 +34,13 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// Files that begin with --- are refused when they are cut off, wherever that is.
+// Files that begin with the line "# end required" are refused when they are cut off, wherever that is.
 func TestFileCut(t *testing.T) {
 	files, err := filepath.Glob("../examples/*.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts := map[string]string{"listeners": "---\n" + oneOfEach + "...\n"}
+	texts := map[string]string{"listeners": "# end required\n" + oneOfEach + "# end\n"}
 	var printed strings.Builder
 	if err := Default().WriteYAML(&printed); err != nil {
 		t.Fatal(err)
@@ -57,8 +57,8 @@ func TestFileCut(t *testing.T) {
 		if errs := Default().readYAML("F", []byte(text)); len(errs) > 0 {
 			t.Errorf("%s: %v", name, errs)
 		}
-		if !strings.HasPrefix(text, "---\n") || !strings.HasSuffix(text, "\n...\n") {
-			t.Errorf("%s is not between --- and ...", name)
+		if !strings.HasPrefix(text, endRequired+"\n") || !strings.HasSuffix(text, "\n"+fileEnd+"\n") {
+			t.Errorf("%s is not between its marks", name)
 		}
 		step := 1 + len(text)/3000
 		for n := 1; n < len(text)-1; n += step {

@@ -27,7 +27,7 @@ type Config struct {
 	origins map[string]Origin
 	// fileText is what the file held.
 	fileText []byte
-	fileEnds bool // with the line that ends a YAML document
+	fileEnds bool // with the line fileEnd
 	// listeners are those of Broker.Listeners with where they came from.
 	listeners []*listenerEntry
 }

@@ -30,7 +30,7 @@ func (c *Config) readFile(name string, before *Config) Errors {
 	c.fileText = text
 	errs := c.readYAML(name, text)
 	if len(errs) == 0 && before != nil && !c.fileEnds && cutOff(text, before.fileText) {
-		return Errors{{Origin: Origin{Name: name, Line: bytes.Count(text, []byte("\n"))}, Text: "is the beginning of what it was before: if nothing was cut off, end it with a line \"...\""}}
+		return Errors{{Origin: Origin{Name: name, Line: bytes.Count(text, []byte("\n"))}, Text: "is the beginning of what it was before: if nothing was cut off, end it with the line \"# end\""}}
 	}
 	return errs
 }
@@ -40,25 +40,46 @@ func (c *Config) readYAML(name string, text []byte) Errors {
 	if err != nil {
 		return Errors{err}
 	}
+	if err := c.checkEnd(name, string(text)); err != nil {
+		return Errors{err}
+	}
 	tree, parseErr := parser.ParseBytes(text, 0)
 	if parseErr != nil {
 		return pointOut(Errors{syntaxError(name, parseErr)}, text)
 	}
 	f := fileReader{config: c, name: name}
 	for i, doc := range tree.Docs {
-		c.fileEnds = doc.End != nil
 		switch {
 		case i > 0 && doc.Body != nil:
 			f.fail(doc.Body, "", "a second YAML document; only one is allowed")
-		case doc.Start != nil && doc.End == nil:
-			at := Origin{Name: name, Line: 1 + bytes.Count(bytes.TrimSpace(text), []byte("\n"))}
-			f.errs = append(f.errs, &Error{Origin: at, Text: `began with "---" and has no line "..." behind its last key, so the rest may be missing: add that line`})
 		case doc.Body == nil:
 		default:
 			f.section(doc.Body, "")
 		}
 	}
 	return pointOut(f.errs, text)
+}
+
+// The marks of a file that is to be refused when it is cut off: its first line, which need not
+// be there, and its last. To YAML they are comments.
+const (
+	endRequired = "# end required"
+	fileEnd     = "# end"
+)
+
+// checkEnd notes whether the file says that it is whole, and refuses one that was to say so.
+func (c *Config) checkEnd(name, text string) *Error {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	first := strings.TrimSpace(lines[0])
+	c.fileEnds = strings.TrimSpace(lines[len(lines)-1]) == fileEnd
+	cut := first == endRequired && !c.fileEnds
+	if len(lines) == 1 && first != "" {
+		cut = strings.HasPrefix(endRequired, first)
+	}
+	if !cut {
+		return nil
+	}
+	return &Error{Origin: Origin{Name: name, Line: len(lines)}, Text: fmt.Sprintf("the last line is not %q, which the first requires: the rest may be missing", fileEnd)}
 }
 
 func readText(name string) ([]byte, error) {

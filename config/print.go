@@ -14,7 +14,7 @@ import (
 // a comment on each: what it is, what is allowed, where its value came from.
 func (c *Config) WriteYAML(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	fmt.Fprintln(out, "---")
+	fmt.Fprintln(out, endRequired)
 	var open []string
 	for i := range keys {
 		k := &keys[i]
@@ -32,7 +32,7 @@ func (c *Config) WriteYAML(w io.Writer) error {
 		}
 		fmt.Fprintf(out, "%s%s: %s\n", indent, name, c.yaml(k))
 	}
-	fmt.Fprintln(out, "...")
+	fmt.Fprintln(out, fileEnd)
 	return out.Flush()
 }
 

@@ -31,7 +31,7 @@ func TestMigratesVersion1(t *testing.T) {
 	}
 	one := (&session.Message{Topic: "a/b", Payload: []byte("m")}).Bytes()
 	for _, want := range []string{
-		"session {ID:3 ClientID:client UserName:user Version:5 ExpirySeconds:60 Connected:true",
+		"session {ID:3 ClientID:client UserName: Version:5 ExpirySeconds:60 Connected:true",
 		"session {ID:4 ClientID:\xff\x00 UserName: Version:3.1.1",
 		"{Filter:$share/g/b QoS:1", "{Filter:a/+ QoS:2 NoLocal:false RetainAsPublished:true RetainHandling:1 ID:9}",
 		"queue 1-4 ", "queue 1-2 ", "entry 3/3", "entry 4/1",

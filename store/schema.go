@@ -129,6 +129,11 @@ CREATE TABLE rule (
 	sum      INTEGER NOT NULL
 ) STRICT;
 INSERT INTO meta VALUES ('users', 0, row_sum(8, 'users', 0)), ('rules', 0, row_sum(8, 'rules', 0));
+
+-- A Session belongs to the user that made it. Until now user_name was what CONNECT said and
+-- nobody checked: those Sessions belong to nobody.
+UPDATE session SET user_name = x'', sum = row_sum(6, id, client_id, x'', version, expiry, connected, expires_at)
+	WHERE user_name <> x'' AND sum = row_sum(6, id, client_id, user_name, version, expiry, connected, expires_at);
 `,
 }
 

@@ -82,7 +82,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("%v", r)
 	}
 	s.write("")
-	if r := s.hangup(); !slices.Contains(r.texts("faults"), filepath.Join(s.dir, "promptmq.yaml")+`: is the beginning of what it was before: if nothing was cut off, end it with a line "..."`) {
+	if r := s.hangup(); !slices.Contains(r.texts("faults"), filepath.Join(s.dir, "promptmq.yaml")+`: is the beginning of what it was before: if nothing was cut off, end it with the line "# end"`) {
 		t.Errorf("%v", r)
 	}
 	s.write("# nothing\n")
@@ -106,7 +106,7 @@ func TestReloadBroken(t *testing.T) {
 		"UTF-16":       {"\xff\xfea\x00", []string{"F: is UTF-16; save it as UTF-8"}},
 		"no UTF-8":     {"log: {level: debug}\n# \xe9\n", []string{"F:2: is not UTF-8; save the file as UTF-8"}},
 		"no-break":     {"log:\n  level: debug\u00a0\n", []string{"F:2: log.level: "}},
-		"half of it":   {"---\nauth: {allow-anonymous: true}\n", []string{`F:2: began with "---" and has no line "..." behind its last key, so the rest may be missing: add that line`}},
+		"half of it":   {"# end required\nauth: {allow-anonymous: true}\n", []string{`F:2: the last line is not "# end", which the first requires: the rest may be missing`}},
 		"excluded":     {"auth: {allow-anonymous: true}\nserver:\n  listeners: [{kind: tcp, address: ':9'}, {kind: ws, address: ':9'}]\n", []string{"F:3: server.listeners[1].address: is the address of server.listeners[0] too"}},
 		"not a map":    {"- auth\n", []string{"F:1: must hold keys"}},
 		"long":         {strings.Repeat("#\n", 1<<20), []string{"F: is longer than the 1048576 bytes that are allowed"}},
@@ -151,13 +151,13 @@ func TestReloadBroken(t *testing.T) {
 }
 
 // cuttable is a file whose loss of any part would let more in, or let them do more.
-const cuttable = `---
+const cuttable = `# end required
 log: {level: info}
 auth:
   allow-anonymous: false
 mqtt:
   max-sessions: 2
-...
+# end
 `
 
 // TestReloadCut: a file that is cut off anywhere is refused at the start, and changes

@@ -82,15 +82,11 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	log.Info("starting", starting...)
 	counters.BuildInfo(version())
 	var ready readiness
-	if cfg.Metrics.Enabled {
-		ln, err := link.Listen("metrics.bind", cfg.Metrics.Bind)
-		if err != nil {
-			return err
-		}
-		server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), counters, ready.check, newHTTPErrorLog(log, "metrics"))
-		defer func() { _ = server.Close(closed()) }() // a scrape under way is cut off
-		logListening(log, "metrics", server.Addr())
+	closeMetrics, err := serveMetrics(&cfg, log, counters, ready.check)
+	if err != nil {
+		return err
 	}
+	defer closeMetrics()
 
 	if salvage {
 		if err := salvageStore(log, cfg.Store); err != nil {
@@ -119,13 +115,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	if err != nil {
 		return hintSalvage(err)
 	}
-	counters.Gauge("promptmq_storage_size_bytes", func() float64 {
-		stats := db.Stats()
-		return float64(stats.FileBytes + stats.WALBytes)
-	})
-	counters.Gauge("promptmq_store_removals_pending", func() float64 { return float64(db.Stats().RemovalsLeft) })
-	counters.Gauge("promptmq_store_removed_rows_max", func() float64 { return float64(db.Stats().RemovedMost) })
-
+	showStore(counters, db)
 	cfg.Broker.Logger, cfg.Broker.Metrics = log, counters
 	logins, err := newLogins(&cfg, log, counters)
 	if err != nil {
@@ -166,6 +156,30 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		end.begin()
 		return errors.Join(err, shutdown(b))
 	}
+}
+
+// serveMetrics opens the listener for metrics, /health and /ready, unless it is off.
+func serveMetrics(cfg *config.Config, log *slog.Logger, counters *metrics.Broker, ready func() error) (stop func(), err error) {
+	if !cfg.Metrics.Enabled {
+		return func() {}, nil
+	}
+	ln, err := link.Listen("metrics.bind", cfg.Metrics.Bind)
+	if err != nil {
+		return nil, err
+	}
+	server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), counters, ready, newHTTPErrorLog(log, "metrics"))
+	logListening(log, "metrics", server.Addr())
+	return func() { _ = server.Close(closed()) }, nil // a scrape under way is cut off
+}
+
+// showStore has the store's figures among the metrics.
+func showStore(counters *metrics.Broker, db *store.DB) {
+	counters.Gauge("promptmq_storage_size_bytes", func() float64 {
+		stats := db.Stats()
+		return float64(stats.FileBytes + stats.WALBytes)
+	})
+	counters.Gauge("promptmq_store_removals_pending", func() float64 { return float64(db.Stats().RemovalsLeft) })
+	counters.Gauge("promptmq_store_removed_rows_max", func() float64 { return float64(db.Stats().RemovedMost) })
 }
 
 // commandsEndWithin is how long a start waits for a command that works on the store.

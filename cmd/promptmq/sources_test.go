@@ -96,7 +96,7 @@ var tokenTests = map[string]struct {
 	"auth.jwt.algorithms":     {without: "secret-file: SECRET, key-file: KEY", with: "secret-file: SECRET, key-file: KEY, algorithms: [RS256, ES256]", wantWith: codec.BadUserNameOrPassword},
 	"auth.jwt.issuer":         {without: "secret-file: SECRET", with: "secret-file: SECRET, issuer: us", wantWith: codec.BadUserNameOrPassword},
 	"auth.jwt.audience":       {without: "secret-file: SECRET", with: "secret-file: SECRET, audience: us", claims: jwt.MapClaims{"aud": "them"}, wantWith: codec.BadUserNameOrPassword},
-	"auth.jwt.leeway":         {without: "secret-file: SECRET", with: "secret-file: SECRET, leeway: 0s", claims: jwt.MapClaims{"nbf": time.Now().Add(20 * time.Second).Unix(), "exp": time.Now().Add(time.Hour).Unix()}, wantWith: codec.BadUserNameOrPassword},
+	"auth.jwt.leeway":         {without: "secret-file: SECRET, leeway: 1h", with: "secret-file: SECRET, leeway: 0s", claims: jwt.MapClaims{"exp": time.Now().Add(-time.Minute).Unix()}, wantWith: codec.BadUserNameOrPassword},
 	"auth.jwt.require-expiry": {without: "secret-file: SECRET", with: "secret-file: SECRET, require-expiry: false", claims: jwt.MapClaims{"exp": nil}, wantWithout: codec.BadUserNameOrPassword},
 	"auth.jwt.user-claim":     {without: "secret-file: SECRET", with: "secret-file: SECRET, user-claim: name", claims: jwt.MapClaims{"sub": nil, "name": "ann"}, wantWithout: codec.BadUserNameOrPassword},
 	"auth.jwt.groups-claim":   {without: "secret-file: SECRET", with: "secret-file: SECRET, groups-claim: roles", claims: jwt.MapClaims{"roles": 7}, wantWith: codec.BadUserNameOrPassword},
