@@ -25,3 +25,15 @@ func (b *Broker) ClientsForTest() string {
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
+
+// ReceivingForTest is how many QoS 2 messages of a Client were accepted and not yet released.
+func (b *Broker) ReceivingForTest(id string) (n int) {
+	for _, cl := range b.registry.all() {
+		cl.mu.Lock()
+		if cl.id == id && cl.sess != nil {
+			n = cl.sess.ReceivingCount()
+		}
+		cl.mu.Unlock()
+	}
+	return n
+}

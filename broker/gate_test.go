@@ -113,6 +113,14 @@ func (j *journal) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
+// forget lets go of all lines.
+func (j *journal) forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines.Reset()
+	j.records = nil
+}
+
 func (j *journal) all() []record {
 	j.mu.Lock()
 	defer j.mu.Unlock()
