@@ -105,3 +105,35 @@ func TestReloadRules(t *testing.T) {
 		})
 	}
 }
+
+// TestReloadWithoutSockets: when clients have all the sockets that there are for them, SIGHUP
+// reads the files all the same, and takes over what is denied. CVE-2017-7652 of Mosquitto: it
+// had no file left for them, and no rules from then on.
+func TestReloadWithoutSockets(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "rules")
+	writeText(t, file, someRules)
+	s := startBinary(t, limitedBinary(t, 64), nil, fmt.Sprintf("auth: {rules-file: %q}\n", file))
+	p := v5Of(t, s, "stays", nil)
+	if got := p.publish1(1, "open/a", "x"); got >= 0x80 {
+		t.Errorf("before: %v", got)
+	}
+	dialAll(t, s.mqtt, 200)
+	eventually(t, "some are refused", func() bool {
+		return s.counted(`promptmq_connections_refused_total{reason="too many connections"}`) > 100
+	})
+	writeText(t, file, "deny everyone all topic open/#\nend\n")
+	if r := s.hangup(); r.text("msg") != "reloaded" {
+		t.Errorf("%v", r)
+	}
+	if got := p.publish1(2, "open/a", "x"); got != codec.NotAuthorized {
+		t.Errorf("after the reload: %v", got)
+	}
+	writeText(t, file, "deny everyone")
+	if r := s.hangup(); r.text("msg") != notReloaded {
+		t.Errorf("%v", r)
+	}
+	if got := p.publish1(3, "other", "x"); got != codec.NotAuthorized {
+		t.Errorf("after a broken file: %v", got)
+	}
+}
