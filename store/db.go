@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +95,7 @@ type DB struct {
 
 	// readMu guards the following. Without a WAL, readers and the writer lock
 	// each other out, so Apply holds it too.
-	readMu sync.Mutex
+	readMu turn
 	r      *sqlite3.Conn
 	page   *sqlite3.Stmt
 	body   *sqlite3.Stmt
@@ -107,6 +106,13 @@ type DB struct {
 	room          atomic.Int64
 	closed        atomic.Bool
 }
+
+// A turn is a mutex that is a channel: SQLite may sleep while somebody has it, and in virtual
+// time (testing/synctest) no sleep ends while another waits for a sync.Mutex.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
 
 // Stats are figures of a store since it was opened.
 type Stats struct {
@@ -132,7 +138,7 @@ func Open(o Options) (*DB, error) {
 		registerVFS()
 		o.VFS = spaceVFS
 	}
-	db := &DB{o: o, path: filepath.Join(dir, fileName), removals: make(map[int64]int64)}
+	db := &DB{o: o, path: filepath.Join(dir, fileName), removals: make(map[int64]int64), readMu: make(turn, 1)}
 	if err := db.open(); err != nil {
 		_ = db.release()                                                  // the first error says what is wrong
 		if errors.Is(err, sqlite3.ERROR) && !errors.Is(err, ErrDamaged) { // a table or a column that is not there
