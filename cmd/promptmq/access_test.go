@@ -71,7 +71,7 @@ func TestUsersTakeEffect(t *testing.T) {
 	c.ok("user", "enable", "ann")
 	want("ann", "third", codec.Success)
 	open = v5Of(t, s, "open", byUser("ann", "third"))
-	c.ok("user", "delete", "ann")
+	c.ok("user", "delete", "ann", "--last")
 	open.closed(codec.NotAuthorized)
 	_ = bystander.Close()
 	s.kill()

@@ -22,6 +22,8 @@ type userChange struct {
 	Groups []string `json:"groups,omitempty"`
 	// Keep leaves the connections of the user open, where the command would end them.
 	Keep bool `json:"keep,omitempty"`
+	// Last: the one that is deleted may be the last.
+	Last bool `json:"last,omitempty"`
 }
 
 type changed struct {
@@ -93,6 +95,9 @@ func (a *accounts) addCommands(c *admin.Commands, end func(user string) int) {
 	user("/user/delete", true, func(in *userChange, was *store.User) (*store.User, error) {
 		if was == nil {
 			return nil, noUser(in.Name)
+		}
+		if len(a.allUsers()) == 1 && !in.Last {
+			return nil, admin.Refuse("it is the last user: if nothing else says who clients are, user names and passwords mean nothing without any, and whoever may come without them may take the sessions of all users: say --last if you mean that")
 		}
 		return nil, nil
 	})

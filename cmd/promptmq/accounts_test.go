@@ -164,7 +164,9 @@ func (c commander) everyCommand() {
 	c.refused("it is the last rule", "acl", "remove", "1")
 	c.ok("acl", "remove", "1", "--last")
 	c.wantRules()
-	c.ok("user", "delete", "bob")
+	c.refused("it is the last user", "user", "delete", "bob")
+	c.wantUsers("bob a,b")
+	c.ok("user", "delete", "bob", "--last")
 }
 
 // TestAccountCommands: the same commands do the same whether a broker runs or not, and what
@@ -183,7 +185,7 @@ func TestAccountCommands(t *testing.T) {
 		t.Errorf("logged %v", lines)
 	}
 	c.wantUsers("from the running broker ")
-	c.ok("user", "delete", "from the running broker")
+	c.ok("user", "delete", "from the running broker", "--last")
 	c.everyCommand()
 	c.add("from the command", "secret")
 	s.restart()

@@ -17,7 +17,7 @@ type userCommand struct {
 	Add     userAddCommand     `cmd:"" help:"Add a user; its password is asked for."`
 	Passwd  userPasswdCommand  `cmd:"" help:"Change the password of a user, and end its connections."`
 	Groups  userGroupsCommand  `cmd:"" help:"Change the groups that a user is in, and end its connections."`
-	Delete  userDeleteCommand  `cmd:"" help:"Delete a user, and end its connections. Its sessions stay its own."`
+	Delete  userDeleteCommand  `cmd:"" help:"Delete a user, and end its connections. Its sessions stay its own, unless it was the last user."`
 	Disable userDisableCommand `cmd:"" help:"Let a user connect no more, and end its connections."`
 	Enable  userEnableCommand  `cmd:"" help:"Let a user connect again."`
 	List    userListCommand    `cmd:"" help:"List the users."`
@@ -70,10 +70,15 @@ func (c *userGroupsCommand) Run() error {
 	return c.change(false, "/user/groups", &userChange{Name: c.Name, Groups: c.Group}, "is in other groups")
 }
 
-type userDeleteCommand struct{ namedUser }
+type userDeleteCommand struct {
+	namedUser
+	Last bool `help:"It may be the last user: without any, and without other sources of identities, user names and passwords mean nothing."`
+}
 
 // Run implements the command.
-func (c *userDeleteCommand) Run() error { return c.run("/user/delete", "deleted") }
+func (c *userDeleteCommand) Run() error {
+	return c.change(false, "/user/delete", &userChange{Name: c.Name, Last: c.Last}, "deleted")
+}
 
 type userDisableCommand struct{ namedUser }
 
