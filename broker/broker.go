@@ -88,6 +88,7 @@ type Broker struct {
 	connectedClients atomic.Int64
 	sessionBytes     atomic.Int64 // of the names and Wills of Sessions
 	partialBytes     atomic.Int64 // in buffers of connections that wait for the rest of a packet
+	partials         partials
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool

@@ -67,6 +67,7 @@ type readState struct {
 	gatedCount int  // packets handled since it is
 	storedSome bool // something of what was read is in the open group
 	published  bool // there was a PUBLISH in what was read
+	finished   bool // there was the end of a packet
 	packets    packets
 	pending    pending // to be flushed when all that was read is handled
 	route      routing

@@ -111,7 +111,7 @@ func (c *conn) handleBuffered() (more bool, err error) {
 		if err != nil {
 			return false, c.sized(err)
 		}
-		c.lastPacket, c.unfinishedSince = momentOf(c.now), 0
+		c.lastPacket, c.unfinishedSince, c.finished = momentOf(c.now), 0, true
 		if err := c.handle(f); err != nil {
 			return false, err
 		}
@@ -350,13 +350,15 @@ func (c *conn) rest() {
 		if c.unfinished == nil {
 			c.unfinished = new(codec.Reader)
 		}
-		c.b.partialBytes.Add(int64(w.reader.Lent() - c.unfinished.Lent()))
+		was := c.unfinished.Lent()
+		c.b.partialBytes.Add(int64(w.reader.Lent() - was))
 		*c.unfinished = w.reader
+		c.b.partials.note(c, was, w.reader.Lent(), momentOf(c.now), w.finished)
 	}
 	c.routes, c.readState = w.route.cache, nil
 	w.packets = packets{} // in a statement of its own, else a copy on the stack makes that grow
 	w.reader = codec.Reader{}
-	w.in.Ended, w.published = nil, false
+	w.in.Ended, w.published, w.finished = nil, false, false
 	w.route.forget()
 	w.pending.fx.Reset()
 	readStates.Put(w)
@@ -365,7 +367,9 @@ func (c *conn) rest() {
 // forgetUnfinished forgets the beginning of a packet.
 func (c *conn) forgetUnfinished() {
 	if c.unfinished != nil {
-		c.b.partialBytes.Add(-int64(c.unfinished.Lent()))
+		was := c.unfinished.Lent()
+		c.b.partialBytes.Add(-int64(was))
+		c.b.partials.note(c, was, 0, 0, false)
 		c.unfinished = nil
 	}
 }

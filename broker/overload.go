@@ -18,7 +18,8 @@ import (
 //   - no kind of what the network can pile up for good may grow beyond a share of it: see
 //     hoard.go;
 //   - memory.Refusing: CONNECT is refused, and Clients that take nothing of what waits for
-//     them are closed sooner: see closeStuck;
+//     them, or do not send the rest of what they began, are closed sooner: see closeStuck
+//     and closePartials;
 //   - memory.Pausing: who publishes is not read, and nobody gets new subscriptions. Who only
 //     subscribes is read, so that queues drain;
 //   - memory.Closing: the connections for which most waits are closed, and their Sessions kept.
@@ -119,11 +120,13 @@ func (b *Broker) checkMemory() {
 	switch level {
 	case memory.Normal:
 		o.stuck = stuck{}
+		return
 	case memory.Closing:
 		b.closeDebtors(usage.Needed - memory.From(memory.Pausing, limit))
 	default:
 		b.closeStuck(time.Now())
 	}
+	b.closePartials(limit / hoardShare)
 }
 
 // read looks at the memory.

@@ -32,6 +32,7 @@ var hoards = []hoard{
 	{name: "subscriptions with filters of 60 kB", short: 500, full: 20_000, attack: hoardLongFilters, stays: true},
 	{name: "queues of sessions that are away", short: 4000, full: 100_000, attack: hoardQueues, stays: true},
 	{name: "connections, one after the other", short: 2000, full: 100_000, attack: stormConnections},
+	{name: "packets of 1 MB without their end", short: 150, full: 2000, attack: hoardPartials},
 	{name: "Wills of 65 kB", short: 100, full: 2000, attack: hoardWills},
 }
 
@@ -314,6 +315,30 @@ func stormConnections(s *server, n int) int64 {
 		}
 		return refused
 	})
+}
+
+// hoardPartials sends packets but for their last byte. It keeps the connections for as long as
+// the broker does, if that is not too long.
+func hoardPartials(s *server, n int) int64 {
+	packet, _ := codec.AppendPublish(nil, &codec.Publish{Topic: codec.View("p"), Payload: make([]byte, 1_000_000)}, codec.Version5)
+	var all []*attacker
+	refused := 0
+	for i := range n {
+		a := attack(s, fmt.Sprint("partial", i), nil)
+		if a == nil {
+			refused++
+			continue
+		}
+		_ = a.SetDeadline(time.Now().Add(attackSeconds * time.Second))
+		_, _ = a.Write(packet[:len(packet)-1])
+		all = append(all, a)
+	}
+	time.AfterFunc(25*time.Second, func() { // others are served before
+		for _, a := range all {
+			_ = a.Close()
+		}
+	})
+	return int64(refused)
 }
 
 // hoardWills connects with large Wills, keeps the connections, and ends them all at once.
