@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,18 +163,7 @@ func TestSecretsStay(t *testing.T) {
 		watcher.subscribeOne(filter, 0)
 	}
 	token := issued(t, "HS256", []byte(canaries["token"]), nil)
-	for _, v := range []codec.Version{codec.Version311, codec.Version5} {
-		for user, password := range map[string]string{"ann": canaries["user"], "filed": canaries["file"], "nobody": canaries["wrong"], "six": canaries["wrong"], "token": token} {
-			p, ack := connectRaw(t, s.mqtt, v, "logs in as "+user, as(user, password))
-			fmt.Fprintf(&said, "%q %q\n", ack.ReasonString, ack.AuthenticationData)
-			p.Close()
-		}
-		p := dialRaw(t, s.mqtt, v) // a CONNECT that is malformed behind its password
-		b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("x"), HasUserName: true, UserName: codec.View("ann"), HasPassword: true, Password: codec.View(canaries["wrong"])}, v)
-		b[len(b)-len(canaries["wrong"])-1]--
-		p.send(b, err)
-		_, _ = p.next()
-	}
+	logInAll(t, s, &said, token)
 	tell(canaries["changed"], "user", "passwd", "ann", "--password-stdin")
 	tell("", "user", "list", "--json")
 	tell("", "user", "list")
@@ -190,26 +180,7 @@ func TestSecretsStay(t *testing.T) {
 		fmt.Fprintln(&said, body)
 	}
 	watcher.quiet() // nothing has come
-	files, err := filepath.Glob(filepath.Join(s.dataDir(), "*"))
-	if err != nil || len(files) < 3 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	for _, name := range append(files, s.dataDir()) {
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s has mode %v", name, info.Mode())
-		}
-		if info.Mode().IsRegular() {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			said.Write(b)
-		}
-	}
+	said.Write(ownFiles(t, s.dataDir()))
 	s.stop()
 	s.mu.Lock()
 	said.WriteString(strings.Join(s.lines, "\n"))
@@ -223,6 +194,49 @@ func TestSecretsStay(t *testing.T) {
 	if !strings.Contains(said.String(), "logs in as ann") {
 		t.Error("the log has not what it is to be searched for")
 	}
+}
+
+// logInAll logs in with right and wrong passwords, and writes what is answered.
+func logInAll(t *testing.T, s *server, said io.Writer, token string) {
+	t.Helper()
+	for _, v := range []codec.Version{codec.Version311, codec.Version5} {
+		for user, password := range map[string]string{"ann": canaries["user"], "filed": canaries["file"], "nobody": canaries["wrong"], "six": canaries["wrong"], "token": token} {
+			p, ack := connectRaw(t, s.mqtt, v, "logs in as "+user, as(user, password))
+			fmt.Fprintf(said, "%q %q\n", ack.ReasonString, ack.AuthenticationData)
+			p.Close()
+		}
+		p := dialRaw(t, s.mqtt, v) // a CONNECT that is malformed behind its password
+		b, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View("x"), HasUserName: true, UserName: codec.View("ann"), HasPassword: true, Password: codec.View(canaries["wrong"])}, v)
+		b[len(b)-len(canaries["wrong"])-1]--
+		p.send(b, err)
+		_, _ = p.next()
+	}
+}
+
+// ownFiles returns what is in the files of a directory, which must be for their owner only.
+func ownFiles(t *testing.T, dir string) (text []byte) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, name := range append(files, dir) {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+		if info.Mode().IsRegular() {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = append(text, b...)
+		}
+	}
+	return text
 }
 
 func hashOf(password string) string {

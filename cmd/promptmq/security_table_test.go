@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -79,16 +80,18 @@ func readSecurityTable(t *testing.T, text string) (rows []securityRow) {
 	return rows
 }
 
-// testsOf are the tests and fuzz targets in the files of a package.
+// testsOf are the tests and fuzz targets of a package that `go test` runs without tags.
 func testsOf(t *testing.T, pkg string) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pkg), "*_test.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("package %s has no tests: %v", pkg, err)
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-f", `{{join .TestGoFiles "\n"}}{{"\n"}}{{join .XTestGoFiles "\n"}}`, "./"+pkg)
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list ./%s: %v", pkg, err)
 	}
 	tests := map[string]bool{}
-	for _, name := range files {
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+	for _, name := range strings.Fields(string(out)) {
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, filepath.FromSlash(pkg), name), nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
