@@ -66,9 +66,17 @@ func newTestNetwork(t *testing.T, connections int64, serve func(n *Network, a Ac
 	log := slog.New(slog.DiscardHandler)
 	notices := notice.New(log, m)
 	var n *Network
+	var mu sync.Mutex // no connection is begun once ended is set: a handshake may be under way
+	var ended bool
 	var serving sync.WaitGroup
 	n = NewNetwork(Config{
 		Serve: func(a Accepted) {
+			mu.Lock()
+			defer mu.Unlock()
+			if ended {
+				_ = a.Transport.Close()
+				return
+			}
 			serving.Go(func() {
 				if serve != nil {
 					serve(n, a)
@@ -82,6 +90,9 @@ func newTestNetwork(t *testing.T, connections int64, serve func(n *Network, a Ac
 	})
 	t.Cleanup(func() {
 		n.Stop()
+		mu.Lock()
+		ended = true
+		mu.Unlock()
 		serving.Wait()
 		n.Close()
 		notices.Close()
