@@ -115,7 +115,7 @@ func TestHostileFrames(t *testing.T) {
 	eventually(t, "all are closed", func() bool { return s.metric(`promptmq_listener_connections{listener="websocket"}`) == 1 })
 	bystander.quiet()
 	figure(t, "60 connections with hostile frames: %.1f MB more", most/1e6)
-	if most > 32<<20 {
+	if !raceDetector && most > 32<<20 { // which keeps several bytes for each
 		t.Errorf("%.0f bytes more for 60 connections", most)
 	}
 }
