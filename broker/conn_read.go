@@ -83,17 +83,6 @@ func (c *conn) Received(n int) bool {
 	return c.in.Ended == nil && !c.marked(superseded|identityEnded)
 }
 
-// awaitLeave blocks until the connection may be read on.
-func (c *conn) awaitLeave() {
-	blocked := c.awaitRoom()
-	if c.awaitTurn() || blocked {
-		c.waited() // the Client may have sent while it was not read
-		if c.unfinishedSince != 0 {
-			c.unfinishedSince = c.lastPacket
-		}
-	}
-}
-
 // handleBuffered handles every whole packet that was read. It reports more if it has left
 // some, for a Client that is over its rate.
 func (c *conn) handleBuffered() (more bool, err error) {
@@ -115,7 +104,7 @@ func (c *conn) handleBuffered() (more bool, err error) {
 		if err := c.handle(f); err != nil {
 			return false, err
 		}
-		if f.Type() == codec.TypePublish && c.countMessage() {
+		if c.publisher != nil && f.Type() == codec.TypePublish && c.countMessage() {
 			more = true
 			break
 		}

@@ -226,21 +226,6 @@ func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 	return o
 }
 
-// passDeniedOn is the outcome of a copy that the Client may not have: one by a Shared
-// Subscription is for another member. nil: no member may have it.
-func (cl *Client) passDeniedOn(d *delivery) outcome {
-	switch {
-	case cl == nil:
-		return denied
-	case d.send == nil && d.to.share != "":
-		d.pub.refused = append(d.pub.refused, cl)
-		return passedOn
-	case d.send != nil && d.send.MayGoOn():
-		return passedOn
-	}
-	return denied
-}
-
 // giveLocked gives a copy to the connection, if the Session need not keep it, or
 // else to the Session. [MQTT-4.3.1-1]
 func (cl *Client) giveLocked(d *delivery, pend *pending) outcome {
@@ -382,25 +367,6 @@ func (cl *Client) applyLocked(now time.Time, pend *pending) {
 	}
 	if len(pend.refused) > 0 && !pend.denying {
 		cl.denySentLocked(now, pend)
-	}
-}
-
-// denySentLocked ends the deliveries of what the Session has sent and its Client may not
-// have. What it then sends in their place may be denied too.
-func (cl *Client) denySentLocked(now time.Time, pend *pending) {
-	pend.denying = true
-	defer func() { pend.denying = false }()
-	for len(pend.refused) > 0 {
-		refused := pend.refused
-		pend.refused = nil
-		for i := range refused {
-			pend.fx.Reset()
-			e := cl.sess.Deny(&refused[i], now, &pend.fx)
-			if refused[i].MayGoOn() {
-				pend.orphans = append(pend.orphans, orphan{e, cl})
-			}
-			cl.applyLocked(now, pend)
-		}
 	}
 }
 

@@ -55,8 +55,8 @@ func (c *conn) countBytes(n int) {
 // countMessage counts a PUBLISH. It reports whether the next packet must wait: see
 // awaitTurn.
 func (c *conn) countMessage() (wait bool) {
-	p := c.publisher
-	if p == nil || p.messages.limit <= 0 {
+	p := c.publisher // not nil
+	if p.messages.limit <= 0 {
 		return false
 	}
 	p.messages.count(1, c.now)
@@ -77,6 +77,17 @@ func (c *conn) roomMax() int {
 		n = int(min(int64(n), int64(p.bytes.limit))) // so no pause is longer than a second
 	}
 	return n
+}
+
+// awaitLeave blocks until the connection may be read on.
+func (c *conn) awaitLeave() {
+	blocked := c.awaitRoom()
+	if c.awaitTurn() || blocked {
+		c.waited() // the Client may have sent while it was not read
+		if c.unfinishedSince != 0 {
+			c.unfinishedSince = c.lastPacket
+		}
+	}
 }
 
 // awaitTurn blocks while the Client is over its rates or, if it publishes, memory is short: it

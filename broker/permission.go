@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/codec"
@@ -210,4 +212,38 @@ func (c *conn) maySubscribe(perm *permission, filter codec.View, qos codec.QoS) 
 		return false, err
 	}
 	return perm.policy.DecideView(s, filter, access.Request{Action: access.Subscribe, QoS: qos}).Allowed, nil
+}
+
+// passDeniedOn is the outcome of a copy that the Client may not have: one by a Shared
+// Subscription is for another member. nil: no member may have it.
+func (cl *Client) passDeniedOn(d *delivery) outcome {
+	switch {
+	case cl == nil:
+		return denied
+	case d.send == nil && d.to.share != "":
+		d.pub.refused = append(d.pub.refused, cl)
+		return passedOn
+	case d.send != nil && d.send.MayGoOn():
+		return passedOn
+	}
+	return denied
+}
+
+// denySentLocked ends the deliveries of what the Session has sent and its Client may not
+// have. What it then sends in their place may be denied too.
+func (cl *Client) denySentLocked(now time.Time, pend *pending) {
+	pend.denying = true
+	defer func() { pend.denying = false }()
+	for len(pend.refused) > 0 {
+		refused := pend.refused
+		pend.refused = nil
+		for i := range refused {
+			pend.fx.Reset()
+			e := cl.sess.Deny(&refused[i], now, &pend.fx)
+			if refused[i].MayGoOn() {
+				pend.orphans = append(pend.orphans, orphan{e, cl})
+			}
+			cl.applyLocked(now, pend)
+		}
+	}
 }

@@ -51,7 +51,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 			return c.refuseReceiving()
 		}
 	}
-	if c.tooManyProperties(&p.Forward) {
+	if p.Forward.Len() > 0 && c.tooManyProperties(&p.Forward) {
 		return c.refuseProperties(p)
 	}
 	c.sample++

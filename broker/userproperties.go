@@ -18,21 +18,20 @@ func (c *conn) tooManyProperties(f *codec.Forward) bool {
 	if limit <= 0 || f.Len() <= limit*userPropertyBytesMin { // as nearly always
 		return false
 	}
-	n := 0
-	f.EachUserProperty(func(_, _ codec.View) bool {
-		n++
-		return n <= limit
-	})
-	return n > limit
+	return moreThan(limit, f.EachUserProperty)
 }
 
 // tooMany is tooManyProperties for packets that are not forwarded.
 func (c *conn) tooMany(u codec.UserProperties) bool {
-	limit, n := c.b.options().MaxUserProperties, 0
-	if limit <= 0 {
-		return false
-	}
-	u.Each(func(_, _ codec.View) bool {
+	limit := c.b.options().MaxUserProperties
+	return limit > 0 && moreThan(limit, u.Each)
+}
+
+// moreThan reports whether each calls its argument for more than limit User Properties. It
+// stops at the first that is too many.
+func moreThan(limit int, each func(func(name, value codec.View) bool)) bool {
+	n := 0
+	each(func(_, _ codec.View) bool {
 		n++
 		return n <= limit
 	})

@@ -75,11 +75,7 @@ func (c *serverCommand) Run() error {
 // opens first and closes last: a prober sees a start and a stop as not ready.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *metrics.Broker, end *ending, reloads *reloader, salvage bool) (err error) {
 	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
-	starting := []any{"version", version(), "pid", os.Getpid()}
-	if cfg.File != "" {
-		starting = append(starting, "config", cfg.File)
-	}
-	log.Info("starting", starting...)
+	logStarting(log, &cfg)
 	counters.BuildInfo(version())
 	var ready readiness
 	closeMetrics, err := serveMetrics(&cfg, log, counters, ready.check)
@@ -88,14 +84,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	}
 	defer closeMetrics()
 
-	if salvage {
-		if err := salvageStore(log, cfg.Store); err != nil {
-			return fmt.Errorf("salvage the store in %s: %w", cfg.Store.DataDir, err)
-		}
-	}
-	db, err := openStore(ctx, cfg.Store)
+	db, err := openStore(ctx, log, cfg.Store, salvage)
 	if err != nil {
-		return hintSalvage(fmt.Errorf("open the store in %s: %w", cfg.Store.DataDir, err))
+		return err
 	}
 	defer func() {
 		var unfinished *broker.UnfinishedError
@@ -148,6 +139,20 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	log.Info("ready")
 	reloads.begin(b, append(logins.parts(), entry.parts()...)...)
 
+	return runUntilDone(ctx, log, b, end)
+}
+
+// logStarting writes the first line of the log.
+func logStarting(log *slog.Logger, cfg *config.Config) {
+	attrs := []any{"version", version(), "pid", os.Getpid()}
+	if cfg.File != "" {
+		attrs = append(attrs, "config", cfg.File)
+	}
+	log.Info("starting", attrs...)
+}
+
+// runUntilDone waits until ctx ends or the broker fails, and stops it.
+func runUntilDone(ctx context.Context, log *slog.Logger, b *broker.Broker, end *ending) error {
 	select {
 	case <-ctx.Done():
 		log.Info("stopping", "cause", context.Cause(ctx))
@@ -185,8 +190,22 @@ func showStore(counters *metrics.Broker, db *store.DB) {
 // commandsEndWithin is how long a start waits for a command that works on the store.
 const commandsEndWithin = 2 * time.Second
 
-// openStore opens the store, if need be when the command has ended that has it.
-func openStore(ctx context.Context, o store.Options) (*store.DB, error) {
+// openStore opens the store, after it is salvaged if that is asked for.
+func openStore(ctx context.Context, log *slog.Logger, o store.Options, salvage bool) (*store.DB, error) {
+	if salvage {
+		if err := salvageStore(log, o); err != nil {
+			return nil, fmt.Errorf("salvage the store in %s: %w", o.DataDir, err)
+		}
+	}
+	db, err := openUnused(ctx, o)
+	if err != nil {
+		return nil, hintSalvage(fmt.Errorf("open the store in %s: %w", o.DataDir, err))
+	}
+	return db, nil
+}
+
+// openUnused opens the store, if need be when the command has ended that has it.
+func openUnused(ctx context.Context, o store.Options) (*store.DB, error) {
 	for began := time.Now(); ; {
 		db, err := store.Open(o)
 		if !errors.Is(err, store.ErrInUse) || time.Since(began) > commandsEndWithin {
