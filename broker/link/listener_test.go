@@ -160,13 +160,19 @@ func TestMaxConnections(t *testing.T) {
 // and no other, and is gone in the end.
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mqtt.sock")
-	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
+	private := path + ".new"
+	if err := os.Mkdir(private, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	stale.SetUnlinkOnClose(false)
-	if err := stale.Close(); err != nil { // as if it was killed
-		t.Fatal(err)
+	for _, name := range []string{path, filepath.Join(private, "s")} {
+		stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale.SetUnlinkOnClose(false)
+		if err := stale.Close(); err != nil { // as if it was killed
+			t.Fatal(err)
+		}
 	}
 	accepted := make(chan Accepted, 1)
 	n := newTestNetwork(t, 10, func(n *Network, a Accepted) {
@@ -182,6 +188,9 @@ func TestUnixSocket(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o620 {
 		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := os.Lstat(private); !os.IsNotExist(err) {
+		t.Errorf("where it was made: %v", err)
 	}
 	c.Name = "second"
 	if err := n.Listen(c); err == nil || !strings.Contains(err.Error(), "another program") {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -25,8 +26,9 @@ func (localPeer) String() string  { return "unix" }
 // localSocketMode is the mode of a socket if nothing is said: for the same user.
 const localSocketMode fs.FileMode = 0o600
 
-// openUnix opens a Unix socket. One that a killed process has left is replaced, in one step,
-// so that there is none with another mode at any time.
+// openUnix opens a Unix socket. It is made where nobody else can connect, since it has the
+// umask's mode at first, and moved to its place, where it replaces one that a killed process
+// has left.
 func openUnix(c *ListenerConfig) (net.Listener, error) {
 	path := c.Address
 	failed := func(err error) error { return fmt.Errorf("%s: cannot listen on %q: %w", c.Key, path, err) }
@@ -36,10 +38,16 @@ func openUnix(c *ListenerConfig) (net.Listener, error) {
 	if err := unused(path); err != nil {
 		return nil, failed(err)
 	}
-	made := path + ".new"
-	if err := unused(made); err == nil {
-		_ = os.Remove(made) // of a process that was killed here; else listening says why not
+	private := path + ".new"
+	made := filepath.Join(private, "s")
+	if err := unused(made); err == nil { // else making the directory says why not
+		_ = os.Remove(made) // of a process that was killed here
+		_ = os.Remove(private)
 	}
+	if err := os.Mkdir(private, 0o700); err != nil {
+		return nil, failed(err)
+	}
+	defer func() { _ = os.Remove(private) }() // the next start does it otherwise
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
 	if err != nil {
 		return nil, failed(err)
