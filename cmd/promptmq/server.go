@@ -118,7 +118,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return err
 	}
 	commands := admin.NewCommands(log, counters.Panics.Inc)
-	entry := &gate{log: log, logins: logins}
+	entry := &accessControl{log: log, logins: logins}
 	if err := stored.govern(entry, b, commands); err != nil {
 		return err
 	}
