@@ -147,7 +147,10 @@ func (c *conn) leaveGate() {
 		if control.Broken(control.GateKept) {
 			return
 		}
-		c.b.leave(&c.pending)
+		if len(c.pending.orphans) > 0 { // see Broker.leave
+			c.b.handOverDenied(&c.pending)
+		}
+		c.b.commits.Leave()
 	}
 }
 

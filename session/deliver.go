@@ -171,8 +171,14 @@ func (s *Session) SendNow(p *codec.Publish) bool {
 	s.sent = s.next
 	notKeptBytes := len(p.Topic) + len(p.Payload) + p.Forward.Len() + 4*len(p.SubscriptionIDs)
 	bytes := messageOverhead + entryOverhead + notKeptBytes
-	q := s.window.push(bytes)
+	n := len(s.queue)
+	if n == cap(s.queue) {
+		s.window.grow()
+	}
+	s.queue = s.queue[:n+1] // as push does: the new one is zero
+	q := &s.queue[n]
 	q.Seq, q.QoS, q.Message, q.sentBefore, q.packetID, q.notKeptBytes = seq, p.QoS, sentNotKept, true, packetID, notKeptBytes
+	s.windowBytes += bytes
 	s.queueLen++
 	s.queueBytes += int64(bytes)
 	s.cursor++

@@ -99,7 +99,9 @@ func (o *Outbox) releaseLocked() {
 			sent[qos].countSent(o.config.Metrics, qos)
 		}
 	}
-	o.growLocked()
+	if o.out == nil {
+		o.growLocked()
+	}
 	o.out = append(o.out, h.bytes[:h.segs[n-1].end]...)
 	if n == len(h.segs) {
 		o.dropHeldLocked()

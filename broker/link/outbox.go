@@ -121,7 +121,9 @@ func (o *Outbox) Queue(p *Pending, encode func(dst []byte) []byte) bool {
 	if o.is(closing) {
 		return false
 	}
-	o.growLocked()
+	if o.out == nil {
+		o.growLocked()
+	}
 	o.out = encode(o.out)
 	o.listLocked(p)
 	return true
@@ -161,7 +163,9 @@ func (o *Outbox) QueueHeld(p *Pending, h Hold, encode func(dst []byte) []byte) (
 		o.heldLocked(p, held, segment{commit: h.Commit, receipt: h.Receipt, size: h.Answered, credit: h.Credit})
 		return true
 	}
-	o.growLocked()
+	if o.out == nil {
+		o.growLocked()
+	}
 	o.out = encode(o.out)
 	o.listLocked(p)
 	return false
@@ -204,7 +208,9 @@ func (o *Outbox) publish(p *Pending, m *codec.Publish, commit uint64, mayDrop bo
 		o.heldLocked(p, held, seg)
 		return Taken
 	}
-	o.growLocked()
+	if o.out == nil {
+		o.growLocked()
+	}
 	o.out, _ = o.appendPublishLocked(o.out, m, false)
 	o.listLocked(p)
 	p.sent[m.QoS].add(len(m.Payload))
@@ -227,11 +233,7 @@ func (o *Outbox) appendPublishLocked(dst []byte, m *codec.Publish, held bool) (_
 	return dst, alias
 }
 
-func (o *Outbox) growLocked() {
-	if o.out == nil {
-		o.out = OutBuffers.Get(outBytesMin)
-	}
-}
+func (o *Outbox) growLocked() { o.out = OutBuffers.Get(outBytesMin) }
 
 // listLocked puts o on the list of those to be flushed, once.
 func (o *Outbox) listLocked(p *Pending) {

@@ -151,7 +151,9 @@ func (o *Outbox) Close(last []byte) {
 	if !o.is(closing) {
 		o.set(closing)
 		if len(last) > 0 {
-			o.growLocked()
+			if o.out == nil {
+				o.growLocked()
+			}
 			o.out = append(o.out, last...)
 		}
 		o.dropHeldLocked()
