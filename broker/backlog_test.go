@@ -12,7 +12,7 @@ import (
 
 // retainIn sets the retained message of a topic.
 func retainIn(set *retainedSet, topic string) *retainedMessage {
-	r, _ := set.set(&session.Message{Topic: topic, Payload: []byte("v")})
+	r, _ := set.set(&session.Message{Topic: topic, Payload: []byte("v")}, "")
 	return r
 }
 

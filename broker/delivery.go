@@ -58,6 +58,7 @@ const (
 type publication struct {
 	p         *codec.Publish
 	origin    origin
+	author    *author // of a Will; else nil
 	why       cause
 	now       time.Time
 	expiresAt time.Time
@@ -79,6 +80,17 @@ type publication struct {
 	// message that was retained in the same step, are where they come from; else nil.
 	routed  uint64
 	matches *[]match
+}
+
+// user is whose message it is if it is retained; "": nobody's. The caller holds the gate.
+func (pub *publication) user() string {
+	switch {
+	case pub.author != nil:
+		return pub.author.user
+	case pub.origin.kind == fromClient:
+		return pub.origin.client.who.Load().user()
+	}
+	return ""
 }
 
 // message returns the Message, made from the packet at the first call.

@@ -7,8 +7,8 @@ import "github.com/x0a1b/promptmq/broker/rate"
 const MemoryDefault = -1
 
 // Limits are against load. 0: there is no such limit. SetOptions takes them over, but for
-// Memory: rates of Clients for the next CONNECT of each; what there is beyond SessionsPerUser
-// stays.
+// Memory: rates of Clients for the next CONNECT of each; what there is beyond a limit
+// of a user stays.
 type Limits struct {
 	// Memory is how many bytes the process should need at most: see overload. It is static.
 	Memory int64
@@ -21,4 +21,8 @@ type Limits struct {
 	// SessionsPerUser is the most Sessions of one user. Those of anonymous Clients are not
 	// counted.
 	SessionsPerUser int
+	// RetainedMessagesPerUser and RetainedBytesPerUser bound what one user has retained, in
+	// Message.Bytes. What anonymous Clients have retained is not counted.
+	RetainedMessagesPerUser int
+	RetainedBytesPerUser    int64
 }

@@ -44,14 +44,15 @@ func (b *Broker) load() error {
 	unlock := sync.OnceFunc(b.commits.Leave)
 	defer unlock()
 	var all []*retainedMessage
-	err := b.store.Load(l.add, func(topic string, version uint64, m *session.Message) error {
-		all = append(all, &retainedMessage{message: m, version: version})
+	shares := make(retainedShares)
+	err := b.store.Load(l.add, func(_ string, r *session.RetainedWrite) error {
+		all = append(all, &retainedMessage{message: r.Message, version: r.Version, owner: shares.of(r.UserName)})
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
-	b.restoreRetained(all)
+	b.restoreRetained(all, shares)
 	wills := 0
 	var w pending // only its Effects: nothing is sent
 	for _, s := range l.byClient {

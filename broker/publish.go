@@ -251,7 +251,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, pend *pending) bool
 	defer b.router.mu.Unlock()
 	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
 	pub.matches = &s.matches
-	if !b.mayRetainLocked(pub.p) {
+	if !b.mayRetainLocked(pub, m, pend) {
 		return false
 	}
 	pub.cost += b.retainCostLocked(pub.p)
@@ -259,7 +259,7 @@ func (b *Broker) findAndRetain(pub *publication, s *routing, pend *pending) bool
 	if !b.admitMessage(pub, s, pend) {
 		return false
 	}
-	b.retainLocked(m)
+	b.retainLocked(m, pub.user())
 	pub.stored, pub.mustCommit = true, true
 	if pub.p.QoS == 0 {
 		b.commits.Later()

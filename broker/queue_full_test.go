@@ -188,7 +188,7 @@ func testWillBeyondRetained(t *testing.T) {
 			t.Errorf("%s in place of the Will %s", m.Topic, topic)
 		}
 	}
-	r := s.waitLog("a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached")
+	r := s.waitLog("a Will Message was published, but not retained: a limit of retained messages is reached")
 	if r["topic"] != "w/0" {
 		t.Errorf("logged %v", r)
 	}

@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"log/slog"
+
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -9,10 +12,10 @@ import (
 // place makes a retained message timed.
 func (r *retainedMessage) place() *uint32 { return &r.timer }
 
-// retainLocked makes m the retained message of its Topic Name, or removes that if the
-// Payload is empty. [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] The caller holds
+// retainLocked makes m, of a user or of nobody, the retained message of its Topic Name, or
+// removes that if the Payload is empty. [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] The caller holds
 // router.mu for writing and the gate.
-func (b *Broker) retainLocked(m *session.Message) {
+func (b *Broker) retainLocked(m *session.Message, user string) {
 	control.Panic(control.PanicInRetain)
 	if len(m.Payload) == 0 {
 		if !control.Broken(control.RetainedNotRemoved) {
@@ -20,7 +23,7 @@ func (b *Broker) retainLocked(m *session.Message) {
 		}
 		return
 	}
-	r, old := b.router.retained.set(m)
+	r, old := b.router.retained.set(m, user)
 	if old != nil {
 		b.clearTimer(old)
 	}
@@ -28,7 +31,7 @@ func (b *Broker) retainLocked(m *session.Message) {
 		b.timers.set(r, at)
 	}
 	b.m.Retained.Inc()
-	b.commits.SetRetained(m.Topic, session.RetainedWrite{Version: r.version, Message: m})
+	b.commits.SetRetained(m.Topic, session.RetainedWrite{Version: r.version, UserName: user, Message: m})
 }
 
 // removeRetainedLocked removes the retained message of a Topic Name, if there is one.
@@ -68,10 +71,10 @@ func (b *Broker) clearTimer(r *retainedMessage) {
 
 // restoreRetained brings back the stored retained messages. It is called once, before
 // anybody is served.
-func (b *Broker) restoreRetained(all []*retainedMessage) {
+func (b *Broker) restoreRetained(all []*retainedMessage, shares retainedShares) {
 	b.router.mu.Lock()
 	defer b.router.mu.Unlock()
-	b.router.retained.restore(all)
+	b.router.retained.restore(all, shares)
 	for _, r := range all {
 		if at := dueAt(r.message.ExpiresAt); at != 0 {
 			b.timers.set(r, at)
@@ -84,19 +87,28 @@ func (b *Broker) clearsLocked(p *codec.Publish) bool {
 	return p.Retain && len(p.Payload) == 0 && b.router.retained.get(p.Topic) != nil
 }
 
-// mayRetainLocked reports whether MaxRetainedMessages and MaxRetainedBytes have room
-// for p.
-func (b *Broker) mayRetainLocked(p *codec.Publish) bool {
+// mayRetainLocked reports whether the limits have room for m, the message of pub, or else
+// which one has not.
+func (b *Broker) mayRetainLocked(pub *publication, m *session.Message, pend *pending) bool {
+	p := pub.p
 	bytes := int64(len(p.Topic) + len(p.Payload) + p.Forward.Len())
 	if len(p.Payload) == 0 {
 		return true
 	}
+	set, o := &b.router.retained, b.options()
 	more := bytes + retainedBytesEach
-	if old := b.router.retained.get(p.Topic); old != nil {
+	if old := set.get(p.Topic); old != nil {
 		more = bytes - int64(old.message.Bytes())
 	}
-	if more > 0 && !b.mayHoard(b.router.retainedMemoryLocked()+more) {
+	if more > 0 && !b.mayHoard(b.router.retainedMemoryLocked()+more) || !set.fits(p.Topic, bytes, o.MaxRetainedMessages, o.MaxRetainedBytes) {
 		return false
 	}
-	return b.router.retained.fits(p.Topic, bytes, b.options().MaxRetainedMessages, b.options().MaxRetainedBytes)
+	user := pub.user()
+	key, limit := set.fitsUser(user, m, &o.Limits)
+	if key == "" {
+		return true
+	}
+	pend.say(b.notices.Line(slog.LevelWarn, "retained messages of a user", user, "a message was not retained: its user has as much retained as one user may",
+		"user", notice.Shown(user), "topic", notice.Shown(m.Topic), "limit", limit, "key", key))
+	return false
 }

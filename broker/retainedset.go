@@ -12,7 +12,8 @@ import (
 type retainedMessage struct {
 	message *session.Message
 	version uint64
-	timer   uint32 // its place in timers
+	owner   *retainedShare // that of the user who published it; nil: nobody's
+	timer   uint32         // its place in timers
 }
 
 // A retainedSet is all retained messages. It is data only: router.mu guards it, and
@@ -21,13 +22,14 @@ type retainedSet struct {
 	byName    *topics.Names[*retainedMessage]
 	byVersion versions // of the same messages
 	bytes     int64    // the sum over them
+	shares    retainedShares
 	// version is that of the last change. Each change has a higher one than those before
 	// it, also after a restart.
 	version uint64
 }
 
 func newRetainedSet() retainedSet {
-	return retainedSet{byName: topics.NewNames[*retainedMessage]()}
+	return retainedSet{byName: topics.NewNames[*retainedMessage](), shares: make(retainedShares)}
 }
 
 func (s *retainedSet) len() int { return s.byName.Len() }
@@ -38,17 +40,17 @@ func (s *retainedSet) get(topic []byte) *retainedMessage {
 	return r
 }
 
-// set makes m the retained message of its Topic Name, and returns it and the one that
-// it replaces; nil: none.
-func (s *retainedSet) set(m *session.Message) (set, old *retainedMessage) {
+// set makes m, of a user or of nobody, the retained message of its Topic Name, and returns it
+// and the one that it replaces; nil: none.
+func (s *retainedSet) set(m *session.Message, user string) (set, old *retainedMessage) {
 	s.version++
-	set = &retainedMessage{message: m, version: s.version}
+	set = &retainedMessage{message: m, version: s.version, owner: s.shares.of(user)}
+	s.shares.count(set)
 	old, _ = s.byName.Set(m.Topic, set)
 	s.byVersion.add(set)
 	s.bytes += int64(m.Bytes())
 	if old != nil {
-		s.byVersion.remove(old.version)
-		s.bytes -= int64(old.message.Bytes())
+		s.forget(old)
 	}
 	return set, old
 }
@@ -61,14 +63,23 @@ func (s *retainedSet) remove(topic string) *retainedMessage {
 		return nil
 	}
 	s.version++
-	s.byVersion.remove(old.version)
-	s.bytes -= int64(old.message.Bytes())
+	s.forget(old)
 	return old
 }
 
-// restore puts stored messages, in any order, into an empty set.
-func (s *retainedSet) restore(all []*retainedMessage) {
+// forget takes out what is no longer by its name.
+func (s *retainedSet) forget(old *retainedMessage) {
+	s.byVersion.remove(old.version)
+	s.bytes -= int64(old.message.Bytes())
+	s.shares.uncount(old)
+}
+
+// restore puts stored messages, in any order, into an empty set. Their owners are among
+// shares, and have nothing yet.
+func (s *retainedSet) restore(all []*retainedMessage, shares retainedShares) {
+	s.shares = shares
 	for _, r := range all {
+		s.shares.count(r)
 		s.byName.Set(r.message.Topic, r)
 		s.bytes += int64(r.message.Bytes())
 		s.skipTo(r.version)

@@ -101,7 +101,7 @@ func TestRetainedSet(t *testing.T) {
 			delete(model, topic)
 		default:
 			m := &session.Message{Topic: topic, Payload: make([]byte, 1+rng.IntN(100))}
-			r, old := set.set(m)
+			r, old := set.set(m, []string{"", "ann", "bob"}[rng.IntN(3)])
 			if old != before || r.message != m || r.version <= last {
 				t.Fatalf("version %d after %d replaces %v, expected %v", r.version, last, old, before)
 			}
@@ -110,8 +110,11 @@ func TestRetainedSet(t *testing.T) {
 		last = set.version
 	}
 	bytes := int64(0)
+	shares := make(map[string]retainedShare)
 	for topic, r := range model {
 		bytes += int64(r.message.Bytes())
+		share := shares[r.owner.name()]
+		shares[r.owner.name()] = retainedShare{r.owner.name(), share.messages + 1, share.bytes + int64(r.message.Bytes())}
 		if set.get(codec.View(topic)) != r || set.byVersion.get(r.version) != r || !set.mayMatch(topic) {
 			t.Errorf("%s is not found", topic)
 		}
@@ -130,9 +133,29 @@ func TestRetainedSet(t *testing.T) {
 		t.Error("the limits of a message for a new topic are wrong")
 	}
 	restored := newRetainedSet()
-	restored.restore(modelMatches(model, "#"))
+	checkShares(t, &set, shares)
+	fresh := make(retainedShares)
+	for _, r := range model {
+		r.owner = fresh.of(r.owner.name()) // as they are loaded
+	}
+	restored.restore(modelMatches(model, "#"), fresh)
+	checkShares(t, &restored, shares)
 	if restored.len() != set.len() || restored.bytes != bytes || restored.version > last {
 		t.Errorf("restored %d messages of %d bytes up to version %d", restored.len(), restored.bytes, restored.version)
+	}
+}
+
+// checkShares compares what each user has with what it should have.
+func checkShares(t *testing.T, set *retainedSet, want map[string]retainedShare) {
+	t.Helper()
+	delete(want, "") // nobody's
+	if len(set.shares) != len(want) {
+		t.Errorf("%d users have something, expected %d", len(set.shares), len(want))
+	}
+	for user, share := range set.shares {
+		if *share != want[user] {
+			t.Errorf("%q has %+v, expected %+v", user, *share, want[user])
+		}
 	}
 }
 

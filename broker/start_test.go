@@ -17,7 +17,7 @@ type slowStore struct {
 	loading func()
 }
 
-func (s *slowStore) Load(each func(*session.Loaded) error, eachRetained func(string, uint64, *session.Message) error) error {
+func (s *slowStore) Load(each func(*session.Loaded) error, eachRetained func(string, *session.RetainedWrite) error) error {
 	s.loading()
 	return s.DB.Load(each, eachRetained)
 }

@@ -11,7 +11,7 @@ import (
 // one goroutine.
 type Store interface {
 	// Load reads back what is stored.
-	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, version uint64, m *session.Message) error) error
+	Load(eachSession func(*session.Loaded) error, eachRetained func(topic string, r *session.RetainedWrite) error) error
 	// NextID is above the identifier of every Session that was ever stored.
 	NextID() session.ID
 	// LastTime is the latest Batch.Time of all processes, or up to a second earlier,

@@ -30,7 +30,7 @@ func (b *Broker) publishWill(w *session.Will, clientID string, by *author, now t
 		m.ExpiresAt = now.Add(time.Duration(w.MessageExpirySeconds) * time.Second)
 	}
 	var s routing
-	pub := publication{p: &p, origin: origin{kind: fromWill}, why: causeWill, now: now, expiresAt: m.ExpiresAt, m: &m, passesFull: true, mustFit: true}
+	pub := publication{p: &p, origin: origin{kind: fromWill}, author: by, why: causeWill, now: now, expiresAt: m.ExpiresAt, m: &m, passesFull: true, mustFit: true}
 	if reason := b.publish(&pub, &s, pend); reason == codec.Success {
 		return
 	}
@@ -38,7 +38,7 @@ func (b *Broker) publishWill(w *session.Will, clientID string, by *author, now t
 	// subscribed get it without that.
 	b.m.RefusedMessages(codec.QuotaExceeded.String()).Inc()
 	pend.say(b.notices.Line(slog.LevelWarn, "will not retained", m.Topic,
-		"a Will Message was published, but not retained: mqtt.max-retained-messages or mqtt.max-retained-bytes is reached", "topic", notice.Shown(m.Topic)))
+		"a Will Message was published, but not retained: a limit of retained messages is reached", "topic", notice.Shown(m.Topic)))
 	p.Retain, m.Retain = false, false
 	b.publish(&pub, &s, pend)
 }

@@ -123,6 +123,10 @@ var keys = []key{
 		orOff{integer{1024, 1 << 40}}, func(c *Config) any { return &c.Broker.Limits.ByteRate }},
 	{"limits.sessions-per-user", "Most sessions of one user, connected or not. One more is refused with 0x97 (Quota exceeded; 3 for MQTT 3). Sessions of anonymous clients are not counted. 0: no limit but mqtt.max-sessions.",
 		integer{0, 100_000_000}, func(c *Config) any { return &c.Broker.Limits.SessionsPerUser }},
+	{"limits.retained-messages-per-user", "Most retained messages of one user: those that were published last by the user, Wills included. One more is refused (0x97, Quota exceeded; with QoS 0 dropped; a client before MQTT 5 is disconnected); removing one, and replacing one's own, goes on. Those of anonymous clients are not counted. 0: no limit but mqtt.max-retained-messages.",
+		integer{0, 1_000_000_000}, func(c *Config) any { return &c.Broker.Limits.RetainedMessagesPerUser }},
+	{"limits.retained-bytes-per-user", "Most bytes of the retained messages of one user, in the same way: topic, payload and properties, and 64 for each message. What takes no more than the message of the same user that it replaces goes on. 0: no limit but mqtt.max-retained-bytes.",
+		orOff{integer{1024, 1 << 50}}, func(c *Config) any { return &c.Broker.Limits.RetainedBytesPerUser }},
 
 	{"auth.allow-anonymous", "Clients from other machines are admitted without credentials. Clients from this machine (loopback) always are.",
 		boolean{}, func(c *Config) any { return &c.Broker.AllowAnonymous }},

@@ -208,10 +208,12 @@ type Will struct {
 
 // A RetainedWrite replaces (or, with a nil Message, removes) the retained
 // message of a Topic Name. Version grows with each change of any retained
-// message; of two writes for one topic the higher Version wins.
+// message; of two writes for one topic the higher Version wins. UserName is the user
+// whose message it is; empty: nobody's.
 type RetainedWrite struct {
-	Version uint64
-	Message *Message
+	Version  uint64
+	UserName string
+	Message  *Message
 }
 
 // Loaded is what a store holds of one Session, apart from its queue entries,

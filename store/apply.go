@@ -285,8 +285,7 @@ func (db *DB) applyRetained(topic string, w session.RetainedWrite) error {
 	if w.Message == nil {
 		return exec(db.stmts.delRetain, []byte(topic), int64(w.Version))
 	}
-	db.packer.data = finishPacked(appendMessage(startPacked(db.packer.data), w.Message),
-		kindRetained, textKey(topic), w.Version)
+	db.packer.data = appendRetained(db.packer.data, topic, &w)
 	return exec(db.stmts.putRetained, []byte(topic), int64(w.Version), db.packer.data)
 }
 

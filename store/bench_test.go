@@ -127,7 +127,7 @@ func BenchmarkLoad(b *testing.B) {
 	fill(b, db, 200_000, 1)
 	for b.Loop() {
 		if err := db.Load(func(*session.Loaded) error { return nil },
-			func(string, uint64, *session.Message) error { return nil }); err != nil {
+			func(string, *session.RetainedWrite) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -32,8 +32,8 @@ func dump(db *DB) (string, error) {
 				l.Will.MessageExpirySeconds, l.Will.DueAt.UnixMilli(), messageText(l.Will.Message)))
 		}
 		return nil
-	}, func(topic string, version uint64, m *session.Message) error {
-		lines = append(lines, fmt.Sprintf("retained %q %d %s", topic, version, messageText(m)))
+	}, func(topic string, r *session.RetainedWrite) error {
+		lines = append(lines, fmt.Sprintf("retained %q %d of %q %s", topic, r.Version, r.UserName, messageText(r.Message)))
 		return nil
 	})
 	if err != nil {

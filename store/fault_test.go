@@ -231,7 +231,7 @@ func crashChild(dir string) error {
 	}
 	next := uint64(1)
 	if err := db.Load(func(l *session.Loaded) error { next = max(next, l.NextSeq); return nil },
-		func(string, uint64, *session.Message) error { return nil }); err != nil {
+		func(string, *session.RetainedWrite) error { return nil }); err != nil {
 		return err
 	}
 	for {

@@ -285,7 +285,7 @@ func (c *holClient) kill() {
 		l.Record.Connected = true // nobody noted the end
 		c.s, err = session.Restore(l, &c.limits)
 		return err
-	}, func(string, uint64, *session.Message) error { return nil })
+	}, func(string, *session.RetainedWrite) error { return nil })
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestLargeQueues(t *testing.T) {
 		}
 		kept = append(kept, l)
 		return nil
-	}, func(string, uint64, *session.Message) error { return nil })
+	}, func(string, *session.RetainedWrite) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

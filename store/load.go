@@ -12,7 +12,7 @@ import (
 // Load calls eachSession for every stored Session and eachRetained for every
 // retained message. Queues are not read; of each, an index tells the extent.
 func (db *DB) Load(eachSession func(*session.Loaded) error,
-	eachRetained func(topic string, version uint64, m *session.Message) error) error {
+	eachRetained func(topic string, r *session.RetainedWrite) error) error {
 	if broken("load-stalls") {
 		select {}
 	}
@@ -21,11 +21,11 @@ func (db *DB) Load(eachSession func(*session.Loaded) error,
 	}
 	return ifDamage(db.query("SELECT topic, version, data FROM retained", func(s *sqlite3.Stmt) error {
 		topic, version := string(s.ColumnRawBlob(0)), uint64(s.ColumnInt64(1))
-		m, err := unpackRetained(s.ColumnRawBlob(2), topic, version)
+		r, err := unpackRetained(s.ColumnRawBlob(2), topic, version)
 		if err != nil {
 			return fmt.Errorf("the retained message of %q: %w", topic, err)
 		}
-		return eachRetained(topic, version, m)
+		return eachRetained(topic, r)
 	}))
 }
 

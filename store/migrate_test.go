@@ -45,7 +45,7 @@ func TestMigratesVersion1(t *testing.T) {
 			t.Errorf("session %d: %d bytes queued", l.Record.ID, l.QueuedBytes)
 		}
 		return nil
-	}, func(string, uint64, *session.Message) error { return nil })
+	}, func(string, *session.RetainedWrite) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,4 +63,59 @@ func TestMigratesVersion1(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestMigratesRetained: retained messages of a store of version 7 have no users, and get one
+// when they are published again. A salvage keeps them.
+func TestMigratesRetained(t *testing.T) {
+	o := testOptions(t.TempDir())
+	db := openTest(t, o)
+	retain := func(version uint64, user, topic string) {
+		b := session.NewBatch()
+		b.Retained[topic] = session.RetainedWrite{Version: version, UserName: user, Message: &session.Message{Topic: topic, Payload: []byte("p"), Retain: true}}
+		apply(t, db, b)
+	}
+	want := func(lines ...string) {
+		t.Helper()
+		text, err := dump(db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines {
+			if !strings.Contains(text, line) {
+				t.Errorf("no %q in\n%s", line, text)
+			}
+		}
+	}
+	// As version 7 wrote it.
+	m := session.Message{Topic: "old", Payload: []byte("p"), Retain: true}
+	data := finishPacked(appendMessage(startPacked(nil), &m), kindRetained, textKey("old"), 1)
+	if err := db.w.Exec(fmt.Sprintf("INSERT INTO retained VALUES (CAST('old' AS BLOB), 1, x'%x'); PRAGMA user_version = 7", data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = openTest(t, o)
+	if version, err := queryInt(db.w, "PRAGMA user_version"); err != nil || version != 8 {
+		t.Errorf("version %d, %v", version, err)
+	}
+	want(`retained "old" 1 of ""`)
+	retain(2, "ann", "old")
+	retain(3, "bob\xff\n", "new")
+	retain(4, "", "nobody's")
+	lines := []string{`retained "old" 2 of "ann"`, `retained "new" 3 of "bob\xff\n"`, `retained "nobody's" 4 of ""`}
+	want(lines...)
+	apply(t, db, oneSession(1, "m"))
+	if err := db.w.Exec("UPDATE session SET expiry = expiry + 1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := Salvage(o, salvageTime); err != nil || report.Damage == nil {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	db = openTest(t, o)
+	want(lines...)
 }

@@ -291,6 +291,7 @@ func (m *model) retain(b *session.Batch) {
 	if m.r.IntN(4) > 0 {
 		w.Message = m.message()
 		w.Message.Topic = topic
+		w.UserName = []string{"", "ann", string(m.bytes(300))}[m.r.IntN(3)]
 	}
 	if m.r.IntN(6) == 0 { // a late one, which loses to what is stored
 		if old, ok := m.retained[topic]; ok && old.Version > 1 {
@@ -342,10 +343,10 @@ func (m *model) compare(db *DB) error {
 	err := db.Load(func(l *session.Loaded) error {
 		seen[l.Record.ID] = true
 		return m.compareSession(l)
-	}, func(topic string, version uint64, msg *session.Message) error {
+	}, func(topic string, r *session.RetainedWrite) error {
 		retained[topic] = true
-		if want, ok := m.retained[topic]; !ok || want.Version != version || !sameMessage(want.Message, msg) {
-			return fmt.Errorf("retained %q: version %d, want %d (stored in the model: %v)", topic, version, want.Version, ok)
+		if want, ok := m.retained[topic]; !ok || want.Version != r.Version || want.UserName != r.UserName || !sameMessage(want.Message, r.Message) {
+			return fmt.Errorf("retained %q: version %d of %q, want %d of %q (stored in the model: %v)", topic, r.Version, r.UserName, want.Version, want.UserName, ok)
 		}
 		return nil
 	})

@@ -327,7 +327,7 @@ func TestRecoversWhatACrashLeft(t *testing.T) {
 // readBack returns how many messages of Session 1 are stored; a wrong one is errWrong.
 func readBack(db *DB) (n int, err error) {
 	if err := db.Load(func(*session.Loaded) error { return nil },
-		func(string, uint64, *session.Message) error { return nil }); err != nil {
+		func(string, *session.RetainedWrite) error { return nil }); err != nil {
 		return 0, err
 	}
 	for from := uint64(1); ; {

@@ -274,17 +274,30 @@ func eachEntry(key runKey, run, body []byte, fn func(e session.Entry, at int)) e
 	return nil
 }
 
-func unpackRetained(b []byte, topic string, version uint64) (*session.Message, error) {
+// appendRetained packs a retained message; who has no user name has nothing behind it, as
+// all had before schema version 8.
+func appendRetained(dst []byte, topic string, w *session.RetainedWrite) []byte {
+	dst = appendMessage(startPacked(dst), w.Message)
+	if w.UserName != "" {
+		dst = appendBytes(dst, w.UserName)
+	}
+	return finishPacked(dst, kindRetained, textKey(topic), w.Version)
+}
+
+func unpackRetained(b []byte, topic string, version uint64) (*session.RetainedWrite, error) {
 	b, err := openPacked(b, kindRetained, textKey(topic), version)
 	if err != nil {
 		return nil, err
 	}
 	u := unpacker{b: b}
-	m := u.message()
+	w := session.RetainedWrite{Version: version, Message: u.message()}
+	if len(u.b) > 0 {
+		w.UserName = string(u.bytes())
+	}
 	if u.failed || len(u.b) > 0 {
 		return nil, ErrDamaged
 	}
-	return m, nil
+	return &w, nil
 }
 
 // appendWill packs a Will; its due time has a column of its own.

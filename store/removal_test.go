@@ -40,7 +40,7 @@ func queued(tb testing.TB, db *DB, id session.ID) (bytes uint64, found bool) {
 			bytes, found = l.QueuedBytes, true
 		}
 		return nil
-	}, func(string, uint64, *session.Message) error { return nil })
+	}, func(string, *session.RetainedWrite) error { return nil })
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -59,6 +59,8 @@ var ranges = map[string]struct{ lowest, highest, below, above string }{
 	"limits.message-rate":                {"0", "10000000", "-1", "10000001"},
 	"limits.byte-rate":                   {"0", "1099511627776", "1023", "1099511627777"},
 	"limits.sessions-per-user":           {"0", "100000000", "-1", "100000001"},
+	"limits.retained-messages-per-user":  {"0", "1000000000", "-1", "1000000001"},
+	"limits.retained-bytes-per-user":     {"0", "1125899906842624", "1023", "1125899906842625"},
 }
 
 // inLines writes values by path as YAML and returns the line of each.

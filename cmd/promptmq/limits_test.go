@@ -32,6 +32,12 @@ var limitTests = map[string]struct {
 		testPause(t, s, 60, 1000, time.Second, "byte_rate")
 	}},
 	"limits.sessions-per-user": {"limits: {sessions-per-user: 2}", testSessionsPerUser},
+	"limits.retained-messages-per-user": {"limits: {retained-messages-per-user: 2}", func(t *testing.T, _ *server) {
+		testRetainedPerUser(t, "retained-messages-per-user: 2", 10, "limits.retained-messages-per-user")
+	}},
+	"limits.retained-bytes-per-user": {"limits: {retained-bytes-per-user: 2048}", func(t *testing.T, _ *server) {
+		testRetainedPerUser(t, "retained-bytes-per-user: 2048", 950, "limits.retained-bytes-per-user")
+	}},
 }
 
 func TestLimits(t *testing.T) {
@@ -198,6 +204,48 @@ func testSessionsPerUser(t *testing.T, _ *server) {
 			s.restart()
 		}
 	}
+}
+
+// testRetainedPerUser: a user has two messages of this size retained and no third, also after
+// a restart and until a reload; who has no name, and others, are not concerned.
+// TestRetainedPerUser in package broker has more.
+func testRetainedPerUser(t *testing.T, limit string, bytes int, key string) {
+	s := withPasswords(t, "limits: {"+limit+"}")
+	tries := 0
+	try := func(change func(*codec.Connect), topic string, want codec.ReasonCode) {
+		t.Helper()
+		tries++
+		p := v5Of(t, s, fmt.Sprint("p", tries), change)
+		defer func() { _ = p.Close() }()
+		p.publish(codec.Publish{QoS: 1, PacketID: 1, Retain: true, Topic: codec.View(topic), Payload: make([]byte, bytes)})
+		if got := p.ack(codec.TypePuback).Reason; got != want && (want == codec.QuotaExceeded || got >= 0x80) {
+			t.Errorf("%s: %v", topic, got)
+		}
+	}
+	six, seven := as("six", filePasswords["six"]), as("seven", filePasswords["seven"])
+	try(six, "a", codec.Success)
+	try(six, "b", codec.Success)
+	for _, restarted := range []bool{false, true} {
+		try(six, "c", codec.QuotaExceeded)
+		try(nil, "n1", codec.Success)
+		try(nil, "n2", codec.Success)
+		try(nil, "n3", codec.Success)
+		if told := s.waitLog("a message was not retained: its user has as much retained as one user may"); told.text("user") != "six" || told.text("key") != key {
+			t.Errorf("the log says %v", told)
+		}
+		if !restarted {
+			s.stop()
+			s.restart()
+		}
+	}
+	try(seven, "a", codec.Success) // it is seven's now
+	try(six, "c", codec.Success)
+	try(six, "d", codec.QuotaExceeded)
+	s.write("limits: {message-rate: 0} # and no limit of this kind any more\n")
+	if r := s.hangup(); len(r.texts("changed")) != 1 || r.texts("changed")[0] != key {
+		t.Errorf("reloaded: %v", r)
+	}
+	try(six, "d", codec.Success)
 }
 
 // testMemoryLimit: subscribers that take nothing, and who publishes to them, make memory
