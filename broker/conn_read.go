@@ -11,14 +11,14 @@ import (
 )
 
 // serve reads the connection until it ends. A panic ends this connection only. If
-// movesOn is set, a new goroutine goes on after CONNECT: a connection that waits does
-// not need the large stack that CONNECT took.
+// movesOn is set, a new goroutine goes on after CONNECT, and after a part of it: a connection
+// that waits does not need the large stack that this took.
 func (c *conn) serve() {
 	ended := true
 	defer func() { c.end(ended, recover()) }()
 	err := c.read()
 	if err == errAnotherGoroutine {
-		ended = false
+		ended, c.in.Ended = false, nil
 		go c.serve()
 		return
 	}
@@ -76,8 +76,8 @@ func (c *conn) Received(n int) bool {
 		}
 		c.awaitLeave()
 	}
-	if c.movesOn && c.client != nil {
-		c.movesOn = false
+	if c.movesOn {
+		c.movesOn = c.client == nil
 		c.in.Ended = errAnotherGoroutine
 	}
 	return c.in.Ended == nil && !c.marked(superseded|identityEnded)
@@ -176,6 +176,7 @@ func (c *conn) checkFirst() error {
 // handle is the one switch on the packet type.
 func (c *conn) handle(f codec.Frame) error {
 	if c.client == nil {
+		link.GrowForConnect(0)
 		if c.marked(authenticates) {
 			return c.handleBeforeConnack(f)
 		}
@@ -317,7 +318,7 @@ func (c *conn) roomBefore(late <-chan time.Time) bool {
 
 // partialBytes are the sizes, in bytes, of the buffers in which the beginning of a packet
 // waits for the rest, if it fills no more than two thirds of one.
-var partialBytes = [...]int{512, 1024, 2048, 4096}
+var partialBytes = [...]int{128, 512, 1024, 2048, 4096}
 
 // work makes sure that the reader has a read state. rest gives it back.
 func (c *conn) work() {

@@ -63,6 +63,9 @@ func (a *acceptor) admit(nc netSocket) *socket {
 		return nil
 	}
 	s := &socket{netSocket: nc, listener: a.l, accepted: n.c.Now().UnixNano()}
+	if a.l.kind.layered {
+		s.state.Store(socketBeginning)
+	}
 	all, own := n.open.Add(1), a.l.open.Add(1)
 	c := a.l.config.Load()
 	switch {

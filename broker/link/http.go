@@ -14,77 +14,65 @@ type openingKey struct{}
 
 func openingOf(r *http.Request) *opening { return r.Context().Value(openingKey{}).(*opening) }
 
-// An opening is what a request for a WebSocket is awaited on: a socket, or TLS over it. It is
-// owned by the HTTP server.
-type opening struct {
-	net.Conn
-	s        *socket
-	secure   Transport // nil: there is no TLS
-	answered bool      // a request has come
-	first    []byte    // the beginning of what came before
-}
-
-// firstMax is how many bytes of the beginning are kept: enough for foreign.
-const firstMax = 16
-
-// Read notes how what comes begins.
-func (o *opening) Read(b []byte) (int, error) {
-	n, err := o.Conn.Read(b)
-	if n > 0 && !o.answered && len(o.first) < firstMax {
-		o.first = append(o.first, b[:min(n, firstMax-len(o.first))]...)
-	}
-	return n, err
-}
-
-// openings are the sockets of a listener as an HTTP server accepts them.
+// openings are the sockets of a listener as an HTTP server accepts them: when it need not wait
+// for their requests.
 type openings struct {
 	*acceptor
-	begun chan *opening // those that had to begin with something else
+	begun chan *opening
 	ended chan struct{} // closed when no more are accepted
 }
 
 // Accept implements net.Listener.
 func (o *openings) Accept() (net.Conn, error) {
-	if o.l.begins() {
-		select {
-		case next := <-o.begun:
-			return next, nil
-		case <-o.ended:
-			return nil, net.ErrClosed
-		}
+	select {
+	case next := <-o.begun:
+		return next, nil
+	case <-o.ended:
+		return nil, net.ErrClosed
 	}
-	s, err := o.accept()
-	if err != nil {
-		return nil, err
-	}
-	return &opening{Conn: s, s: s}, nil
 }
 
-// begin has each socket begin on a goroutine of its own.
+// begin has each socket begin on a goroutine of its own, until the listener is closed.
 func (o *openings) begin() {
-	defer close(o.ended)
 	for {
 		s, err := o.accept()
 		if err != nil {
-			return
+			break
 		}
-		go func() {
-			next := o.l.begin(s)
-			if next == nil {
-				return
-			}
-			select {
-			case o.begun <- next:
-			case <-o.ended:
-				_ = next.Close()
-			}
-		}()
+		go o.open(s)
+	}
+	close(o.ended)
+	o.l.waiting.closeBeginning()
+}
+
+// open does what comes before the request.
+func (o *openings) open(s *socket) {
+	next := o.l.begin(s)
+	switch {
+	case next == nil:
+	case next.secure != nil:
+		go o.await(next) // a handshake takes a large stack
+	default:
+		o.await(next)
 	}
 }
 
-// serveHTTP has an HTTP server accept sockets and read the requests for WebSockets. A
-// socket has Config.ConnectTimeout from accept to CONNECT: the HTTP server sees to it until
-// the request has come, the connection after that.
+// await hands on a connection whose request has come.
+func (o *openings) await(next *opening) {
+	if !o.l.awaitRequest(next) {
+		return
+	}
+	next.s.state.And(^socketBeginning)
+	select {
+	case o.begun <- next:
+	case <-o.ended:
+		_ = next.Close()
+	}
+}
+
+// serveHTTP has an HTTP server answer the requests for WebSockets. A socket has
+// Config.ConnectTimeout from accept to CONNECT: awaitRequest sees to it until the request has
+// come, the connection after that.
 func serveHTTP(l *Listener, a *acceptor) {
 	c := &l.network.c
 	srv := &http.Server{
@@ -93,7 +81,7 @@ func serveHTTP(l *Listener, a *acceptor) {
 		ReadHeaderTimeout:            c.ConnectTimeout,
 		ReadTimeout:                  c.ConnectTimeout,
 		WriteTimeout:                 c.ConnectTimeout,
-		MaxHeaderBytes:               16 << 10,
+		MaxHeaderBytes:               headerBytesMax,
 		ErrorLog:                     l.network.httpErrorLog(),
 		Protocols:                    new(http.Protocols),
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
@@ -101,43 +89,17 @@ func serveHTTP(l *Listener, a *acceptor) {
 		},
 		ConnState: func(nc net.Conn, state http.ConnState) {
 			if o := nc.(*opening); state == http.StateClosed && !o.answered {
-				l.noRequest(o)
+				l.noRequest(o, false)
 			}
 		},
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.SetKeepAlivesEnabled(false) // what is no WebSocket is answered and closed
 	o := &openings{acceptor: a, begun: make(chan *opening), ended: make(chan struct{})}
-	if l.begins() {
-		go o.begin()
-	}
+	go o.begin()
 	go l.pings.run(l)
 	_ = srv.Serve(o) // ends when the listener is closed
 	_ = srv.Close()  // the connections taken over by WebSocket are not the server's any more
-}
-
-// noRequest counts and logs a socket that ended before a request could be read. One that
-// sent nothing, as of a load balancer that tries the port, is not logged.
-func (l *Listener) noRequest(o *opening) {
-	c := &l.network.c
-	late := c.Now().UnixNano()-o.s.accepted >= int64(c.ConnectTimeout)
-	switch {
-	case o.s.counted.Load(): // it made room for another
-		return
-	case len(o.first) == 0:
-		c.Metrics.Refused("no CONNECT").Inc()
-		return
-	}
-	if what := l.kind.foreign(o.first); what != "" {
-		l.RefuseForeign(o.RemoteAddr(), ForeignError(what))
-		return
-	}
-	reason, detail := "no WebSocket request", "what came is no HTTP request"
-	if late {
-		detail = "no whole request within server.connect-timeout"
-	}
-	c.Metrics.Refused(reason).Inc()
-	c.Notices.Info(reason, detail, "connection closed", "listener", l.String(), "remote", o.RemoteAddr().String(), "detail", detail)
 }
 
 // serveRequest answers a request: with an error before the switch of protocols,
@@ -153,7 +115,7 @@ func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
 		l.refuseUpgrade(w, r, refusal)
 		return
 	}
-	u := &upgrade{ResponseWriter: w, transport: newWebSocket(o)}
+	u := &upgrade{ResponseWriter: w, opening: o, transport: newWebSocket(o)}
 	ws, err := websocket.Accept(u, r, &websocket.AcceptOptions{
 		Subprotocols:       l.config.Load().Subprotocols,
 		CompressionMode:    websocket.CompressionDisabled,

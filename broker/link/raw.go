@@ -98,7 +98,6 @@ func (t *raw) receiveFirst(r Reader) error {
 		if err := t.conn.Read(t.ready); err != nil || r.State().Ended != nil {
 			return err
 		}
-		growForConnect(0)
 		if !r.Received(r.State().came) || r.Connected() {
 			return nil
 		}
@@ -181,10 +180,11 @@ func GrowStack(at int) byte {
 	return room[at] // else there would be no room
 }
 
-// growForConnect is GrowStack for a CONNECT, which needs more.
+// GrowForConnect is GrowStack for a whole CONNECT, which needs more. One that waits for its rest
+// does not.
 //
 //go:noinline
-func growForConnect(at int) byte {
+func GrowForConnect(at int) byte {
 	var room [3072]byte
 	return room[at]
 }

@@ -160,7 +160,6 @@ func (t *secure) Receive(r Reader) error {
 		if err := t.raw.Read(t.ready); err != nil || r.State().Ended != nil || t.connected {
 			return err
 		}
-		growForConnect(0)
 		if !r.Received(r.State().came) || r.Connected() { // outside of the call that waits: see receiveFirst
 			return nil
 		}

@@ -57,10 +57,11 @@ func (s *socket) rawConn() (conn syscall.RawConn, err error) {
 
 // The bits of socket.state; above them is the number of users.
 const (
-	socketClosed  int32 = 1 << iota // Close was called
-	socketWatched                   // hangups watch it
-	socketHungUp                    // the peer has ended: it is to be read to its end
-	socketUser                      // one user
+	socketClosed    int32 = 1 << iota // Close was called
+	socketWatched                     // hangups watch it
+	socketHungUp                      // the peer has ended: it is to be read to its end
+	socketBeginning                   // what comes before a request for a WebSocket is awaited, or that
+	socketUser                        // one user
 )
 
 // enter keeps the descriptor open until leave. It reports false if it is closed.

@@ -171,10 +171,11 @@ func HostOf(a net.Addr) string {
 // the socket.
 type upgrade struct {
 	http.ResponseWriter
+	opening   *opening
 	transport *webSocket
 }
 
-// Hijack takes the socket from the HTTP server, with what that has read beyond the request.
+// Hijack takes the socket from the HTTP server, with what has come behind the request.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	_, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {
@@ -182,7 +183,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	establish(u.transport.out)
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	u.transport.unread(early)
+	u.transport.unread(append(early, u.opening.held...))
 	lib := libraryConn{u.transport}
 	return lib, bufio.NewReadWriter(bufio.NewReaderSize(lib, 16), bufio.NewWriterSize(lib, controlFrameMax)), nil
 }

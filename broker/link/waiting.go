@@ -72,3 +72,19 @@ func (w *waitingSockets) oldest() *socket {
 	}
 	return s
 }
+
+// closeBeginning closes those whose request for a WebSocket has not come.
+func (w *waitingSockets) closeBeginning() {
+	var all []*socket
+	w.mu.Lock()
+	for s := w.first; s != nil; s = s.after {
+		if s.state.Load()&socketBeginning != 0 {
+			all = append(all, s)
+		}
+	}
+	w.mu.Unlock()
+	for _, s := range all {
+		s.counted.Store(true)
+		_ = s.Close()
+	}
+}

@@ -26,14 +26,20 @@ const (
 	// beginningMax is the size of the buffer in which the beginning of a frame
 	// waits: a header, or a whole control frame.
 	beginningMax = headerMax + 125
-	// farewellBytesMax is how much is read from a peer after the close frame.
+	// farewellBytesMax is how much is read from a peer after the close frame, farewellBytes how
+	// much at a time. strangerWait is for how long if it has sent no CONNECT, else CloseWait.
 	farewellBytesMax = 1 << 20
+	farewellBytes    = 512
+	strangerWait     = time.Second
 
 	OpBinary  = 0x82 // a whole message in one frame
 	opClose   = 0x88
 	opPing    = 0x89
 	opControl = 0x08 // the bit of all control frames
 )
+
+// errMustWait says that nothing is left of what has come.
+var errMustWait = errors.New("nothing is left of what has come")
 
 // errNothingYet is what the library reads when it may read no more. It loses nothing by it.
 var errNothingYet = errors.New("no whole frame has come")
@@ -152,10 +158,48 @@ func closeStatus(reason codec.ReasonCode) websocket.StatusCode {
 	return websocket.StatusPolicyViolation
 }
 
-func (t *webSocket) Receive(r Reader) error { return receiveBy(r, t.read) }
+func (t *webSocket) Receive(r Reader) error {
+	if t.raw == nil {
+		return receiveBy(r, t.read)
+	}
+	for {
+		n, err := t.read(r)
+		switch {
+		case err == errMustWait:
+			if err := t.await(); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case !r.Received(n):
+			return nil
+		default:
+			if err := r.Rearm(); err != nil {
+				return err
+			}
+		}
+	}
+}
 
-// read reads of the payload of messages: packets need not be aligned with frames.
-// [MQTT-6.0.0-2]
+// await waits until something has come. It is no part of read, so that a connection that waits
+// gets by with a small stack.
+func (t *webSocket) await() error {
+	if !t.reading.TryLock() { // linger has it
+		return net.ErrClosed
+	}
+	defer t.reading.Unlock()
+	if t.isClosing() {
+		return net.ErrClosed
+	}
+	err := t.raw.Read(t.ready)
+	if err == nil {
+		err, t.readErr = t.readErr, nil
+	}
+	return err
+}
+
+// read reads of the payload of messages: packets need not be aligned with frames. It returns
+// errMustWait if that is to be waited for by await. [MQTT-6.0.0-2]
 func (t *webSocket) read(r Reader) (int, error) {
 	if !t.reading.TryLock() { // linger has it
 		return 0, net.ErrClosed
@@ -296,23 +340,21 @@ func (t *webSocket) need(n int) error {
 	return nil
 }
 
-// fill waits for bytes or, if hasty, returns os.ErrDeadlineExceeded if there are none.
+// fill waits for bytes, if only that is possible. If hasty it does not wait for long, and
+// returns os.ErrDeadlineExceeded if there are none.
 func (t *webSocket) fill() error {
-	if t.raw == nil {
+	switch {
+	case t.raw == nil:
 		return t.fillBlocking()
+	case !t.hasty:
+		return errMustWait
 	}
-	if t.hasty {
-		came := false
-		if err := t.raw.Control(func(fd uintptr) { came = t.readReady(fd) }); err != nil {
-			return err
-		}
-		if !came {
-			return os.ErrDeadlineExceeded
-		}
-		return t.readErr
-	}
-	if err := t.raw.Read(t.ready); err != nil {
+	came := false
+	if err := t.raw.Control(func(fd uintptr) { came = t.readReady(fd) }); err != nil {
 		return err
+	}
+	if !came {
+		return os.ErrDeadlineExceeded
 	}
 	return t.readErr
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"encoding/binary"
-	"io"
 	"net"
 	"time"
 )
@@ -112,8 +111,12 @@ func (t *webSocket) Close() error {
 		t.writing.Unlock()
 	}
 	t.s.listener.pings.remove(t)
+	wait := CloseWait
+	if t.s.listener.waiting.remove(t.s) {
+		wait = strangerWait
+	}
 	t.s.listener.waiting.addEnded(t.s)
-	go t.linger()
+	go t.linger(wait)
 	return nil
 }
 
@@ -123,13 +126,18 @@ func (t *webSocket) closeFrame() []byte {
 
 // linger closes the socket when the peer has closed its side, or after a while, so that the
 // peer can read what was sent last.
-func (t *webSocket) linger() {
+func (t *webSocket) linger(wait time.Duration) {
 	t.reading.Lock() // the reader has left
 	defer t.reading.Unlock()
 	_ = t.writeControl(t.closeFrame()) // unless one was sent
 	_ = t.out.CloseWrite()
-	_ = t.s.SetReadDeadline(time.Now().Add(CloseWait))
-	_, _ = io.CopyN(io.Discard, t.s.netSocket, farewellBytesMax) // whatever ends it, the socket is closed
+	_ = t.s.SetReadDeadline(time.Now().Add(wait))
+	b := make([]byte, farewellBytes)
+	for left, err := farewellBytesMax, error(nil); left > 0 && err == nil; { // whatever ends it, the socket is closed
+		var n int
+		n, err = t.s.netSocket.Read(b)
+		left -= n
+	}
 	_ = t.s.Close()
 	_ = t.ws.CloseNow() // frees what it has
 	t.swap(nil, 0)
