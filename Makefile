@@ -55,6 +55,7 @@ hostile:
 	$(call figure,H1,5000 connections that begin something and never end it,./cmd/promptmq -run '^TestHostileConnections$$' -hostile.long)
 	$(call figure,H2,one subscriber of 100 that takes nothing,./cmd/promptmq -run '^TestStalledSubscriber$$' -hostile.long)
 	$(call figure,H3,floods and hoards with GOMEMLIMIT=256MiB,./cmd/promptmq -run '^TestHoards$$' -hostile.long)
+	$(call figure,H4,10000 wrong passwords a second beside 5000 messages,./cmd/promptmq -run '^TestWrongPasswords$$' -hostile.long)
 	$(call figure,H7,100000 bad CONNECT packets: nothing stays,./broker -run '^TestLeakConnect$$' -leak.connects=100000)
 	$(call figure,H8,100000 retained messages for those who take one at a time,./cmd/promptmq -run '^TestRetainedFlood$$' -hostile.long)
 	$(call figure,H9,5000 half handshakes of TLS,./cmd/promptmq -run '^TestTLSStall$$' -hostile.long)
