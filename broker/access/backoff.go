@@ -168,6 +168,14 @@ func (b *Backoff) Admit(from netip.Addr, user, guess Digest, now time.Time) (v V
 	return Admitted, time.Time{}, proven
 }
 
+// Waits returns until when a user has to wait at an address; the zero Time: it has not to.
+func (b *Backoff) Waits(from netip.Addr, user Digest, now time.Time) time.Time {
+	if t := b.trials.get(trialKey{PeerOf(from), user}); t != nil && b.o.WaitMax > 0 && now.Before(t.until) {
+		return t.until
+	}
+	return time.Time{}
+}
+
 // free reports whether another guess may be opened. Those that are open count as failures.
 func (t *trial) free(now time.Time) bool {
 	return !now.Before(t.until) && (len(t.open) == 0 || t.count(now)+len(t.open) < freeFailures)

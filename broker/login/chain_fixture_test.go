@@ -61,10 +61,15 @@ func credentials(user, password string, from netip.Addr) *access.Attempt {
 func (c *Chain) login(ctx context.Context, a *access.Attempt) (cause string, took time.Duration) {
 	began := time.Now()
 	_, err := c.Authenticate(ctx, a)
+	return causeOf(err), time.Since(began)
+}
+
+// causeOf returns the cause of a refusal.
+func causeOf(err error) string {
 	if r, ok := errors.AsType[*access.Refusal](err); ok {
-		cause = r.Cause
+		return r.Cause
 	}
-	return cause, time.Since(began)
+	return ""
 }
 
 // expect logs in and compares why not, and how long it took.

@@ -1,8 +1,6 @@
 package login
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -58,11 +56,27 @@ func (g *guard) admit(a *access.Attempt, user, guess access.Digest) (proven bool
 	case access.Known:
 		return proven, &access.Refusal{Reason: codec.BadUserNameOrPassword, Cause: "same-password", Detail: "the user " + notice.Shown(a.User) + " again, with the same wrong password"}
 	case access.Wait:
-		return proven, &access.Refusal{Reason: codec.ConnectionRateExceeded, Cause: "back-off", Detail: fmt.Sprintf("the user %s failed from there; the next try is in %v", notice.Shown(a.User), until.Sub(now).Round(time.Second/10))}
+		return proven, refuseWaiting(a.User, until, now)
 	case access.BannedNow:
 		return proven, refuseBanned(until)
 	}
 	return proven, nil
+}
+
+// waits refuses a user that has to wait.
+func (g *guard) waits(from netip.Addr, name string, user access.Digest) error {
+	now := time.Now()
+	g.mu.Lock()
+	until := g.backoff.Waits(from, user, now)
+	g.mu.Unlock()
+	if until.IsZero() || control.Broken(control.GuessesUnlimited) {
+		return nil
+	}
+	return refuseWaiting(name, until, now)
+}
+
+func refuseWaiting(name string, until, now time.Time) error {
+	return &access.Refusal{Reason: codec.ConnectionRateExceeded, Cause: "back-off", Detail: fmt.Sprintf("the user %s failed from there; the next try is in %v", notice.Shown(name), until.Sub(now).Round(time.Second/10))}
 }
 
 func (g *guard) done(from netip.Addr, user, guess access.Digest, outcome access.Outcome) {
@@ -76,8 +90,7 @@ func (g *guard) done(from netip.Addr, user, guess access.Digest, outcome access.
 
 // told counts what another source, or an exchange, says to a guess.
 func (g *guard) told(err error, from netip.Addr, guess access.Digest) {
-	r, ok := errors.AsType[*access.Refusal](err)
-	if !ok || r.Reason != codec.BadUserNameOrPassword && r.Reason != codec.NotAuthorized {
+	if !isWrong(err) {
 		return
 	}
 	g.mu.Lock()
@@ -107,42 +120,4 @@ func (c *Chain) LiftBan(address netip.Addr) bool {
 	c.guard.mu.Lock()
 	defer c.guard.mu.Unlock()
 	return c.guard.backoff.Lift(address, time.Now())
-}
-
-// Exchange begins enhanced authentication; nil: there is no such method.
-func (c *Chain) Exchange(method string, a *access.Attempt) access.Exchange {
-	begin := (*c.methods.Load())[method]
-	if begin == nil {
-		return nil
-	}
-	e := begin(a)
-	if e == nil {
-		return nil
-	}
-	return &guarded{Exchange: e, c: c, from: a.Address}
-}
-
-// A guarded exchange is refused to addresses that are banned, and counts when it fails.
-type guarded struct {
-	access.Exchange
-	c    *Chain
-	from netip.Addr
-}
-
-// Next implements access.Exchange.
-func (e *guarded) Next(ctx context.Context, data []byte) (reply []byte, who *access.Identity, err error) {
-	if err = e.c.guard.banned(e.from, time.Now()); err == nil {
-		reply, who, err = e.Exchange.Next(ctx, data)
-		if err != nil {
-			_, err = settled(nil, err)
-		}
-		e.c.guard.told(err, e.from, e.c.key.digest(data))
-		who, err = e.c.enabled(who, err)
-	}
-	if r, refused := errors.AsType[*access.Refusal](err); refused {
-		e.c.m.LoginsRefused(r.Cause).Inc()
-	} else if who != nil {
-		e.c.m.LoginsAccepted(string(who.Method)).Inc()
-	}
-	return reply, who, err
 }

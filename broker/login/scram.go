@@ -44,6 +44,14 @@ func (s *SCRAM) Exchange(a *access.Attempt) access.Exchange {
 	return e
 }
 
+// User is whose password is to be proved; "" before the first message.
+func (e *scramExchange) User() string {
+	if e.conversation == nil {
+		return ""
+	}
+	return e.conversation.Username()
+}
+
 // scramDataMax is the most Authentication Data of one step: names, nonces and a proof.
 const scramDataMax = 4096
 

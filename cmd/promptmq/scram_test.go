@@ -137,6 +137,58 @@ func (p *prover) prove() (reason codec.ReasonCode) {
 	return reason
 }
 
+// TestSCRAMBackoff: wrong proofs through the binary make their user wait, who is then refused
+// before anything is told to make the next one for. TestSCRAMBackoff in package login has the
+// times.
+func TestSCRAMBackoff(t *testing.T) {
+	t.Parallel()
+	s := withSCRAMUser(t, "ann", "canary password")
+	failures := 0
+	for !s.refusedAtOnce() { // each wait is twice as long: in the end this machine is fast enough
+		if failures++; failures > 8 {
+			t.Fatal("nothing but wrong proofs, and no wait")
+		}
+	}
+	if n := s.metric(`promptmq_logins_refused_total{cause="back-off"}`); n != 1 || failures < 3 {
+		t.Errorf("%v are counted, after %d failures", n, failures)
+	}
+	eventually(t, "the wait is over", func() bool { return s.loginAs(codec.Version5, "ann", "canary password") == codec.Success })
+	if reason := s.prover("ann", "canary password").prove(); reason != codec.Success {
+		t.Errorf("after the wait: %v", reason)
+	}
+}
+
+// refusedAtOnce reports whether ann is refused before a proof; else she shows a wrong one.
+func (s *server) refusedAtOnce() bool {
+	s.t.Helper()
+	p := s.prover("ann", "canary wrong")
+	f, err := p.next()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if f.Type() == codec.TypeAuth {
+		var a codec.Auth
+		if err := a.Decode(f, codec.Version5); err != nil {
+			s.t.Fatal(err)
+		}
+		p.auth(codec.ContinueAuthentication, p.say(string(a.AuthenticationData)))
+		p.expect(codec.TypeConnack, func(f codec.Frame) error {
+			var ack codec.Connack
+			err := ack.Decode(f, codec.Version5)
+			if ack.Reason != codec.NotAuthorized {
+				s.t.Errorf("a wrong proof: %v", ack.Reason)
+			}
+			return err
+		})
+		return false
+	}
+	var ack codec.Connack
+	if err := ack.Decode(f, codec.Version5); err != nil || ack.Reason != codec.ConnectionRateExceeded || ack.HasAuthenticationData {
+		s.t.Errorf("while ann has to wait: %v, %q, %v", ack.Reason, ack.AuthenticationData, err)
+	}
+	return true
+}
+
 // Enhanced authentication through the binary, and what somebody can do who means harm. The
 // suite of conformance has what the specification says.
 func TestSCRAM(t *testing.T) {
