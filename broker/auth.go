@@ -215,7 +215,7 @@ func (c *conn) nextStep(x *enhanced, data codec.View) (reply []byte, who *princi
 	case ended(id, c.now):
 		return nil, nil, refuse(codec.NotAuthorized, "what says who the Client is has ended")
 	}
-	if len(id.Rules) > 0 {
+	if id.Rules != nil {
 		c.b.mindRules()
 	}
 	return reply, &principal{Identity: id, conn: c, asked: x.asked}, nil

@@ -52,7 +52,7 @@ func (c *conn) authenticate(p *codec.Connect, id string) (*principal, error) {
 	case ended(who, c.now):
 		return nil, refuse(codec.NotAuthorized, "what says who the Client is has ended")
 	}
-	if len(who.Rules) > 0 {
+	if who.Rules != nil {
 		b.mindRules()
 	}
 	return &principal{Identity: who, conn: c, asked: asked}, nil

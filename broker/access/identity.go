@@ -13,7 +13,8 @@ type Identity struct {
 	User   string   // the user name; "": anonymous
 	Groups []string // that the user is in
 	Method Method
-	// Rules come before those of the Policy, as from the claims of a token.
+	// Rules come before those of the Policy, as from the claims of a token. nil: nothing was
+	// said of what it may do; a list without any is a list, by which nothing is allowed.
 	Rules []Rule
 	// Until is when the Identity ends, and the Network Connection with it; zero: never.
 	Until time.Time

@@ -96,8 +96,8 @@ func (p *Policy) Rules() []Rule {
 // nothing of the Request.
 //
 // The first rule that is about the Subject and the Request decides; if there is none, it
-// is denied. Without any rule, of the Policy or the Identity, everything is allowed. For
-// Subscribe a rule is about the Topic Filters that its own covers.
+// is denied. Without any rule of the Policy, and without a list of the Identity,
+// everything is allowed. For Subscribe a rule is about the Topic Filters that its own covers.
 func (p *Policy) Decide(s *Subject, r Request) Decision { return p.decide(s, &r) }
 
 // DecideView is Decide about a topic that is in a buffer which the caller may change
@@ -108,7 +108,7 @@ func (p *Policy) DecideView(s *Subject, topic codec.View, r Request) Decision {
 }
 
 func (p *Policy) decide(s *Subject, r *Request) Decision {
-	if len(p.rules) == 0 && len(s.rules) == 0 {
+	if len(p.rules) == 0 && s.rules == nil {
 		return Decision{Allowed: true}
 	}
 	v := s.views[r.Action>>1]

@@ -66,7 +66,16 @@ func TestWithoutRules(t *testing.T) {
 	if empty.Decide(s, request).Allowed || !empty.Decide(s, Request{Action: Publish, Topic: "b"}).Allowed {
 		t.Error("the rules of the Identity do not hold")
 	}
+	none := NewSubject(&Identity{User: "u", Rules: []Rule{}}, "c")
+	for _, action := range []Actions{Publish, Subscribe, Receive} {
+		if empty.Decide(none, Request{Action: action, Topic: "a"}).Allowed {
+			t.Error("a list without rules allows something")
+		}
+	}
 	all := NewPolicy([]Rule{{Actions: Publish, Filter: "#"}})
+	if !all.Decide(none, request).Allowed {
+		t.Error("a list without rules hides those of the Policy")
+	}
 	if !all.Decide(s, request).Allowed || empty.Decide(s, request).Allowed {
 		t.Error("what another Policy said is taken for that of this one")
 	}

@@ -15,7 +15,7 @@ import (
 type Subject struct {
 	user, client string
 	groups       []string
-	rules        []compiled // of the Identity
+	rules        []compiled // of the Identity; nil: it has no list of them
 	views        [3]*view   // by Action
 }
 
@@ -25,7 +25,7 @@ func NewSubject(id *Identity, clientID string) *Subject {
 	s := &Subject{client: clientID}
 	if id != nil {
 		s.user, s.groups = id.User, id.Groups
-		if len(id.Rules) > 0 {
+		if id.Rules != nil {
 			s.rules = compile(id.Rules)
 		}
 	}

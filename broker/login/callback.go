@@ -102,8 +102,20 @@ type loginAnswer struct {
 	Ignore bool       `json:"ignore"`
 	User   *string    `json:"user"` // null: that of CONNECT
 	Groups []string   `json:"groups"`
-	Rules  []string   `json:"rules"`
+	Rules  ruleLines  `json:"rules"`
 	Until  *time.Time `json:"until"`
+}
+
+// ruleLines are those of an answer; nil: it has no list of them. null is none: it would be as
+// if nothing were said.
+type ruleLines []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *ruleLines) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return errors.New("null is no list of rules")
+	}
+	return json.Unmarshal(text, (*[]string)(l))
 }
 
 // Authenticate asks the directory. While that does not answer nobody is let in.

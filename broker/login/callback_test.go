@@ -98,6 +98,8 @@ func TestCallback(t *testing.T) {
 		{200, `{"allow":true,"user":"a\u0000"}`, codec.ServerUnavailable},
 		{200, `{"allow":true,"groups":[""]}`, codec.ServerUnavailable},
 		{200, `{"allow":true,"rules":["let me in"]}`, codec.ServerUnavailable},
+		{200, `{"allow":true,"rules":null}`, codec.ServerUnavailable},
+		{200, `{"allow":true,"rules":[null]}`, codec.ServerUnavailable},
 		{200, `{"allow":true,"until":"tomorrow"}`, codec.ServerUnavailable},
 		{200, `{"allow":true,"groups":[` + strings.Repeat(`"g",`, identityListMax) + `"g"]}`, codec.ServerUnavailable},
 		{200, `{"allow":true,"x":"` + strings.Repeat("a", answerBytesMax) + `"}`, codec.ServerUnavailable},

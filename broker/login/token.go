@@ -296,6 +296,9 @@ func (t *Tokens) identity(parsed *jwt.Token, claims jwt.MapClaims) (who *access.
 	if err != nil {
 		return nil, err
 	}
+	if value, there := claims[t.o.RulesClaim]; there && value == nil { // else it would be as if nothing were said
+		return nil, badToken("its claim of the rules is null")
+	}
 	if who.Rules, err = rulesOf(lines, "the token"); err != nil {
 		return nil, badToken("a rule of it cannot be read")
 	}
@@ -320,7 +323,8 @@ func usableName(name string) bool {
 	return name != "" && len(name) <= nameBytesMax && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
-// namesIn returns the list that a claim has; a single string is one of one.
+// namesIn returns the list that a claim has; a single string is one of one. nil: there is no
+// such claim.
 func namesIn(claims jwt.MapClaims, claim string) (names []string, err error) {
 	if claim == "" {
 		return nil, nil
@@ -334,6 +338,7 @@ func namesIn(claims jwt.MapClaims, claim string) (names []string, err error) {
 		if len(value) > identityListMax {
 			return nil, badToken("a list of it is too long")
 		}
+		names = make([]string, 0, len(value))
 		for _, one := range value {
 			name, _ := one.(string)
 			names = append(names, name)
@@ -347,8 +352,13 @@ func namesIn(claims jwt.MapClaims, claim string) (names []string, err error) {
 	return names, nil
 }
 
-// rulesOf reads rules, as those of a file.
+// rulesOf reads rules, as those of a file. Where there are no lines, not even none, there are
+// no rules.
 func rulesOf(lines []string, where string) (rules []access.Rule, err error) {
+	if lines == nil {
+		return nil, nil
+	}
+	rules = make([]access.Rule, 0, len(lines))
 	for i, line := range lines {
 		r, err := access.ParseRule(line)
 		if err != nil {

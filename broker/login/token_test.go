@@ -224,6 +224,8 @@ func TestTokenClaims(t *testing.T) {
 		{"too many groups", "groups", long, false},
 		{"rules are a number", "promptmq_rules", 5, false},
 		{"a rule that is none", "promptmq_rules", []string{"let me in"}, false},
+		{"no rules", "promptmq_rules", []string{}, true},
+		{"rules that are null", "promptmq_rules", json.RawMessage("null"), false},
 	} {
 		claims := goodClaims()
 		claims["iss"], claims["aud"] = "https://issuer", "mqtt"
