@@ -49,6 +49,9 @@ type Options struct {
 	MaxQoS codec.QoS
 	// MaxConnections is the most Network Connections at a time.
 	MaxConnections int
+	// FilesBeside is how many files and sockets the process may have open for what is no part
+	// of the broker, its store, metrics and commands: a directory that is asked about Clients.
+	FilesBeside int
 	// MaxInflight is the most QoS 1 and 2 messages on their way to a Client;
 	// the Client's Receive Maximum can only lower it.
 	MaxInflight uint16

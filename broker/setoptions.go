@@ -22,5 +22,6 @@ func (b *Broker) SetOptions(o Options) {
 	o.Limits.Memory = now.Limits.Memory
 	now.Limits = o.Limits
 	b.live.Store(&now)
+	b.network.SetFilesBeside(o.FilesBeside)
 	b.network.SetRates(now.Limits.ConnectionRate, now.Limits.ConnectionRatePerAddress)
 }

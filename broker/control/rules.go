@@ -97,6 +97,11 @@ const (
 	GuessesUnlimited  Rule = "guesses-unlimited"
 )
 
+// What is kept for the broker itself.
+const (
+	FilesNotKept Rule = "files-not-kept"
+)
+
 // The clock.
 const (
 	ClockForgotten Rule = "clock-forgotten"

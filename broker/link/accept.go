@@ -48,7 +48,7 @@ func (a *acceptor) accept() (*socket, error) {
 func (a *acceptor) awaitClosed() {
 	const beingClosedMax, wait, waits = 4, time.Millisecond, 100
 	for range waits {
-		if n := a.l.network; n.open.Load() <= n.limit.sockets+beingClosedMax {
+		if n := a.l.network; n.open.Load() <= n.SocketsMax()+beingClosedMax {
 			return
 		}
 		time.Sleep(wait)
@@ -67,14 +67,15 @@ func (a *acceptor) admit(nc netSocket) *socket {
 		s.state.Store(socketBeginning)
 	}
 	all, own := n.open.Add(1), a.l.open.Add(1)
-	c := a.l.config.Load()
+	c, limit := a.l.config.Load(), n.limit.Load()
 	switch {
 	case c.MaxConnections > 0 && own > int64(c.MaxConnections):
-		if !a.makeRoom(s, a.l.waiting.oldest(), int64(c.MaxConnections), "max-connections of the listener") {
+		most := int64(c.MaxConnections)
+		if !a.makeRoom(s, a.l.waiting.oldest(), &socketLimit{most, causeConnections, most, "max-connections of the listener"}) {
 			return nil
 		}
-	case all > n.limit.sockets:
-		if !a.makeRoom(s, n.oldest(), n.limit.connections, n.limit.key) {
+	case all > limit.sockets:
+		if !a.makeRoom(s, n.oldest(), limit) {
 			return nil
 		}
 	}
@@ -84,26 +85,26 @@ func (a *acceptor) admit(nc netSocket) *socket {
 
 // makeRoom closes a socket that waits or, if there is none, the new one. It reports whether
 // the new one stays.
-func (a *acceptor) makeRoom(s, waits *socket, limit int64, key string) bool {
+func (a *acceptor) makeRoom(s, waits *socket, limit *socketLimit) bool {
 	out := waits
 	if out == nil {
 		out = s
 	}
-	a.refuse(out, limit, key)
+	a.refuse(out, limit)
 	return out != s
 }
 
 // refuse closes a socket so that another has room. It is counted, unless its connection had
 // ended already.
-func (a *acceptor) refuse(s *socket, limit int64, key string) {
+func (a *acceptor) refuse(s *socket, limit *socketLimit) {
 	counted := s.counted.Swap(true)
 	_ = s.Close()
 	if counted {
 		return
 	}
 	n, name := a.l.network, s.listener.String()
-	n.c.Metrics.Refused("too many connections").Inc()
+	n.c.Metrics.Refused(limit.cause).Inc()
 	n.c.Metrics.ListenerRefused(name).Inc()
-	n.c.Notices.Warn("too many connections", name, "too many connections: one without CONNECT was closed", "listener", name,
-		"remote", s.RemoteAddr().String(), "limit", limit, "key", key)
+	n.c.Notices.Warn(limit.cause, name, "too many connections: one without CONNECT was closed", "listener", name,
+		"remote", s.RemoteAddr().String(), "limit", limit.shown, "key", limit.key)
 }

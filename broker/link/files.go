@@ -3,51 +3,100 @@ package link
 import (
 	"log/slog"
 	"math"
+
+	"github.com/x0a1b/promptmq/broker/control"
 )
 
-// Of the files that the process may open, filesOwn are for the store, the listeners and the
-// runtime, and scrapesMax for connections to the listener for metrics: fewer where the limit
-// is low, so that half of it is left for sockets of clients.
-const filesOwn, scrapesMax, scrapesMin = 32, 64, 4
+// Of the files that the process may have open, these are kept from sockets of Clients.
+const (
+	// filesOwn: 18 are open all the time: the standard streams, the store with its lock, log
+	// and index, what the runtime waits with, the sockets for commands and for metrics. The
+	// others are for what is open for a moment: files that a reload reads, a directory or a
+	// journal that is synced, /proc, sockets that are being closed.
+	filesOwn = 32
+	// filesCommands is for connections to the socket for commands.
+	filesCommands = 8
+	// filesListener is for the socket of a listener, and what it has accepted and not counted.
+	filesListener = 2
+	// scrapesMax connections to the listener for metrics; fewer where the limit is low.
+	scrapesMax, scrapesMin = 64, 4
+)
 
-// shareFiles returns how many sockets of clients, and how many connections to the listener
-// for metrics, a limit of open files allows. 0: the limit is not known.
-func shareFiles(limit uint64) (sockets, scrapes int64) {
+// A fileShare says how many files the process may have open, and for what.
+type fileShare struct {
+	limit   int64 // math.MaxInt64: there is none, or it is not known
+	kept    int64 // for all but sockets of Clients
+	sockets int64 // of Clients
+}
+
+// shareFiles shares a limit of open files out; 0: there is none that is known. beside is
+// Config.FilesBeside.
+func shareFiles(limit uint64, listeners, beside int) fileShare {
 	if limit == 0 || limit > math.MaxInt64 {
-		return math.MaxInt64, scrapesMax
+		return fileShare{limit: math.MaxInt64, sockets: math.MaxInt64}
 	}
-	n := int64(limit)
-	scrapes = max(scrapesMin, min(scrapesMax, n/2-filesOwn))
-	return max(1, n-filesOwn-scrapes), scrapes
+	f := fileShare{limit: int64(limit), kept: int64(filesOwn + filesCommands + filesListener*listeners + beside + scrapesFor(limit))}
+	if control.Broken(control.FilesNotKept) {
+		f.kept = 0
+	}
+	f.sockets = max(1, f.limit-f.kept)
+	return f
+}
+
+func scrapesFor(limit uint64) int {
+	if limit == 0 {
+		return scrapesMax
+	}
+	return int(max(scrapesMin, min(limit/8, scrapesMax)))
 }
 
 // ScrapesMax is how many connections the listener for metrics may have.
-func ScrapesMax() int {
-	_, scrapes := shareFiles(openFilesMax())
-	return int(scrapes)
+func ScrapesMax() int { return scrapesFor(openFilesMax()) }
+
+// say logs the share, and that it is less than the connections that there should be.
+func (f fileShare) say(connections int64, log *slog.Logger) {
+	if f.limit == math.MaxInt64 {
+		return
+	}
+	log.Info("open files are limited", "limit", f.limit, "kept", f.kept, "connections", f.sockets)
+	if f.sockets < connections {
+		log.Warn("the limit of open files allows fewer connections than mqtt.max-connections: raise it (ulimit -n, LimitNOFILE= in a unit of systemd), "+
+			"or lower mqtt.max-connections", "max_connections", connections, "open_files", f.limit, "kept", f.kept, "connections", f.sockets)
+	}
 }
 
-// A socketLimit is how many sockets of clients may be open.
+// A socketLimit is how many sockets may be open, and what is said of one that is too many.
 type socketLimit struct {
-	sockets     int64
-	connections int64  // the limit as it is logged
-	key         string // what sets it
+	sockets int64
+	cause   string // by which it is counted
+	shown   int64  // the limit as it is logged
+	key     string // what sets it
 }
 
-// limitSockets returns the limit for so many connections. A low limit of open files lowers
-// it, so that there are files for the store and for who asks whether the broker is ready.
-func limitSockets(connections int64, files uint64, log *slog.Logger) socketLimit {
-	limit := socketLimit{connections + min(max(connections, handshakesMin), handshakesMax), connections, "mqtt.max-connections"}
-	allowed, scrapes := shareFiles(files)
-	if allowed >= limit.sockets {
-		return limit
+const (
+	causeConnections = "too many connections"
+	causeFiles       = "limit of open files"
+)
+
+// limitSockets returns the limit for so many connections, or that of files if it is lower.
+func limitSockets(connections int64, files fileShare) *socketLimit {
+	sockets := connections + min(max(connections, handshakesMin), handshakesMax)
+	if files.sockets < sockets {
+		return &socketLimit{files.sockets, causeFiles, files.sockets, causeFiles}
 	}
-	limit.sockets = allowed
-	if allowed >= connections {
-		return limit
+	return &socketLimit{sockets, causeConnections, connections, "mqtt.max-connections"}
+}
+
+// SetFilesBeside is for another Config.FilesBeside. One goroutine at a time calls it.
+func (n *Network) SetFilesBeside(beside int) {
+	if beside != n.filesBeside {
+		n.filesBeside = beside
+		n.shareFiles()
 	}
-	limit.connections, limit.key = allowed, "limit of open files"
-	log.Warn("the limit of open files allows fewer connections than mqtt.max-connections: raise it (ulimit -n, LimitNOFILE= in a unit of systemd), "+
-		"or lower mqtt.max-connections", "max_connections", connections, "open_files", files, "kept", filesOwn+scrapes, "connections", allowed)
-	return limit
+}
+
+func (n *Network) shareFiles() {
+	files := shareFiles(openFilesMax(), n.c.Listeners, n.filesBeside)
+	files.say(n.c.MaxConnections, n.c.Log)
+	n.limit.Store(limitSockets(n.c.MaxConnections, files))
 }

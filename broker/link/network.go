@@ -18,6 +18,10 @@ type Config struct {
 	Serve          func(Accepted)
 	Now            func() time.Time
 	MaxConnections int64
+	Listeners      int // how many there will be
+	// FilesBeside is how many files the process may have open beside those of the store,
+	// listeners, commands and metrics. SetFilesBeside changes it.
+	FilesBeside    int
 	ReadBuffer     int           // in bytes, of each connection that has something to handle
 	ConnectTimeout time.Duration // from accept to CONNECT
 	Log            *slog.Logger
@@ -38,7 +42,6 @@ type Accepted struct {
 type Network struct {
 	// Static after NewNetwork; hangups after the last Listen.
 	c       Config
-	limit   socketLimit
 	hangups *hangups  // of the connections of listeners that want it; nil: there is none
 	direct  *Listener // of connections that no listener accepted
 
@@ -47,6 +50,9 @@ type Network struct {
 	handshakes handshakes
 	rateLimits rateLimits
 
+	filesBeside int // Config.FilesBeside, or what SetFilesBeside was told
+
+	limit     atomic.Pointer[socketLimit]
 	open      atomic.Int64 // sockets, from accept to close
 	lingering atomic.Int64 // see Lingering
 	stopping  atomic.Bool
@@ -59,9 +65,9 @@ type Network struct {
 
 // NewNetwork returns a Network without listeners.
 func NewNetwork(c Config) *Network {
-	n := &Network{c: c, handshakes: handshakes{room: make(chan struct{}, handshakesAtOnce)}, stopped: make(chan struct{})}
+	n := &Network{c: c, handshakes: handshakes{room: make(chan struct{}, handshakesAtOnce)}, stopped: make(chan struct{}), filesBeside: c.FilesBeside}
 	n.direct = newListener(n, direct, &ListenerConfig{})
-	n.limit = limitSockets(c.MaxConnections, openFilesMax(), c.Log)
+	n.shareFiles()
 	return n
 }
 
@@ -74,7 +80,7 @@ func (n *Network) Transport(nc net.Conn) Transport {
 }
 
 // SocketsMax is how many sockets of listeners may be open.
-func (n *Network) SocketsMax() int64 { return n.limit.sockets }
+func (n *Network) SocketsMax() int64 { return n.limit.Load().sockets }
 
 // Sockets is how many sockets of listeners are open.
 func (n *Network) Sockets() int64 { return n.open.Load() }

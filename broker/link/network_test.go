@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"testing"
@@ -289,17 +290,27 @@ func TestLingersMax(t *testing.T) {
 
 // TestShareFiles: sockets leave files for the store and for who asks for metrics.
 func TestShareFiles(t *testing.T) {
-	for _, limit := range []uint64{1, 50, 256, 1024, 1 << 20} {
-		sockets, scrapes := shareFiles(limit)
-		if sockets < 1 || scrapes < scrapesMin || scrapes > scrapesMax || (limit >= 256 && sockets+scrapes > int64(limit)-filesOwn) {
-			t.Errorf("%d files: %d sockets, %d connections for metrics", limit, sockets, scrapes)
+	for _, test := range []struct {
+		limit            uint64
+		listeners, extra int
+		kept, sockets    int64
+	}{
+		{64, 2, 0, 52, 12}, {256, 2, 0, 76, 180}, {256, 5, 25, 107, 149}, {1024, 2, 0, 108, 916}, {1 << 20, 2, 0, 108, 1<<20 - 108},
+		{1, 1, 0, 46, 1}, {0, 2, 0, 0, math.MaxInt64}, {math.MaxUint64, 2, 0, 0, math.MaxInt64},
+	} {
+		if f := shareFiles(test.limit, test.listeners, test.extra); f.kept != test.kept || f.sockets != test.sockets {
+			t.Errorf("%+v: %+v", test, f)
 		}
 	}
-	log := slog.New(slog.DiscardHandler)
-	if l := limitSockets(1000, 0, log); l.sockets != 2000 || l.key != "mqtt.max-connections" {
+	if l := limitSockets(1000, shareFiles(0, 2, 0)); l.sockets != 2000 || l.key != "mqtt.max-connections" {
 		t.Errorf("%+v", l)
 	}
-	if l := limitSockets(1000, 500, log); l.sockets >= 500 || l.connections != l.sockets || l.key != "limit of open files" {
+	if l := limitSockets(1000, shareFiles(500, 2, 0)); l.sockets != 500-44-62 || l.shown != l.sockets || l.key != causeFiles {
 		t.Errorf("%+v", l)
+	}
+	n := NewNetwork(Config{MaxConnections: math.MaxInt32, Log: slog.New(slog.DiscardHandler)})
+	before := n.SocketsMax()
+	if n.SetFilesBeside(20); before < math.MaxInt32 && n.SocketsMax() != before-20 {
+		t.Errorf("%d sockets, %d after 20 files more for others", before, n.SocketsMax())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -45,7 +46,7 @@ func TestStreamReads(t *testing.T) {
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		a, b := net.Pipe()
-		s := NewNetwork(Config{MaxConnections: 1}).Transport(b)
+		s := NewNetwork(Config{MaxConnections: 1, Log: slog.New(slog.DiscardHandler)}).Transport(b)
 		sent := make([]byte, 20_000)
 		for i := range sent {
 			sent[i] = byte(rnd.Uint32())
@@ -74,7 +75,7 @@ func TestStreamReads(t *testing.T) {
 func TestStreamWaitsWithoutRoom(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
-	s := NewNetwork(Config{MaxConnections: 1}).Transport(b)
+	s := NewNetwork(Config{MaxConnections: 1, Log: slog.New(slog.DiscardHandler)}).Transport(b)
 	r := &fakeReader{size: 4096}
 	for i := range 3 {
 		go func() { _, _ = a.Write([]byte("ping")) }() // an error shows in the read
@@ -99,7 +100,7 @@ func TestStreamWaitsWithoutRoom(t *testing.T) {
 func TestStreamTakesNothingAtOnce(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
-	s := NewNetwork(Config{MaxConnections: 1}).Transport(b)
+	s := NewNetwork(Config{MaxConnections: 1, Log: slog.New(slog.DiscardHandler)}).Transport(b)
 	if n, err := s.TryWrite([]byte("x")); n != 0 || err != nil {
 		t.Errorf("took %d bytes, %v", n, err)
 	}

@@ -75,6 +75,7 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 		}
 		return func() {
 			takeListeners()
+			next.Broker.FilesBeside = filesOfSources(next)
 			b.SetOptions(next.Broker)
 			r.level.Set(next.Log.Severity())
 		}, nil

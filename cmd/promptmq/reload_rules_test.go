@@ -120,7 +120,7 @@ func TestReloadWithoutSockets(t *testing.T) {
 	}
 	dialAll(t, s.mqtt, 200)
 	eventually(t, "some are refused", func() bool {
-		return s.counted(`promptmq_connections_refused_total{reason="too many connections"}`) > 100
+		return s.counted(`promptmq_connections_refused_total{reason="limit of open files"}`) > 100
 	})
 	writeText(t, file, "deny everyone all topic open/#\nend\n")
 	if r := s.hangup(); r.text("msg") != "reloaded" {

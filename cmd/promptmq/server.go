@@ -107,7 +107,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return hintSalvage(err)
 	}
 	showStore(counters, db)
-	cfg.Broker.Logger, cfg.Broker.Metrics = log, counters
+	cfg.Broker.Logger, cfg.Broker.Metrics, cfg.Broker.FilesBeside = log, counters, filesOfSources(&cfg)
 	logins, err := newLogins(&cfg, log, counters)
 	if err != nil {
 		return err

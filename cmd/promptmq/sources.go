@@ -117,3 +117,16 @@ func (s *sources) breakerOpen() float64 {
 	}
 	return 0
 }
+
+// filesOfSources is how many files may be open to ask who Clients are: connections, and what
+// it takes to look their names up.
+func filesOfSources(c *config.Config) (n int) {
+	const lookUp = 4
+	if c.Callback.URL != "" {
+		n += c.Callback.Concurrency + lookUp
+	}
+	if c.Tokens.KeysURL != "" {
+		n += 1 + lookUp
+	}
+	return n
+}
