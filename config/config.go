@@ -104,6 +104,16 @@ func (c *Config) Fault(key, text string) *Error {
 	return &Error{Origin: c.origins[key], Key: key, Text: text}
 }
 
+// Missing returns a fault of a key that is not set, or set to nothing: that of its line, or of
+// the file as a whole.
+func (c *Config) Missing(key, text string) *Error {
+	fault := c.Fault(key, text)
+	if fault.Origin == (Origin{}) {
+		fault.Origin.Name = c.File
+	}
+	return fault
+}
+
 // Absolute returns a path for the log, where nobody knows what it is relative to.
 func Absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {

@@ -29,7 +29,7 @@ type accessControl struct {
 
 // parts are what it has of a configuration, behind the parts of logins.
 func (g *accessControl) parts() []part {
-	return []part{certificates, g.files.reload(g.setRules), g.otherUsers}
+	return []part{certificates, g.files.reload(g.byFilesOnly, g.setRules), g.otherUsers}
 }
 
 // checkFiles reads the files that a configuration names, and says what is wrong with them.
@@ -50,6 +50,13 @@ func (g *accessControl) guard(b *broker.Broker, stored func() []access.Rule) {
 	g.mu.Unlock()
 	g.setDirectory()
 	g.setRules()
+}
+
+// byFilesOnly reports whether there are rules, and all of them are of files.
+func (g *accessControl) byFilesOnly() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rules > 0 && len(g.stored()) == 0
 }
 
 // setRules has the broker decide by the rules that there are now: those of the store come

@@ -96,13 +96,40 @@ func TestReloadRules(t *testing.T) {
 				t.Errorf("%v", r)
 			}
 			mayOnlyOpen(t, s, yes, no)
-			// Without the key there are no rules: that is said.
-			s.write("# no rules\n")
-			if r := s.hangup(); !slices.Equal(r.texts("changed"), []string{"auth." + key}) || len(s.linesOf("there are no rules any more: who is let in may do everything")) != 1 {
-				t.Errorf("%v", r)
+			// A key that is lost opens nothing; a rule that says so does, as does one of the store.
+			for yaml, where := range map[string]string{"# no rules\n": "promptmq.yaml: ", "log: {level: info}\nauth: {" + key + ": ''}\n": "promptmq.yaml:2: "} {
+				s.write(yaml)
+				if r := s.hangup(); r.text("msg") != notReloaded || !strings.Contains(fmt.Sprint(r.texts("faults")), where+"auth."+key+": is no longer set, and without it there is no rule left") {
+					t.Errorf("%v", r)
+				}
+				mayOnlyOpen(t, s, yes, no)
 			}
-			mayOnlyOpen(t, s, yes, yes)
+			testLastRules(t, s, key)
 		})
+	}
+}
+
+// testLastRules: the file of rules may go when the store has one, and the last of the store
+// when that is said.
+func testLastRules(t *testing.T, s *server, key string) {
+	const yes, no = codec.Success, codec.NotAuthorized
+	acl := func(code int, args ...string) {
+		t.Helper()
+		if r := run(t, nil, append(append([]string{"acl"}, args...), "--data-dir", s.dataDir())...); r.code != code {
+			t.Errorf("acl %v: exit code %d, %s", args, r.code, r.stderr)
+		}
+	}
+	s.write("# no files of rules\n")
+	acl(0, "add", "allow", "everyone", "all", "topic", "open/#")
+	if r := s.hangup(); !slices.Equal(r.texts("changed"), []string{"auth." + key}) {
+		t.Errorf("with a rule in the store: %v", r)
+	}
+	mayOnlyOpen(t, s, yes, no)
+	acl(exitUsage, "remove", "1")
+	acl(0, "remove", "--last", "1")
+	mayOnlyOpen(t, s, yes, yes)
+	if r := s.hangup(); r.text("msg") != "reloaded" {
+		t.Errorf("without any rule before: %v", r)
 	}
 }
 
