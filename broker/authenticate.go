@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/access"
@@ -21,12 +22,21 @@ type Authenticator interface {
 	// Exchange begins an enhanced authentication by an Authentication Method; nil: there
 	// is no such method. Section 4.12.
 	Exchange(method string, a *access.Attempt) access.Exchange
+	// Banned reports whether nobody is let in from an address for now. Its connections are
+	// closed when it is known. It must not block.
+	Banned(from netip.Addr) bool
 }
 
 // SetAuthenticator replaces what says who Clients are, for the CONNECT packets that come from
 // now on. nil: whoever comes from this machine is let in, and others if
 // Options.AllowAnonymous says so, all of them as nobody.
 func (b *Broker) SetAuthenticator(a Authenticator) { b.authenticator.Store(&a) }
+
+// banned reports whether connections from an address are closed at once.
+func (b *Broker) banned(from netip.Addr) bool {
+	a := *b.authenticator.Load()
+	return a != nil && a.Banned(from)
+}
 
 // authenticate asks who the Client is; nil: there is nobody to ask. It changes nothing but the time of c, which has
 // waited. [MQTT-3.1.4-2]

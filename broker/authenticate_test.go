@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,6 +35,8 @@ func (s authority) Authenticate(ctx context.Context, a *access.Attempt) (*access
 }
 
 func (authority) Exchange(string, *access.Attempt) access.Exchange { return nil }
+
+func (authority) Banned(netip.Addr) bool { return false }
 
 func withUsers(o *broker.Options) { o.Authenticator = authority{} }
 

@@ -44,7 +44,7 @@ func New(o Options, s Store) (*Broker, error) {
 	b.live.Store(&b.o)
 	b.limits.Scarce = &b.overload.scarce
 	b.network = link.NewNetwork(link.Config{
-		Serve: b.accepted, Now: clock.Now, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
+		Serve: b.accepted, Now: clock.Now, Banned: b.banned, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
 		MaxConnections: int64(o.MaxConnections), Listeners: len(o.listeners()), FilesBeside: o.FilesBeside, ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout,
 	})
 	b.network.SetRates(o.Limits.ConnectionRate, o.Limits.ConnectionRatePerAddress)

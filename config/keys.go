@@ -110,9 +110,9 @@ var keys = []key{
 	{"mqtt.max-user-properties", "Most user properties of one packet. A CONNECT with more, or with a Will with more, is refused with 0x97 (Quota exceeded), as are a PUBLISH with QoS 1 or 2 and all filters of a SUBSCRIBE; a PUBLISH with QoS 0 is dropped. 0: no limit.",
 		integer{0, 1_000_000}, func(c *Config) any { return &c.Broker.MaxUserProperties }},
 
-	{"limits.connection-rate", "Most connections a second that each listener accepts; as many may come at once. One more is closed before anything is read from it. 0: no limit.",
+	{"limits.connection-rate", "Most connections a second that each listener accepts; as many may come at once. One more is closed before anything is read from it but what a trusted proxy says of it. 0: no limit.",
 		integer{0, 10_000_000}, func(c *Config) any { return &c.Broker.Limits.ConnectionRate }},
-	{"limits.connection-rate-per-address", "Most connections a second that each listener accepts from one address, for IPv6 from one network of 64 bits. Behind a proxy or NAT all clients have one address. 0: no limit.",
+	{"limits.connection-rate-per-address", "Most connections a second that each listener accepts from one address, for IPv6 from one network of 64 bits. With proxy-protocol or forwarded-for it is the address that the trusted proxy says; behind any other proxy, or NAT, all clients have one. 0: no limit.",
 		integer{0, 10_000_000}, func(c *Config) any { return &c.Broker.Limits.ConnectionRatePerAddress }},
 
 	{"limits.memory", "Most bytes of memory that the broker should need. From 70 % of it on CONNECT is refused (0x97, Quota exceeded; 3 for MQTT 3), from 85 % on clients that publish are not read and there are no new subscriptions, from 95 % on the connections are closed for which most waits; sessions stay. Retained messages, sessions with their names and Wills, and subscriptions may have a fifth each. -1: 80 % of GOMEMLIMIT if that is set, else of what the control group or the machine has. 0: off.",
@@ -145,7 +145,7 @@ var keys = []key{
 		integer{0, 256}, func(c *Config) any { return &c.Login.HashingWorkers }},
 	{"auth.hashing.waiting", "Most logins that wait for their password to be compared. Those beyond it are told to come later (0x97, or 3 for clients before MQTT 5). One address has a quarter of the places at most; as many again are kept for users that logged in from the same address within a day.",
 		integer{4, 100_000}, func(c *Config) any { return &c.Login.HashingPlaces }},
-	{"auth.ban.failures", "After so many failed logins within auth.ban.window an address is banned; of IPv6 the network of 64 bits. Addresses of this machine never are. 0: none is.",
+	{"auth.ban.failures", "After so many failed logins within auth.ban.window an address is banned, and its connections are closed before anything is read from them; of IPv6 the network of 64 bits. Addresses of this machine never are. 0: none is.",
 		orOff{integer{3, 1_000_000}}, func(c *Config) any { return &c.Login.Backoff.BanAfter }},
 	{"auth.ban.window", "The time within which auth.ban.failures count.",
 		duration{time.Second, 24 * time.Hour}, func(c *Config) any { return &c.Login.Backoff.BanWindow }},

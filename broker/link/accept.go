@@ -57,17 +57,17 @@ func (a *acceptor) awaitClosed() {
 
 // admit returns the socket, or nil if it was closed because there is no room.
 func (a *acceptor) admit(nc netSocket) *socket {
-	n := a.l.network
-	if !a.l.withinRates(nc.RemoteAddr()) {
+	n, c := a.l.network, a.l.config.Load()
+	s := &socket{netSocket: nc, listener: a.l, accepted: n.c.Now().UnixNano()}
+	if from := s.RemoteAddr(); !c.byProxy(addressOf(from)) && !a.l.admits(from, false) {
 		_ = nc.Close()
 		return nil
 	}
-	s := &socket{netSocket: nc, listener: a.l, accepted: n.c.Now().UnixNano()}
 	if a.l.kind.layered {
 		s.state.Store(socketBeginning)
 	}
 	all, own := n.open.Add(1), a.l.open.Add(1)
-	c, limit := a.l.config.Load(), n.limit.Load()
+	limit := n.limit.Load()
 	switch {
 	case c.MaxConnections > 0 && own > int64(c.MaxConnections):
 		most := int64(c.MaxConnections)

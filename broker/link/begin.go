@@ -15,6 +15,11 @@ func (l *Listener) begin(s *socket) *opening {
 			l.refuse(s, reason, err)
 			return nil
 		}
+		if from := s.RemoteAddr(); !l.config.Load().forwards(addressOf(from)) && !l.admits(from, s.origin.Load() == nil) {
+			s.counted.Store(true)
+			_ = s.Close()
+			return nil
+		}
 	}
 	o := &opening{Conn: s, s: s}
 	if l.kind.secure {

@@ -107,9 +107,9 @@ func serveHTTP(l *Listener, a *acceptor) {
 func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
 	o := openingOf(r)
 	o.answered, o.first = true, nil
-	refusal := l.checkUpgrade(r)
+	refusal := l.takeOrigin(o.s, r)
 	if refusal == nil {
-		refusal = l.takeOrigin(o.s, r)
+		refusal = l.checkUpgrade(r)
 	}
 	if refusal != nil {
 		l.refuseUpgrade(w, r, refusal)

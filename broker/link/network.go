@@ -3,6 +3,7 @@ package link
 import (
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +16,11 @@ import (
 type Config struct {
 	// Serve takes over each new Network Connection, and starts the goroutine that reads it:
 	// the fewer frames that has when it waits, the smaller its stack.
-	Serve          func(Accepted)
-	Now            func() time.Time
+	Serve func(Accepted)
+	Now   func() time.Time
+	// Banned reports whether connections from an address are closed before anything of MQTT,
+	// TLS or HTTP is read; nil: none are.
+	Banned         func(netip.Addr) bool
 	MaxConnections int64
 	Listeners      int // how many there will be
 	// FilesBeside is how many files the process may have open beside those of the store,

@@ -114,11 +114,14 @@ func readProxyV2(r io.Reader, begun []byte) ([]byte, error) {
 	return b, err
 }
 
+// forwards reports whether a request from an address may say where its Client is.
+func (c *ListenerConfig) forwards(from netip.Addr) bool { return c.ForwardedFor && c.trusts(from) }
+
 // forwardedFor returns where a request comes from by its header X-Forwarded-For: the last
 // address that is not of a trusted proxy, for what stands before that can be made up. nil: the
 // request does not come from a trusted proxy, or that says nothing.
 func (c *ListenerConfig) forwardedFor(r *http.Request, from netip.Addr) (*net.TCPAddr, error) {
-	if !c.ForwardedFor || !c.trusts(from) {
+	if !c.forwards(from) {
 		return nil, nil
 	}
 	var origin *net.TCPAddr

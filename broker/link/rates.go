@@ -2,6 +2,7 @@ package link
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -25,30 +26,72 @@ func (n *Network) SetRates(listener, address rate.Limit) {
 	n.rateLimits.address.Store(int64(address))
 }
 
-// withinRates reports whether one more socket from an address is within the rates. If not, it
-// is counted and logged. An address that is refused costs the others nothing.
-func (l *Listener) withinRates(from net.Addr) bool {
-	limits := &l.network.rateLimits
-	listener, address := rate.Limit(limits.listener.Load()), rate.Limit(limits.address.Load())
-	if listener <= 0 && address <= 0 {
-		return true
-	}
-	now := l.network.c.Now().UnixNano()
-	if !l.rates.addresses.Allow(address, addressOf(from), now) {
-		l.noteRate("connection rate of an address", HostOf(from), from, address, "limits.connection-rate-per-address")
-		return false
-	}
-	l.rates.mu.Lock()
-	allowed := l.rates.all.Allow(listener, now)
-	l.rates.mu.Unlock()
-	if !allowed {
-		l.noteRate("connection rate", l.String(), from, listener, "limits.connection-rate")
-	}
-	return allowed
+// A turningAway is why a new connection is closed: its address is banned, or it is one more
+// than a rate allows.
+type turningAway struct {
+	cause string // of promptmq_connections_refused_total
+	of    string // what it is about, for the log
+	limit rate.Limit
+	key   string // of the limit; "": there is none
 }
 
-func (l *Listener) noteRate(cause, of string, from net.Addr, limit rate.Limit, key string) {
+// The causes.
+const (
+	bannedAddress    = "banned address"
+	rateOfAddress    = "connection rate of an address"
+	rateOfConnection = "connection rate"
+)
+
+// byProxy reports whether a socket is of a trusted proxy, which says later where the Client is.
+func (c *ListenerConfig) byProxy(from netip.Addr) bool {
+	return (c.ProxyProtocol || c.ForwardedFor) && c.trusts(from)
+}
+
+// turnsAway decides about a new connection when it is known where its Client is; nil: it goes
+// on. ofProxy says that this is only where the proxy is, which counts for no rate of an address.
+// An address that is turned away costs the others nothing.
+func (l *Listener) turnsAway(from net.Addr, ofProxy bool) *turningAway {
+	c, limits := &l.network.c, &l.network.rateLimits
+	address := addressOf(from)
+	if c.Banned != nil && c.Banned(address) {
+		return &turningAway{cause: bannedAddress, of: address.String()}
+	}
+	listener, each := rate.Limit(limits.listener.Load()), rate.Limit(limits.address.Load())
+	if listener <= 0 && each <= 0 {
+		return nil
+	}
+	now := c.Now().UnixNano()
+	if !ofProxy && !l.rates.addresses.Allow(each, address, now) {
+		return &turningAway{rateOfAddress, address.String(), each, "limits.connection-rate-per-address"}
+	}
+	l.rates.mu.Lock()
+	defer l.rates.mu.Unlock()
+	if !l.rates.all.Allow(listener, now) {
+		return &turningAway{rateOfConnection, l.String(), listener, "limits.connection-rate"}
+	}
+	return nil
+}
+
+// admits is turnsAway, which it counts and logs, and reports whether the connection goes on.
+func (l *Listener) admits(from net.Addr, ofProxy bool) bool {
+	why := l.turnsAway(from, ofProxy)
+	if why == nil {
+		return true
+	}
 	c := &l.network.c
-	c.Metrics.Refused(cause).Inc()
-	c.Notices.Warn(cause, of, "more connections a second than allowed: one was closed", "listener", l.String(), "remote", from.String(), "limit", int64(limit), "key", key)
+	c.Metrics.Refused(why.cause).Inc()
+	what := "more connections a second than allowed: one was closed"
+	if why.cause == bannedAddress {
+		what = "connection closed: its address is banned, because too many logins failed from there"
+	}
+	c.Notices.Warn(why.cause, why.of, what, why.attrs("listener", l.String(), "remote", from.String())...)
+	return false
+}
+
+// attrs appends what the log says of it.
+func (w *turningAway) attrs(to ...any) []any {
+	if w.key == "" {
+		return to
+	}
+	return append(to, "limit", int64(w.limit), "key", w.key)
 }

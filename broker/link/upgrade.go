@@ -30,6 +30,7 @@ type upgradeRefusal struct {
 	reason string // of promptmq_connections_refused_total
 	body   string
 	origin string
+	away   *turningAway // nil: that is not why
 }
 
 // checkUpgrade returns how to refuse r for its origin or its sub-protocols; nil: it is not.
@@ -39,15 +40,15 @@ func (l *Listener) checkUpgrade(r *http.Request) *upgradeRefusal {
 	c := l.config.Load()
 	if c.Path != "" && r.URL.Path != c.Path {
 		return &upgradeRefusal{http.StatusNotFound, "path",
-			fmt.Sprintf("There is nothing at %q: the path of the listener %q is another.", notice.Shown(r.URL.Path), c.Name), ""}
+			fmt.Sprintf("There is nothing at %q: the path of the listener %q is another.", notice.Shown(r.URL.Path), c.Name), "", nil}
 	}
 	if !slices.ContainsFunc(tokens(r.Header, "Upgrade"), func(t string) bool { return strings.EqualFold(t, "websocket") }) {
 		return &upgradeRefusal{http.StatusUpgradeRequired, "no WebSocket request",
-			"This port speaks MQTT over WebSocket: connect with an MQTT client, sub-protocol mqtt.", ""}
+			"This port speaks MQTT over WebSocket: connect with an MQTT client, sub-protocol mqtt.", "", nil}
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && !originAllowed(origin, r.Host, c.Origins) {
 		return &upgradeRefusal{http.StatusForbidden, "origin",
-			fmt.Sprintf("The Origin %q is not allowed for the host %q: %s of the broker says which are.", notice.Shown(origin), notice.Shown(r.Host), c.OriginsKey), origin}
+			fmt.Sprintf("The Origin %q is not allowed for the host %q: %s of the broker says which are.", notice.Shown(origin), notice.Shown(r.Host), c.OriginsKey), origin, nil}
 	}
 	offered := tokens(r.Header, "Sec-WebSocket-Protocol")
 	for _, p := range c.Subprotocols {
@@ -57,19 +58,31 @@ func (l *Listener) checkUpgrade(r *http.Request) *upgradeRefusal {
 		}
 	}
 	return &upgradeRefusal{http.StatusBadRequest, "sub-protocol",
-		fmt.Sprintf("The client must offer the WebSocket sub-protocol mqtt; it offers %q.", notice.Shown(strings.Join(offered, ", "))), ""}
+		fmt.Sprintf("The client must offer the WebSocket sub-protocol mqtt; it offers %q.", notice.Shown(strings.Join(offered, ", "))), "", nil}
 }
 
-// takeOrigin notes where a request comes from, if a trusted proxy says so.
+// takeOrigin notes where a request comes from, if a trusted proxy says so, and turns away who
+// may not connect from there.
 func (l *Listener) takeOrigin(s *socket, r *http.Request) *upgradeRefusal {
-	origin, err := l.config.Load().forwardedFor(r, addressOf(s.RemoteAddr()))
+	c, from := l.config.Load(), addressOf(s.RemoteAddr())
+	if !c.forwards(from) {
+		return nil
+	}
+	origin, err := c.forwardedFor(r, from)
 	if err != nil {
-		return &upgradeRefusal{http.StatusBadRequest, "forwarded address", err.Error() + ".", ""}
+		return &upgradeRefusal{status: http.StatusBadRequest, reason: "forwarded address", body: err.Error() + "."}
 	}
 	if origin != nil {
 		s.origin.Store(origin)
 	}
-	return nil
+	why := l.turnsAway(s.RemoteAddr(), origin == nil)
+	switch {
+	case why == nil:
+		return nil
+	case why.cause == bannedAddress:
+		return &upgradeRefusal{status: http.StatusForbidden, reason: why.cause, body: "This address is banned for a while: too many logins have failed from it.", away: why}
+	}
+	return &upgradeRefusal{status: http.StatusTooManyRequests, reason: why.cause, body: "There are more connections a second than the broker allows.", away: why}
 }
 
 // refuseUpgrade answers and closes, counts and logs.
@@ -83,6 +96,9 @@ func (l *Listener) refuseUpgrade(w http.ResponseWriter, r *http.Request, why *up
 	key, attrs := HostOf(remote), []any{"listener", l.String(), "remote", remote.String(), "status", why.status, "detail", why.body}
 	if why.origin != "" {
 		key, attrs = notice.Shown(why.origin), append(attrs, "origin", notice.Shown(why.origin), "key", l.config.Load().OriginsKey)
+	}
+	if why.away != nil {
+		key, attrs = why.away.of, why.away.attrs(attrs...)
 	}
 	l.network.c.Notices.Info("WebSocket request: "+why.reason, key, "WebSocket request refused", attrs...)
 }

@@ -108,6 +108,9 @@ func (g *guard) say(from netip.Addr) {
 	g.notices.Warn("banned", peer, "an address is banned for a while: too many logins failed from there", "address", peer)
 }
 
+// Banned reports whether an address is banned. Who was connected before is told at its login.
+func (c *Chain) Banned(from netip.Addr) bool { return c.guard.banned(from, time.Now()) != nil }
+
 // Bans returns the addresses that are banned.
 func (c *Chain) Bans() []access.Ban {
 	c.guard.mu.Lock()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -191,11 +192,61 @@ func TestBanCommands(t *testing.T) {
 		}
 		logIn(t, s, fmt.Sprint("user", i), "guess")
 	}
-	if r := logIn(t, s, "ann", "secret"); r != codec.ConnectionRateExceeded {
-		t.Errorf("a banned address: %v", r)
-	}
+	s.turnedAway(s.mqtt, "")
 	c.ok("ban", "lift", address)
 	if r := logIn(t, s, "ann", "secret"); r != codec.Success {
+		t.Errorf("after the ban was lifted: %v", r)
+	}
+	s.stop()
+}
+
+// turnedAway expects that a connection is closed before anything is read of it but a header of
+// the PROXY protocol, since its address is banned.
+func (s *server) turnedAway(addr, header string) {
+	s.t.Helper()
+	const counter = `promptmq_connections_refused_total{reason="banned address"}`
+	before := s.counted(counter)
+	nc := dialTCP(s.t, addr)
+	defer nc.Close()
+	_, _ = io.WriteString(nc, header)
+	if got, err := io.ReadAll(nc); len(got) > 0 || err != nil && isTimeout(err) {
+		s.t.Errorf("a banned address: % x, %v", got, err)
+	}
+	if got := s.counted(counter) - before; got != 1 {
+		s.t.Fatalf("counted %v times", got)
+	}
+	s.waitLog("connection closed: its address is banned, because too many logins failed from there")
+}
+
+// TestBanBehindProxy: who guesses behind a proxy is banned, and not the proxy; it is turned away
+// as soon as the proxy has said who it is.
+func TestBanBehindProxy(t *testing.T) {
+	t.Parallel()
+	s := start(t, "server: {listeners: [{name: proxied, kind: tcp, address: '127.0.0.1:0', proxy-protocol: true, trusted-proxies: [127.0.0.1]}]}\nauth: {ban: {failures: 3}}")
+	c := commander{t, s.dataDir()}
+	c.add("ann", "secret")
+	addr := s.listening("proxied")
+	from := func(address string) string { return "PROXY TCP4 " + address + " 192.0.2.1 4711 1883\r\n" }
+	login := func(address, user, password string) codec.ReasonCode {
+		nc := dialTCP(t, addr)
+		defer nc.Close()
+		if _, err := io.WriteString(nc, from(address)); err != nil {
+			t.Fatal(err)
+		}
+		_, ack := connectOver(t, nc, codec.Version5, "login", byUser(user, password))
+		return ack.Reason
+	}
+	for i := range 3 {
+		if r := login("203.0.113.9", fmt.Sprint("user", i), "guess"); r != codec.BadUserNameOrPassword {
+			t.Errorf("a guess: %v", r)
+		}
+	}
+	s.turnedAway(addr, from("203.0.113.9"))
+	if r := login("203.0.113.10", "ann", "secret"); r != codec.Success {
+		t.Errorf("another address: %v", r)
+	}
+	c.ok("ban", "lift", "203.0.113.9")
+	if r := login("203.0.113.9", "ann", "secret"); r != codec.Success {
 		t.Errorf("after the ban was lifted: %v", r)
 	}
 	s.stop()

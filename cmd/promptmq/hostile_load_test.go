@@ -41,7 +41,7 @@ func honest(t *testing.T, s *server, stop <-chan struct{}) (took []time.Duration
 }
 
 // tryConnect makes a connection, waits for a CONNACK of success, and closes.
-func tryConnect(addr, id string, within time.Duration) error {
+func tryConnect(addr, id string, within time.Duration, changes ...func(*codec.Connect)) error {
 	nc, err := net.DialTimeout("tcp", addr, within)
 	if err != nil {
 		return err
@@ -50,7 +50,11 @@ func tryConnect(addr, id string, within time.Duration) error {
 	if err := nc.SetDeadline(time.Now().Add(within)); err != nil {
 		return err
 	}
-	packet, err := codec.AppendConnect(nil, &codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535, RequestProblemInformation: true}, codec.Version5)
+	c := codec.Connect{ClientID: codec.View(id), CleanStart: true, ReceiveMaximum: 65535, RequestProblemInformation: true}
+	for _, change := range changes {
+		change(&c)
+	}
+	packet, err := codec.AppendConnect(nil, &c, codec.Version5)
 	if err != nil {
 		return err
 	}
