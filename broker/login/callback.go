@@ -75,10 +75,10 @@ type Callback struct {
 }
 
 // NewCallback reads the file that o names. now is the clock.
-func NewCallback(o CallbackOptions, now func() time.Time, events CallbackEvents) (*Callback, error) {
-	client, err := newWebClient(o.CAFile, o.Concurrency)
-	if err != nil {
-		return nil, fmt.Errorf("auth.http.ca-file: %w", err)
+func NewCallback(o CallbackOptions, now func() time.Time, events CallbackEvents) (*Callback, SettingErrors) {
+	client, fault := newWebClient("auth.http.ca-file", o.CAFile, o.Concurrency)
+	if fault != nil {
+		return nil, SettingErrors{fault}
 	}
 	return &Callback{
 		o: o, client: client, places: make(chan struct{}, o.Concurrency), answers: newAnswers(o.CacheSize),

@@ -306,7 +306,7 @@ func TestCheckURL(t *testing.T) {
 // A redirect would take credentials elsewhere.
 func TestNoRedirects(t *testing.T) {
 	t.Parallel()
-	client, err := newWebClient("", 1)
+	client, err := newWebClient("", "", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,9 +57,9 @@ func TestKeySetFetched(t *testing.T) {
 		o := DefaultTokenOptions()
 		o.KeysURL = "https://issuer.example/keys?canary"
 		var reports []error
-		tokens, err := NewTokens(o, time.Now, func(err error) { reports = append(reports, err) })
-		if err != nil {
-			t.Fatal(err)
+		tokens, faults := NewTokens(o, time.Now, func(err error) { reports = append(reports, err) })
+		if faults != nil {
+			t.Fatal(faults)
 		}
 		tokens.fetched.client.Transport = server
 		try := func(id string) (*access.Identity, error) {

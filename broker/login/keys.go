@@ -50,8 +50,7 @@ func parsePublicKeys(text []byte) ([]tokenKey, error) {
 	if len(text) > keysBytesMax {
 		return nil, fmt.Errorf("it is larger than %d bytes", keysBytesMax)
 	}
-	text = bytes.TrimSpace(text)
-	if bytes.HasPrefix(text, []byte("{")) {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
 		return parseKeySet(text)
 	}
 	return parsePEM(text)
@@ -60,32 +59,39 @@ func parsePublicKeys(text []byte) ([]tokenKey, error) {
 var pemBegin = []byte("-----BEGIN ")
 
 func parsePEM(text []byte) (keys []tokenKey, err error) {
-	for len(bytes.TrimSpace(text)) > 0 {
-		if len(keys) == keysMax {
-			return nil, fmt.Errorf("it has more than %d keys", keysMax)
+	for rest := text; len(bytes.TrimSpace(rest)) > 0; {
+		line := lineOf(text, len(text)-len(bytes.TrimLeft(rest, " \t\r\n")))
+		var key tokenKey
+		if key, rest, err = nextPEM(rest); err == nil && len(keys) == keysMax {
+			err = fmt.Errorf("it has more than %d keys", keysMax)
 		}
-		block, rest := pem.Decode(text)
-		if block == nil {
-			return nil, errors.New("there is something that is neither PEM nor a JSON Web Key Set")
-		}
-		if read := text[:len(text)-len(rest)]; !bytes.HasPrefix(bytes.TrimSpace(read), pemBegin) || bytes.Count(read, pemBegin) != 1 {
-			return nil, errors.New("there is text before a PEM block, or a damaged one") // which pem.Decode passes over
-		}
-		text = rest
-		key, err := publicKey(block)
 		if err != nil {
-			return nil, fmt.Errorf("PEM block %d: %w", len(keys)+1, err)
+			return nil, inLine{line, err}
 		}
-		algorithm, err := algorithmOf(key)
-		if err != nil {
-			return nil, fmt.Errorf("PEM block %d: %w", len(keys)+1, err)
-		}
-		keys = append(keys, tokenKey{algorithm: algorithm, key: key})
+		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("it has no key")
 	}
 	return keys, nil
+}
+
+// lineOf returns the line of a place in text.
+func lineOf(text []byte, at int) int { return 1 + bytes.Count(text[:at], []byte("\n")) }
+
+// nextPEM reads the first key of text.
+func nextPEM(text []byte) (key tokenKey, rest []byte, err error) {
+	block, rest := pem.Decode(text)
+	if block == nil {
+		return key, nil, errors.New("there is something that is neither PEM nor a JSON Web Key Set")
+	}
+	if read := text[:len(text)-len(rest)]; !bytes.HasPrefix(bytes.TrimSpace(read), pemBegin) || bytes.Count(read, pemBegin) != 1 {
+		return key, nil, errors.New("there is text before a PEM block, or a damaged one") // which pem.Decode passes over
+	}
+	if key.key, err = publicKey(block); err == nil {
+		key.algorithm, err = algorithmOf(key.key)
+	}
+	return key, rest, err
 }
 
 func publicKey(block *pem.Block) (any, error) {
@@ -144,7 +150,11 @@ func parseKeySet(text []byte) (keys []tokenKey, err error) {
 		Keys []jwkset.JWKMarshal `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, errors.New("it is no JSON Web Key Set: its JSON is broken or has other types") // what err says may have parts of keys
+		why := errors.New("it is no JSON Web Key Set: its JSON is broken or has other types") // what err says may have parts of keys
+		if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return nil, inLine{lineOf(text, min(len(text), int(broken.Offset))), why}
+		}
+		return nil, why
 	}
 	if len(set.Keys) > keysMax {
 		return nil, fmt.Errorf("it has %d keys, more than %d", len(set.Keys), keysMax)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -71,50 +70,42 @@ type Tokens struct {
 
 // NewTokens reads the files that o names. now is the clock, report is told of each fetch of
 // KeysURL, and that it failed if err is not nil.
-func NewTokens(o TokenOptions, now func() time.Time, report func(err error)) (*Tokens, error) {
+func NewTokens(o TokenOptions, now func() time.Time, report func(err error)) (*Tokens, SettingErrors) {
 	t := &Tokens{o: o, now: now}
-	if o.KeyFile != "" {
-		keys, err := readKeys("auth.jwt.key-file", o.KeyFile, parsePublicKeys)
-		if err != nil {
-			return nil, err
+	var faults SettingErrors
+	note := func(fault *SettingError) {
+		if fault != nil {
+			faults = append(faults, fault)
 		}
+	}
+	if o.KeyFile != "" {
+		keys, fault := readSetting("auth.jwt.key-file", o.KeyFile, "a file with public keys, as PEM (PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE) or as a JSON Web Key Set", parsePublicKeys)
+		note(fault)
 		t.fixed = keys
 	}
 	if o.SecretFile != "" {
-		secret, err := readKeys("auth.jwt.secret-file", o.SecretFile, parseSecret)
-		if err != nil {
-			return nil, err
-		}
+		secret, fault := readSetting("auth.jwt.secret-file", o.SecretFile, fmt.Sprintf("a file with a secret of %d bytes or more", SecretBytesMin), parseSecret)
+		note(fault)
 		t.fixed = append(t.fixed, secret)
 	}
 	if o.KeysURL != "" {
-		client, err := newWebClient(o.CAFile, 1)
-		if err != nil {
-			return nil, fmt.Errorf("auth.jwt.jwks-ca-file: %w", err)
-		}
+		client, fault := newWebClient("auth.jwt.jwks-ca-file", o.CAFile, 1)
+		note(fault)
 		t.fetched = &fetchedKeys{url: o.KeysURL, client: client, refresh: o.KeysRefresh, now: now, report: report}
 	}
-	algorithms, err := t.algorithms()
-	if err != nil {
-		return nil, err
+	if len(faults) > 0 { // what keys there would be is not known
+		return nil, faults
+	}
+	algorithms, fault := t.algorithms()
+	if fault != nil {
+		return nil, SettingErrors{fault}
 	}
 	t.parser = jwt.NewParser(t.checks(algorithms)...)
 	return t, nil
 }
 
-func readKeys[K any](setting, path string, parse func([]byte) (K, error)) (keys K, err error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return keys, fmt.Errorf("%s: %w", setting, err)
-	}
-	if keys, err = parse(text); err != nil {
-		return keys, fmt.Errorf("%s: %s: %w", setting, path, err)
-	}
-	return keys, nil
-}
-
 // algorithms returns those that are accepted: none that no key could be for.
-func (t *Tokens) algorithms() ([]string, error) {
+func (t *Tokens) algorithms() ([]string, *SettingError) {
 	var there, accepted []string
 	for _, a := range Algorithms {
 		if _, fits := fitting(t.fixed, a, ""); !fits && (t.fetched == nil || a == HS256) {
@@ -125,7 +116,7 @@ func (t *Tokens) algorithms() ([]string, error) {
 		}
 	}
 	if len(accepted) == 0 {
-		return nil, fmt.Errorf("auth.jwt.algorithms: no key is for any of them; there are keys for %s", strings.Join(there, ", "))
+		return nil, &SettingError{Key: "auth.jwt.algorithms", Err: fmt.Errorf("there is no key for any of them; it must have one of those that there are keys for: %s", strings.Join(there, ", "))}
 	}
 	return accepted, nil
 }

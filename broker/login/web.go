@@ -4,11 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"time"
 )
 
@@ -32,9 +30,9 @@ func CheckURL(text string) error {
 	return nil
 }
 
-// newWebClient returns a client that follows no redirects and goes through no proxy. caFile
-// has the authorities that it trusts, in PEM; "": those of the system.
-func newWebClient(caFile string, connectionsMax int) (*http.Client, error) {
+// newWebClient returns a client that follows no redirects and goes through no proxy. caFile,
+// the setting caKey, has the authorities that it trusts, in PEM; "": those of the system.
+func newWebClient(caKey, caFile string, connectionsMax int) (*http.Client, *SettingError) {
 	transport := &http.Transport{
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    10 * time.Second,
@@ -45,13 +43,9 @@ func newWebClient(caFile string, connectionsMax int) (*http.Client, error) {
 		ForceAttemptHTTP2:      true,
 	}
 	if caFile != "" {
-		text, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s has no certificate in PEM", caFile)
+		pool, fault := readSetting(caKey, caFile, "a file with the certificates of authorities in PEM", parseAuthorities)
+		if fault != nil {
+			return nil, fault
 		}
 		transport.TLSClientConfig.RootCAs = pool
 	}
@@ -59,6 +53,14 @@ func newWebClient(caFile string, connectionsMax int) (*http.Client, error) {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+func parseAuthorities(text []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New("it has no certificate that can be read")
+	}
+	return pool, nil
 }
 
 // withoutURL is err without the URL, whose path or query may have a secret.

@@ -1,32 +1,12 @@
 package main
 
 import (
-	"errors"
-	"io"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/x0a1b/promptmq/config"
 )
-
-// readWhole reads a file, and not much more than it may have.
-func readWhole(name string, most int64) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // to open a pipe would wait for who writes to it
-		return nil, errors.New(name + " is not a regular file")
-	}
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, most+1)) // what is longer is for its parser to refuse
-}
 
 var lineOfFault = regexp.MustCompile(`^(?::([0-9]+))?: ?`)
 

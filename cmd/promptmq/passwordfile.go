@@ -32,7 +32,7 @@ func readPasswordFile(c *config.Config) ([]access.PasswordEntry, *config.Error) 
 		return nil, nil
 	}
 	name := config.Absolute(c.Login.PasswordFile)
-	text, err := readWhole(name, access.PasswordFileBytes)
+	text, err := login.ReadWhole(name, access.PasswordFileBytes)
 	if err != nil {
 		return nil, c.Fault(key, err.Error())
 	}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/access"
+	"github.com/x0a1b/promptmq/broker/login"
 	"github.com/x0a1b/promptmq/config"
 )
 
@@ -66,7 +67,7 @@ func filesOfRules(c *config.Config) (files []fileOfRules) {
 func readRules(c *config.Config) (rules []access.Rule, faults config.Errors) {
 	for _, file := range filesOfRules(c) {
 		name := config.Absolute(file.name)
-		text, err := readWhole(name, access.RulesFileBytes)
+		text, err := login.ReadWhole(name, access.RulesFileBytes)
 		if err != nil {
 			faults = append(faults, c.Fault(file.key, err.Error()))
 			continue

@@ -34,22 +34,40 @@ func newSources(counters *metrics.Broker, notices *notice.Log, set func(sources 
 
 // part reads the files that the configuration names, and makes of it what is asked.
 func (s *sources) part(next *config.Config) (take func(), faults config.Errors) {
-	tokens, err := s.newTokens(next)
-	if err != nil {
-		faults = append(faults, next.Fault("auth.jwt", err.Error()))
-	}
-	callback, err := s.newCallback(next)
-	if err != nil {
-		faults = append(faults, next.Fault("auth.http", err.Error()))
-	}
+	tokens, wrong := s.newTokens(next)
+	callback, wrongCallback := s.newCallback(next)
+	faults = faultsOf(next, append(wrong, wrongCallback...))
 	return func() { s.take(tokens, callback, next.Callback) }, faults
 }
 
-func (s *sources) newTokens(c *config.Config) (*login.Tokens, error) {
+// faultsOf says where the faults of a source stand: in a file that a key names, or where the
+// key stands.
+func faultsOf(c *config.Config, found login.SettingErrors) (faults config.Errors) {
+	for _, f := range found {
+		if f.File != "" {
+			faults = append(faults, faultIn(f.File, f.Key, f.Err))
+		} else {
+			faults = append(faults, c.Fault(f.Key, f.Err.Error()))
+		}
+	}
+	return faults
+}
+
+// absolute is config.Absolute, or "".
+func absolute(name string) string {
+	if name == "" {
+		return ""
+	}
+	return config.Absolute(name)
+}
+
+func (s *sources) newTokens(c *config.Config) (*login.Tokens, login.SettingErrors) {
 	if !c.Tokens.Configured() {
 		return nil, nil
 	}
-	return login.NewTokens(c.Tokens, time.Now, func(err error) {
+	o := c.Tokens
+	o.KeyFile, o.SecretFile, o.CAFile = absolute(o.KeyFile), absolute(o.SecretFile), absolute(o.CAFile)
+	return login.NewTokens(o, time.Now, func(err error) {
 		if err == nil {
 			s.counters.KeySetFetches("ok").Inc()
 			return
@@ -61,7 +79,7 @@ func (s *sources) newTokens(c *config.Config) (*login.Tokens, error) {
 
 // newCallback returns the one that there is if nothing about it has changed: its breaker and
 // what it remembers stay.
-func (s *sources) newCallback(c *config.Config) (*login.Callback, error) {
+func (s *sources) newCallback(c *config.Config) (*login.Callback, login.SettingErrors) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Callback.URL == "" {
@@ -70,7 +88,9 @@ func (s *sources) newCallback(c *config.Config) (*login.Callback, error) {
 	if s.callback != nil && s.asked == c.Callback && c.Callback.CAFile == "" {
 		return s.callback, nil
 	}
-	return login.NewCallback(c.Callback, time.Now, login.CallbackEvents{
+	o := c.Callback
+	o.CAFile = absolute(o.CAFile)
+	return login.NewCallback(o, time.Now, login.CallbackEvents{
 		Asked: func(outcome string) { s.counters.CallbackLogins(outcome).Inc() },
 		Failed: func(err error, opened bool) {
 			text := "a login could not be asked about"
