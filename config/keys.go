@@ -48,6 +48,8 @@ var keys = []key{
 		address{}, func(c *Config) any { return &c.Broker.WSBind }},
 	{"server.ws-origins", "Which web pages may connect over WebSocket; clients that are no browsers send no Origin and are not concerned. same: those of the host and port that the browser connects to. any: all. Or a list, in YAML or parted by commas, of origins (https://app.example.com), hosts (app.example.com, app.example.com:8443), patterns of them (https://*.example.com) and same.",
 		webOrigins{}, func(c *Config) any { return &c.Broker.WSOrigins }},
+	{"server.ws-ping-interval", "After which silence the broker sends a ping of WebSocket on server.ws-bind: proxies cut connections that are quiet, most of them after 60 s. Each of server.listeners has its own, ping-interval. 0s: never.",
+		offOr{duration{time.Second, time.Hour}}, func(c *Config) any { return &c.Broker.WSPingInterval }},
 	{listenersPath, "More listeners, of any kind. In a variable or a flag the list is written on one line, as JSON or YAML; it takes the place of the whole list of the file.",
 		listenerList{}, func(c *Config) any { return &c.Broker.Listeners }},
 	{"server.connect-timeout", "How long a new connection may take to send CONNECT, whole, after it was accepted.",

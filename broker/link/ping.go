@@ -33,23 +33,25 @@ func (p *pings) remove(t *webSocket) {
 
 // run sends pings until stopped is closed.
 func (p *pings) run(l *Listener) {
-	const off = time.Second // how often it is looked whether that has changed
+	const look = time.Second // how often it is looked whether the interval has changed
 	var now []*webSocket
+	var waited time.Duration
 	for {
-		wait := l.config.Load().PingInterval / pingSteps
-		timer := time.NewTimer(max(wait, time.Millisecond))
-		if wait == 0 {
-			timer.Reset(off)
+		next, wait := look, l.config.Load().PingInterval/pingSteps
+		if wait > 0 {
+			next = min(look, max(wait-waited, time.Millisecond))
 		}
+		timer := time.NewTimer(next)
 		select {
 		case <-l.network.stopped:
 			timer.Stop()
 			return
 		case <-timer.C:
 		}
-		if wait == 0 {
+		if waited += next; wait == 0 || waited < wait {
 			continue
 		}
+		waited = 0
 		p.mu.Lock()
 		now = now[:0]
 		for t := range p.all {

@@ -16,6 +16,7 @@ import (
 // packets are bounded by the fields that hold them.
 var ranges = map[string]struct{ lowest, highest, below, above string }{
 	"server.connect-timeout":          {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
+	"server.ws-ping-interval":         {`"0s"`, `"1h"`, `"999ms"`, `"1h0m1s"`},
 	"server.read-timeout":             {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
 	"server.read-rate-min":            {"1", "1073741824", "0", "1073741825"},
 	"server.write-timeout":            {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},

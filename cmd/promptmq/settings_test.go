@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -21,9 +22,10 @@ var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
 }{
-	"server.listeners":       {"server: {listeners: [{kind: tcp, address: '127.0.0.1:0', name: another}, {kind: tcp, address: '127.0.0.1:0', name: closed, anonymous: no}]}", testListeners},
-	"server.ws-origins":      {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
-	"server.shutdown-notice": {"server: {shutdown-notice: true}", testShutdownNotice},
+	"server.listeners":        {"server: {listeners: [{kind: tcp, address: '127.0.0.1:0', name: another}, {kind: tcp, address: '127.0.0.1:0', name: closed, anonymous: no}]}", testListeners},
+	"server.ws-origins":       {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
+	"server.ws-ping-interval": {"server: {ws-ping-interval: 1s}", testPingInterval},
+	"server.shutdown-notice":  {"server: {shutdown-notice: true}", testShutdownNotice},
 	"server.connect-timeout": {"server: {connect-timeout: 5s}", func(t *testing.T, s *server) {
 		silent := dialRaw(t, s.mqtt, codec.Version5)
 		half := dialRaw(t, s.mqtt, codec.Version5)
@@ -445,6 +447,24 @@ func testOrigins(t *testing.T, s *server) {
 			t.Errorf("%s: %v, not %d", c.origin, err, c.want)
 		}
 	}
+}
+
+// testPingInterval: a WebSocket on which nothing is sent gets a Ping in time; one that is open
+// already, when a reload makes the time shorter. TestPings in package link has more.
+func testPingInterval(t *testing.T, s *server) {
+	later := start(t, "server: {ws-ping-interval: 1h}")
+	pinged := func(nc net.Conn) {
+		t.Helper()
+		got := make([]byte, 2)
+		if _, err := io.ReadFull(nc, got); err != nil || got[0] != 0x89 || got[1] != 0 {
+			t.Errorf("%x, %v", got, err)
+		}
+	}
+	nc, _ := upgrade(t, s)
+	pinged(nc)
+	open, _ := upgrade(t, later)
+	later.reload("server: {ws-ping-interval: 1s}")
+	pinged(open)
 }
 
 // outsideAddr is an address of this machine that is not loopback, or empty.
