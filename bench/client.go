@@ -82,6 +82,8 @@ func (r *Runner) dial(ctx context.Context, source int) (net.Conn, error) {
 		return nil, err
 	}
 	switch u.Scheme {
+	case "unix":
+		return d.DialContext(ctx, "unix", u.Path)
 	case "tcp":
 		return d.DialContext(ctx, "tcp", u.Host)
 	case "tls":

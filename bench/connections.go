@@ -41,7 +41,17 @@ func (o *Connect) Measure(ctx context.Context, r *Runner) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	times, err := o.storm(ctx, r)
+	name := r.name()
+	times, err := storm(ctx, r, o.Connections, o.Parallel, func(ctx context.Context, i int) (took time.Duration, err error) {
+		began := time.Now()
+		c, err := r.connect(ctx, connecting{id: fmt.Sprintf("%s-%d", name, i), source: i})
+		if err != nil {
+			return 0, err
+		}
+		took = time.Since(began)
+		c.leave()
+		return took, nil
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -71,35 +81,33 @@ func (o *Connect) warm(ctx context.Context, r *Runner) error {
 	return nil
 }
 
-func (o *Connect) storm(ctx context.Context, r *Runner) (*histogram, error) {
+// storm makes n connections, so many at a time. once makes the ith of them, and says how long it
+// took. Each local address has 28,000 ports, and a port rests for a minute after its
+// connection: once should take all addresses in turn.
+func storm(ctx context.Context, r *Runner, n, parallel int, once func(ctx context.Context, i int) (time.Duration, error)) (*histogram, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	name := r.name()
 	var next atomic.Int64
 	var mu sync.Mutex
 	var all histogram
 	var clients sync.WaitGroup
-	for range o.Parallel {
+	for range parallel {
 		clients.Go(func() {
 			var own histogram
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
-				if i >= o.Connections {
+				if i >= n {
 					break
 				}
 				if i%1000 == 0 {
-					r.progress("connecting: %d of %d", i, o.Connections)
+					r.progress("connecting: %d of %d", i, n)
 				}
-				began := time.Now()
-				// Each local address has 28,000 ports, and a port rests for a
-				// minute after its connection: take all addresses in turn.
-				c, err := r.connect(ctx, connecting{id: fmt.Sprintf("%s-%d", name, i), source: i})
+				took, err := once(ctx, i)
 				if err != nil {
 					cancel(fmt.Errorf("connection %d: %w", i+1, err))
 					return
 				}
-				own.record(time.Since(began))
-				c.leave()
+				own.record(took)
 			}
 			mu.Lock()
 			all.merge(&own)

@@ -10,9 +10,13 @@ import (
 	"time"
 )
 
-// A sitting is all results of Peers, which become one table.
+// A sitting is all results of a Comparison, which become one table.
 type sitting struct {
-	peers      *Peers
+	*Comparison
+	title, command string // what is compared, and what does it
+	suffix         string // of the name of the file
+	reference      string // the contender to which others are compared
+
 	contenders []contender
 	rows       []row
 	began      time.Time
@@ -20,9 +24,6 @@ type sitting struct {
 }
 
 type cell struct{ row, contender int }
-
-// reference is the broker to which others are compared.
-const reference = "mosquitto"
 
 // units are how figures are called in the table.
 var units = map[string]string{
@@ -35,6 +36,9 @@ var units = map[string]string{
 	"runner_late_p99_us":             "(how late the runner sent, p99, µs)",
 	"broker_cpu_us_per_connect":      "CPU per connect and disconnect, µs",
 	"connects_per_s":                 "connects per second",
+	"broker_cpu_us_per_handshake":    "CPU per TLS handshake, with TCP, µs",
+	"handshakes_per_s":               "TLS handshakes per second",
+	"runner_cpu_us_per_handshake":    "(the runner's own CPU per handshake, µs)",
 	"broker_bytes_per_connection":    "resident bytes per connection",
 	"broker_cpu_us_per_publish":      "CPU per publish (two deliveries), µs",
 	"broker_cpu_us_per_subscribe":    "CPU per subscribe, µs",
@@ -49,20 +53,24 @@ var units = map[string]string{
 // write writes the table as it stands.
 func (s *sitting) write() error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Brokers compared on %s\n\n", s.began.Format("2006-01-02 15:04"))
-	fmt.Fprintf(&b, "Medians of up to %d rounds by `promptmq bench peers`; what a figure means is in docs/performance.md. In parentheses the ratio to %s in this sitting.\n",
-		s.peers.Rounds, reference)
-	fmt.Fprintf(&b, "Compare only within a table: figures move with the load on the machine.\n\n")
+	fmt.Fprintf(&b, "# %s on %s\n\n", s.title, s.began.Format("2006-01-02 15:04"))
+	fmt.Fprintf(&b, "Medians of up to %d rounds by `%s`; what a figure means is in docs/performance.md. In parentheses the ratio to %s in this sitting.\n",
+		s.Rounds, s.command, s.reference)
+	fmt.Fprintf(&b, "Compare only within a table: figures move with the load on the machine.\n")
+	if s.Note != "" {
+		fmt.Fprintf(&b, "%s\n", s.Note)
+	}
+	b.WriteByte('\n')
 	s.writeMachine(&b)
 	s.writeTable(&b)
 	s.writeCommands(&b)
-	return os.WriteFile(s.peers.Out, []byte(b.String()), 0o644)
+	return os.WriteFile(s.Out, []byte(b.String()), 0o644)
 }
 
 func (s *sitting) writeMachine(b *strings.Builder) {
 	fmt.Fprintf(b, "- machine: %d cores, %s, %s/%s, kernel %s\n", runtime.NumCPU(), processor(), runtime.GOOS, runtime.GOARCH, firstLine("/proc/sys/kernel/osrelease"))
 	fmt.Fprintf(b, "- load average at the last round's end: %s\n", firstLine("/proc/loadavg"))
-	fmt.Fprintf(b, "- PromptMQ %s, %s\n", s.peers.Version, runtime.Version())
+	fmt.Fprintf(b, "- PromptMQ %s, %s\n", s.Version, runtime.Version())
 	for _, c := range s.contenders {
 		fmt.Fprintf(b, "- %s: durability: %s%s\n", c.name, c.durability, versionOf(c.name))
 	}
@@ -75,7 +83,7 @@ func (s *sitting) writeTable(b *strings.Builder) {
 		fmt.Fprintf(b, " %s |", c.name)
 	}
 	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(s.contenders)) + "\n")
-	base := slices.IndexFunc(s.contenders, func(c contender) bool { return c.name == reference })
+	base := slices.IndexFunc(s.contenders, func(c contender) bool { return c.name == s.reference })
 	var notes []string
 	for i, r := range s.rows {
 		for n, figure := range r.figures {
@@ -153,12 +161,21 @@ func median(results []*Result, figure string) (float64, bool) {
 func (s *sitting) writeCommands(b *strings.Builder) {
 	b.WriteString("## Commands\n\nEach run has a fresh broker on {port} of 127.0.0.1 and an empty {dir}:\n\n```\n")
 	for _, c := range s.contenders {
-		fmt.Fprintf(b, "%s: %s\n", c.name, strings.ReplaceAll(c.command, shellQuote(s.peers.Binary), "promptmq"))
+		fmt.Fprintf(b, "%s: %s\n", c.name, strings.ReplaceAll(c.command, shellQuote(s.Binary), "promptmq"))
+		if c.before != "" {
+			fmt.Fprintf(b, "    before: %s\n", strings.ReplaceAll(c.before, shellQuote(s.Binary), "promptmq"))
+		}
 		for line := range strings.Lines(c.config) {
 			fmt.Fprintf(b, "    broker.conf: %s", line)
 		}
 	}
-	b.WriteString("```\n\nand a runner (--url, --protocol, --pid, --durability and --json are added; MQTT 5 where the broker has it; for \"PromptMQ, durable\" --durable as well):\n\n```\n")
+	b.WriteString("```\n\nand a runner (--url, --ca-file, --protocol, --pid, --durability and --json are added; MQTT 5 where the broker has it")
+	for _, c := range s.contenders {
+		if len(c.flags) > 0 {
+			fmt.Fprintf(b, "; for %q %s as well", c.name, strings.Join(c.flags, " "))
+		}
+	}
+	b.WriteString("):\n\n```\n")
 	for _, r := range s.rows {
 		fmt.Fprintf(b, "%s: promptmq bench %s\n", r.name, strings.Join(r.args, " "))
 	}

@@ -31,7 +31,7 @@ func TestMedianAndCells(t *testing.T) {
 }
 
 func TestUnitsAreComplete(t *testing.T) {
-	for _, r := range (&Peers{}).rows() {
+	for _, r := range append((&Peers{}).rows(), (&Listeners{}).rows()...) {
 		for _, figure := range r.figures {
 			if units[figure] == "" {
 				t.Errorf("%s has no name for the table", figure)

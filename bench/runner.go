@@ -18,7 +18,7 @@ import (
 
 // A Runner says which broker is measured and how it is watched.
 type Runner struct {
-	URL        string        `name:"url" default:"tcp://127.0.0.1:1883" placeholder:"URL" help:"Broker: tcp:// or tls://host:port, or ws:// or wss://host:port/path for WebSocket."`
+	URL        string        `name:"url" default:"tcp://127.0.0.1:1883" placeholder:"URL" help:"Broker: tcp:// or tls://host:port, ws:// or wss://host:port/path for WebSocket, or unix:///path of a Unix socket."`
 	CAFile     string        `name:"ca-file" placeholder:"FILE" help:"Authorities of the broker's certificate, in PEM, instead of those of the system."`
 	Protocol   string        `enum:"5,3.1.1" default:"5" help:"MQTT version: 5 or 3.1.1."`
 	UserName   string        `name:"user-name" placeholder:"NAME" help:"User Name of every connection."`
@@ -71,13 +71,27 @@ func (r *Runner) address() (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--url %s: %w", r.URL, errors.Unwrap(err))
 	}
-	if !slices.Contains([]string{"tcp", "tls", "ws", "wss"}, u.Scheme) {
-		return nil, fmt.Errorf("--url %s: must begin with tcp://, tls://, ws:// or wss://", r.URL)
+	switch {
+	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
+		return u, nil
+	case u.Scheme == "unix":
+		return nil, fmt.Errorf("--url %s: must be unix:// and the absolute path of a socket", r.URL)
+	case !slices.Contains([]string{"tcp", "tls", "ws", "wss"}, u.Scheme):
+		return nil, fmt.Errorf("--url %s: must begin with tcp://, tls://, ws://, wss:// or unix://", r.URL)
 	}
 	if u.Hostname() == "" || u.Port() == "" {
 		return nil, fmt.Errorf("--url %s: must name host and port", r.URL)
 	}
 	return u, nil
+}
+
+// ValidateTLS checks that connections are over TLS.
+func (r *Runner) ValidateTLS() error {
+	u, err := r.address()
+	if err == nil && u.Scheme != "tls" && u.Scheme != "wss" {
+		err = fmt.Errorf("--url %s: must begin with tls:// or wss://: there is no other handshake", r.URL)
+	}
+	return err
 }
 
 // tlsConfig is that of connections over TLS.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ import (
 type running struct {
 	cmd      *exec.Cmd
 	url      string
+	caFile   string
 	protocol string // the newest it speaks
 	exited   chan struct{}
 }
@@ -44,17 +46,17 @@ func (c *contender) start(ctx context.Context, dir string) (*running, error) {
 	var output bytes.Buffer
 	// As many files as the system allows, which some brokers do not ask for; exec:
 	// the process is the broker's.
-	cmd := exec.Command("sh", "-c", "ulimit -n $(ulimit -Hn); exec "+fill.Replace(c.command))
+	cmd := exec.Command("sh", "-c", "ulimit -n $(ulimit -Hn); "+fill.Replace(cmp.Or(c.before, "true"))+" && exec "+fill.Replace(c.command))
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &output, &output, dir
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	b := &running{cmd: cmd, url: fmt.Sprintf("tcp://127.0.0.1:%d", port), exited: make(chan struct{})}
+	b := &running{cmd: cmd, url: fill.Replace(cmp.Or(c.url, "tcp://127.0.0.1:{port}")), caFile: fill.Replace(c.caFile), exited: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait() // how it ends is not measured
 		close(b.exited)
 	}()
-	r := Runner{URL: b.url, Timeout: time.Second}
+	r := Runner{URL: b.url, CAFile: b.caFile, Timeout: time.Second}
 	for deadline := time.Now().Add(startSeconds * time.Second); ; {
 		var err error
 		for _, r.Protocol = range []string{"5", "3.1.1"} { // not every broker has MQTT 5

@@ -24,6 +24,7 @@ type Throughput struct {
 	Window      int           `placeholder:"N" help:"Most undelivered messages per publisher; 64, for fan-in 16, if not given."`
 	Duration    time.Duration `default:"5s" help:"How long to measure."`
 	Warmup      time.Duration `default:"1s" help:"How long to run before that."`
+	Eager       bool          `help:"Each byte wakes its reader, as it does over TLS, WebSocket and Unix sockets anyway. Else over TCP a part of the window does."`
 	Durable     bool          `help:"Subscribers have sessions that outlive their connection."`
 	// Pattern gives the defaults above, and Shared its meaning.
 	Pattern Pattern `kong:"-"`
@@ -127,6 +128,9 @@ func (o *Throughput) Measure(ctx context.Context, r *Runner) (*Result, error) {
 		{"payload_bytes", o.Payload}, {"messages_per_write", o.PerWrite}, {"window", o.Window}} {
 		res.setup(s.name, float64(s.n))
 	}
+	if o.Eager {
+		res.setup("eager", 1)
+	}
 	if o.Durable {
 		res.setup("durable_sessions", 1)
 	}
@@ -139,7 +143,9 @@ func (o *Throughput) Measure(ctx context.Context, r *Runner) (*Result, error) {
 	if err := o.connect(ctx, r, t); err != nil {
 		return nil, err
 	}
-	t.gather(len(t.flows[0].batches[0].bytes)/o.PerWrite, o.QoS)
+	if !o.Eager {
+		t.gather(len(t.flows[0].batches[0].bytes)/o.PerWrite, o.QoS)
+	}
 	t.begin()
 	if err := o.run(ctx, r, t, res, before); err != nil {
 		if ctx.Err() != nil {

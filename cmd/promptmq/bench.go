@@ -19,14 +19,16 @@ type benchCommand struct {
 	//lint:ignore SA5008 kong takes set more than once
 	Latency latencyCommand `cmd:"" set:"publishers=10" set:"subscribers=10" set:"rate=5000" help:"How long messages take at an offered rate, from the moment at which they should have been sent."`
 	//lint:ignore SA5008 kong takes set more than once
-	Quiet    quietCommand    `cmd:"" set:"publishers=4000" set:"subscribers=4000" set:"rate=4000" help:"The same over thousands of connections that each have a message now and then."`
-	Connect  connectCommand  `cmd:"" help:"A storm of connections: CPU time of each."`
-	Idle     idleCommand     `cmd:"" help:"Many connections that say nothing: memory of each."`
-	Filters  filtersCommand  `cmd:"" help:"Many subscriptions, one in ten with wildcards: CPU time of a subscribe and of a publish."`
-	Retained retainedCommand `cmd:"" help:"A flood of retained messages, and one subscriber that fetches them all."`
-	Durable  durableCommand  `cmd:"" help:"Queues for absent sessions, perhaps over a kill of the broker: what was acknowledged, and what of it was lost."`
-	Peers    peersCommand    `cmd:"" help:"Compare brokers in one sitting: PromptMQ, mosquitto if installed, the relay and others."`
-	Relay    relayCommand    `cmd:"" help:"Start a relay that only forwards PUBLISH packets: the floor below which no broker can get."`
+	Quiet      quietCommand      `cmd:"" set:"publishers=4000" set:"subscribers=4000" set:"rate=4000" help:"The same over thousands of connections that each have a message now and then."`
+	Connect    connectCommand    `cmd:"" help:"A storm of connections: CPU time of each."`
+	Handshakes handshakesCommand `cmd:"" help:"A storm of TLS handshakes, full or resumed: CPU time of each."`
+	Idle       idleCommand       `cmd:"" help:"Many connections that say nothing: memory of each."`
+	Filters    filtersCommand    `cmd:"" help:"Many subscriptions, one in ten with wildcards: CPU time of a subscribe and of a publish."`
+	Retained   retainedCommand   `cmd:"" help:"A flood of retained messages, and one subscriber that fetches them all."`
+	Durable    durableCommand    `cmd:"" help:"Queues for absent sessions, perhaps over a kill of the broker: what was acknowledged, and what of it was lost."`
+	Peers      peersCommand      `cmd:"" help:"Compare brokers in one sitting: PromptMQ, mosquitto if installed, the relay and others."`
+	Listeners  listenersCommand  `cmd:"" help:"Compare the kinds of listeners of PromptMQ in one sitting: tcp, unix, ws, tls and wss."`
+	Relay      relayCommand      `cmd:"" help:"Start a relay that only forwards PUBLISH packets: the floor below which no broker can get."`
 }
 
 // errFailed is returned when the broker failed a run, which the Result says.
@@ -216,6 +218,19 @@ func (c *durableCommand) Validate() error {
 // Run implements the command.
 func (c *durableCommand) Run() error { return c.measure(&c.Durable) }
 
+type handshakesCommand struct {
+	benchFlags       `embed:""`
+	bench.Handshakes `embed:""`
+}
+
+// Validate checks the flags.
+func (c *handshakesCommand) Validate() error {
+	return errors.Join(c.Runner.Validate(), c.ValidateTLS(), c.Handshakes.Validate())
+}
+
+// Run implements the command.
+func (c *handshakesCommand) Run() error { return c.measure(&c.Handshakes) }
+
 type peersCommand struct {
 	bench.Peers `embed:""`
 }
@@ -224,7 +239,20 @@ type peersCommand struct {
 func (c *peersCommand) Validate() error { return c.Peers.Validate() }
 
 // Run implements the command.
-func (c *peersCommand) Run() (err error) {
+func (c *peersCommand) Run() error { return compare(&c.Comparison, c.Compare) }
+
+type listenersCommand struct {
+	bench.Listeners `embed:""`
+}
+
+// Validate checks the flags.
+func (c *listenersCommand) Validate() error { return c.Listeners.Validate() }
+
+// Run implements the command.
+func (c *listenersCommand) Run() error { return compare(&c.Comparison, c.Compare) }
+
+// compare runs a Comparison of this binary and prints where its table is.
+func compare(c *bench.Comparison, run func(context.Context) error) (err error) {
 	if c.Binary, err = os.Executable(); err != nil {
 		return err
 	}
@@ -232,7 +260,7 @@ func (c *peersCommand) Run() (err error) {
 	c.Log = func(text string, args ...any) { fmt.Fprintf(os.Stderr, text+"\n", args...) }
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer restore()
-	if err := c.Compare(ctx); err != nil {
+	if err := run(ctx); err != nil {
 		return err
 	}
 	_, err = fmt.Println(c.Out)

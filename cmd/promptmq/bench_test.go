@@ -148,8 +148,13 @@ func TestBenchFileLimit(t *testing.T) {
 func TestBenchBadFlags(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, text string }{
-		{"throughput --url http://localhost:1", "must begin with tcp://, tls://, ws:// or wss://"},
+		{"throughput --url http://localhost:1", "must begin with tcp://, tls://, ws://, wss:// or unix://"},
 		{"throughput --url tcp://localhost", "must name host and port"},
+		{"throughput --url unix://relative", "must be unix:// and the absolute path"},
+		{"handshakes --url ws://localhost:1", "must begin with tls:// or wss://"},
+		{"handshakes --url tls://localhost:1 --parallel 0", "--parallel 0"},
+		{"listeners --rounds 0", "--rounds 0"},
+		{"listeners --only nothing", "no row has that"},
 		{"throughput --publishers=-1", "--publishers -1: must be at least 1"},
 		{"throughput --publishers 4 --subscribers 6 --groups 4", "--groups 4: must divide"},
 		{"throughput --window 3 --per-write 4", "--window 3: must be from --per-write (4)"},
