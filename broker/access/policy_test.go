@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -171,6 +172,17 @@ func BenchmarkDecide(b *testing.B) {
 			"site7/line3/dev42/c", "site7/line3/dev42/d", "site7/line3/dev42/e", "site7/line3/dev42/f"}
 		for i := 0; b.Loop(); i++ {
 			p.Decide(s, Request{Action: Publish, QoS: 1, Topic: names[i&7]})
+		}
+	})
+	b.Run("remembered, at random of 8", func(b *testing.B) {
+		b.ReportAllocs()
+		var names [1024]string
+		rng := rand.New(rand.NewPCG(1, 2))
+		for i := range names {
+			names[i] = fmt.Sprint("site7/line3/dev42/sensor", rng.IntN(8))
+		}
+		for i := 0; b.Loop(); i++ {
+			p.Decide(s, Request{Action: Publish, QoS: 1, Topic: names[i&1023]})
 		}
 	})
 	b.Run("searched", func(b *testing.B) {
