@@ -199,7 +199,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	establish(u.transport.out)
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	u.transport.unread(append(early, u.opening.held...))
+	u.transport.unread(slices.Concat(early, u.opening.held))
 	lib := libraryConn{u.transport}
 	return lib, bufio.NewReadWriter(bufio.NewReaderSize(lib, 16), bufio.NewWriterSize(lib, controlFrameMax)), nil
 }
