@@ -87,8 +87,8 @@ func (b *Broker) clearsLocked(p *codec.Publish) bool {
 	return p.Retain && len(p.Payload) == 0 && b.router.retained.get(p.Topic) != nil
 }
 
-// mayRetainLocked reports whether the limits have room for m, the message of pub, or else
-// which one has not.
+// mayRetainLocked reports whether the limits have room for m, the message of pub. If one of
+// its user has not, the log says which.
 func (b *Broker) mayRetainLocked(pub *publication, m *session.Message, pend *pending) bool {
 	p := pub.p
 	bytes := int64(len(p.Topic) + len(p.Payload) + p.Forward.Len())

@@ -287,7 +287,7 @@ func (t *Tokens) identity(parsed *jwt.Token, claims jwt.MapClaims) (who *access.
 	if err != nil {
 		return nil, err
 	}
-	if value, there := claims[t.o.RulesClaim]; there && value == nil { // else it would be as if nothing were said
+	if value, there := claims[t.o.RulesClaim]; there && value == nil && t.o.RulesClaim != "" { // else it would be as if nothing were said
 		return nil, badToken("its claim of the rules is null")
 	}
 	if who.Rules, err = rulesOf(lines, "the token"); err != nil {
