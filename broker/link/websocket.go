@@ -256,7 +256,7 @@ func (t *webSocket) nextFrame() error {
 		length = int64(binary.BigEndian.Uint64(t.in[t.r+2:])) // the library refuses a negative one
 	}
 	t.allowed = size
-	if control && length <= 125 { // the library refuses a longer one
+	if control && length >= 0 && length <= 125 { // the library refuses a longer one
 		if err := t.need(size + int(length)); err != nil {
 			return err
 		}

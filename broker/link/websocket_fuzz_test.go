@@ -17,7 +17,7 @@ func FuzzWebSocketFrames(f *testing.F) {
 	for _, seed := range [][]byte{
 		masked(OpBinary, "abc"), masked(0x02, "a"), append(masked(0x02, "a"), masked(0x80, "b")...), append(masked(0x02, "a"), masked(opPing, "ping")...),
 		masked(0x81, "text"), masked(opClose, "\x03\xe8"), masked(opClose, "\x03"), masked(0xC2, "compressed"), masked(0x8F, ""), {0x82, 3, 'a', 'b', 'c'},
-		long(OpBinary, 1<<63-1), long(OpBinary, 1<<63), long(OpBinary, 1<<64-1), long(OpBinary, 1), long(opPing, 126), long(0x80, 3),
+		long(OpBinary, 1<<63-1), long(OpBinary, 1<<63), long(OpBinary, 1<<64-1), long(OpBinary, 1), long(opPing, 126), long(opPing, 1<<64-1), {0xFF, 0x7F, 0xFF, 0xFF, 0x0F, 0, 0, 0, 0, 0}, long(0x80, 3),
 		{0x82}, {0x82, 0xFE, 0}, bytes.Repeat(masked(0x00, ""), 100), bytes.Repeat(masked(opPing, "x"), 100),
 	} {
 		f.Add(seed)
