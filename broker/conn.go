@@ -25,7 +25,7 @@ type conn struct {
 	// Owned by the reader, but for marks, which all may set and ask.
 	disconnected    bool          // DISCONNECT came
 	willVoid        bool          // and the Will is not to be published
-	movesOn         bool          // another goroutine goes on after CONNECT: see serve
+	movesOn         bool          // another goroutine goes on after CONNECT, or a part of it: see serve
 	sample          uint8         // counts PUBLISH packets: see sampleEvery
 	receiving       int32         // QoS 1 and 2 PUBLISH not yet answered, of Receive Maximum
 	marks           atomic.Uint32 // greeted and those below it

@@ -13,7 +13,7 @@ import (
 func (c *conn) armDeadline() error {
 	c.armed = c.deadlineKind()
 	err := c.net().SetReadDeadline(c.b.clock.Deadline(c.deadline()))
-	if c.marked(superseded) {
+	if c.marked(superseded | identityEnded) {
 		c.net().Wake() // the deadline has taken the place of the one that was to
 	}
 	return err

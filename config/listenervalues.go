@@ -219,8 +219,9 @@ func (listenerAddress) allowed() string {
 	return address{required: true}.allowed() + "; for the kind unix " + socketPath{}.allowed()
 }
 
-// socketPathMax is what fits into the address of a Unix socket on all systems.
-const socketPathMax = 103
+// socketPathMax is the longest path with which what the socket is made with, "/s" in a directory
+// with ".new" behind its name, fits into the address of a Unix socket on all systems: 103 bytes.
+const socketPathMax = 103 - len(".new/s")
 
 // socketPath is where a Unix socket is. Those that are no files, with "@", could have no mode.
 type socketPath struct{}

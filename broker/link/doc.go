@@ -47,8 +47,8 @@
 // and TryWrite never wait for them. Below webSocket.writing is secure.writing, which is like
 // it; below that are the locks of crypto/tls, and the leaf secure.encrypting.
 //
-// Nothing here calls the broker but Config.Serve, Config.Now, OutboxConfig.Recover and a
-// Reader: with no lock held, except that Room and Idle of a Reader are called with
+// Nothing here calls the broker but Config.Serve, Config.Now, Config.Banned, OutboxConfig.Recover
+// and a Reader: with no lock held, except that Room and Idle of a Reader are called with
 // webSocket.reading held.
 //
 // # Buffers

@@ -71,8 +71,8 @@ func (o *openings) await(next *opening) {
 }
 
 // serveHTTP has an HTTP server answer the requests for WebSockets. A socket has
-// Config.ConnectTimeout from accept to CONNECT: awaitRequest sees to it until the request has
-// come, the connection after that.
+// Config.ConnectTimeout for its request, which awaitRequest sees to, as it had before for a PROXY
+// header; for CONNECT it has that time from accept.
 func serveHTTP(l *Listener, a *acceptor) {
 	c := &l.network.c
 	srv := &http.Server{

@@ -74,7 +74,7 @@ func TestNoRequest(t *testing.T) {
 			t.Parallel()
 			n := newTestNetwork(t, 10, nil)
 			if n.c.ConnectTimeout = time.Hour; c.late {
-				n.c.ConnectTimeout = 100 * time.Millisecond
+				n.c.ConnectTimeout = 2 * time.Second // also for a machine that is slow to bring the bytes
 			}
 			nc := n.testListen(t, KindWS)()
 			if _, err := io.WriteString(nc, c.send); err != nil {

@@ -32,7 +32,6 @@ func newChain(t *testing.T, change func(*Options)) *Chain {
 	notices := notice.New(slog.New(slog.NewTextHandler(io.Discard, nil)), m)
 	t.Cleanup(notices.Close)
 	c := New(o, notices, m)
-	c.hashing.share = 1 // TestHashingPause is about others
 	c.hashing.compare = func(h *access.Hash, password []byte) bool {
 		time.Sleep(comparing)
 		return h.Matches(password)

@@ -23,8 +23,7 @@ type check struct {
 	password []byte // its own
 	from     netip.Prefix
 	digest   access.Digest
-	proven   bool // who shows it logged in before from there
-	waiting  int  // connections; 0: nobody wants to know any more
+	waiting  int // connections; 0: nobody wants to know any more
 	done     chan struct{}
 	matches  bool // valid when done is closed
 }
@@ -34,12 +33,10 @@ type check struct {
 //
 // Those that logged in before from the same address are served first and have waiting places
 // of their own, so that a flood of invented names does not keep out who belongs here. Of the
-// other places one address has a quarter at most. Wrong passwords of the others take a quarter
-// of the workers' time at most, so that guessing leaves the processors to those who publish.
+// other places one address has a quarter at most.
 type hashing struct {
 	compare func(*access.Hash, []byte) bool
 	m       *metrics.Broker
-	share   int // wrong passwords take one in so many of the workers' time
 
 	mu      sync.Mutex // guards the following
 	workers int        // at most
@@ -49,17 +46,12 @@ type hashing struct {
 	others  []*check
 	open    map[access.Digest]*check
 	from    map[netip.Prefix]int // of others
-	pause   time.Time            // until then none of others is compared
-	proves  chan struct{}        // wakes a worker in a pause for one of proven
 }
-
-// failureShare is hashing.share.
-const failureShare = 4
 
 func newHashing(m *metrics.Broker) *hashing {
 	return &hashing{
-		compare: (*access.Hash).Matches, m: m, share: failureShare,
-		open: make(map[access.Digest]*check), from: make(map[netip.Prefix]int), proves: make(chan struct{}, 1),
+		compare: (*access.Hash).Matches, m: m,
+		open: make(map[access.Digest]*check), from: make(map[netip.Prefix]int),
 	}
 }
 
@@ -94,14 +86,10 @@ func (h *hashing) join(hash *access.Hash, password []byte, digest access.Digest,
 		c.waiting++
 		return c, nil
 	}
-	c := &check{hash: hash, from: from, digest: digest, proven: proven, waiting: 1, done: make(chan struct{})}
+	c := &check{hash: hash, from: from, digest: digest, waiting: 1, done: make(chan struct{})}
 	switch {
 	case proven && len(h.proven) < h.places:
 		h.proven = append(h.proven, c)
-		select {
-		case h.proves <- struct{}{}:
-		default: // one will look
-		}
 	case len(h.others) < h.places && h.from[from] < max(1, h.places/4):
 		h.others = append(h.others, c)
 		h.from[from]++
@@ -144,45 +132,33 @@ func (h *hashing) left(c *check) {
 
 // work makes comparisons until none waits.
 func (h *hashing) work() {
-	for {
-		c, pause := h.next()
-		switch {
-		case pause > 0:
-			select {
-			case <-time.After(pause):
-			case <-h.proves:
-			}
-			continue
-		case c == nil:
-			return
-		}
+	for c := h.next(); c != nil; c = h.next() {
 		began := time.Now()
 		c.matches = h.compare(c.hash, c.password)
-		h.finish(c, began)
+		h.finish(c)
 		h.m.LoginHashSeconds.Update(time.Since(began).Seconds())
 		runtime.Gosched()
 	}
 }
 
-// next takes the comparison whose turn it is, or returns how long to pause before there is one.
-// nil, and no pause: none waits, or there are more workers than there may be, and this one ends.
-func (h *hashing) next() (c *check, pause time.Duration) {
+// next takes the comparison whose turn it is; nil: none waits, or there are more workers than
+// there may be, and this one ends.
+func (h *hashing) next() *check {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var c *check
 	switch {
 	case h.running > h.workers:
 	case len(h.proven) > 0:
-		return pop(&h.proven), 0
+		c = pop(&h.proven)
 	case len(h.others) > 0:
-		if pause = time.Until(h.pause); pause > 0 {
-			return nil, pause
-		}
 		c = pop(&h.others)
 		h.left(c)
-		return c, 0
 	}
-	h.running--
-	return nil, 0
+	if c == nil {
+		h.running--
+	}
+	return c
 }
 
 // pop takes the first.
@@ -192,17 +168,10 @@ func pop(checks *[]*check) *check {
 	return first
 }
 
-func (h *hashing) finish(c *check, began time.Time) {
+func (h *hashing) finish(c *check) {
 	clear(c.password)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !c.matches && !c.proven {
-		took := time.Since(began)
-		if h.pause.Before(began) {
-			h.pause = began
-		}
-		h.pause = h.pause.Add(took * time.Duration(h.share) / time.Duration(h.workers))
-	}
 	delete(h.open, c.digest)
 	close(c.done)
 }

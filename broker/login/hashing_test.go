@@ -100,49 +100,6 @@ func TestHashingFairness(t *testing.T) {
 	})
 }
 
-// Wrong passwords take a quarter of the workers' time. Meanwhile the right ones of those that
-// were here before wait for no pause, and nobody does when there was none that was wrong.
-func TestHashingPause(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		for _, workers := range []int{1, 2, 4} {
-			c := newChain(t, func(o *Options) { o.HashingWorkers, o.HashingPlaces, o.Remember = workers, 1000, 0 })
-			c.hashing.share = failureShare
-			c.SetUsers([]User{{Name: "ann", Hash: hashOf(t, "ann's")}, {Name: "ben", Hash: hashOf(t, "ben's")}})
-			ann := credentials("ann", "ann's", here)
-			for range 8 {
-				c.expect(t, ann, "", comparing)
-			}
-			const failures = 100
-			began := time.Now()
-			var all sync.WaitGroup
-			from := here
-			for n := range failures {
-				from = from.Next()
-				wrong := credentials(fmt.Sprint("nobody", n), "x", from)
-				all.Go(func() { _, _ = c.Authenticate(t.Context(), wrong) })
-			}
-			for range 20 {
-				time.Sleep(comparing / 2)
-				if cause, took := c.login(t.Context(), ann); cause != "" || took > 2*comparing {
-					t.Errorf("%d workers: %q after %v", workers, cause, took)
-				}
-			}
-			all.Wait()
-			if took, want := time.Since(began), failures*failureShare*comparing/time.Duration(workers); took < want*9/10 || took > want*11/10 {
-				t.Errorf("%d workers: %d wrong passwords took %v, want about %v", workers, failures, took, want)
-			}
-			time.Sleep(failureShare * comparing)
-			c.expect(t, credentials("ben", "ben's", here), "", comparing)
-			c.expect(t, credentials("ben", "ben's", from), "", comparing)
-			synctest.Wait()
-			if h := c.hashing; h.running != 0 || len(h.open) != 0 || len(h.from) != 0 {
-				t.Errorf("left: %+v", h)
-			}
-		}
-	})
-}
-
 // A connection that goes while it waits gives its place back, and its password is not
 // compared; connections with the same one wait for one comparison.
 func TestHashingLeave(t *testing.T) {

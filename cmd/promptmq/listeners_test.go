@@ -86,3 +86,26 @@ func TestListenersOfTheFile(t *testing.T) {
 		})
 	}
 }
+
+// TestSocketPathLength: a path as long as the configuration allows can be listened on, and one
+// that is longer is refused with what is allowed.
+func TestSocketPathLength(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/"
+	longest := dir + strings.Repeat("s", max(0, 97-len(dir)))
+	if len(longest) > 97 {
+		t.Skip("the directory of the test has too long a name")
+	}
+	const listener = "server: {listeners: [{kind: unix, address: %q}]}"
+	start(t, fmt.Sprintf(listener, longest))
+	if nc, err := net.Dial("unix", longest); err != nil {
+		t.Error(err)
+	} else {
+		_ = nc.Close()
+	}
+	file := filepath.Join(t.TempDir(), "promptmq.yaml")
+	writeText(t, file, fmt.Sprintf(listener, longest+"s"))
+	if r := run(t, nil, "config", "check", file); r.code == 0 || !strings.Contains(r.stderr, "at most 97 bytes") {
+		t.Errorf("exit %d: %s", r.code, r.stderr)
+	}
+}
