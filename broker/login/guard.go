@@ -18,6 +18,8 @@ type guard struct {
 	notices *notice.Log
 	m       *metrics.Broker
 
+	proofs sync.Mutex // held while a proof is checked, which takes microseconds; before mu
+
 	mu      sync.Mutex // guards backoff
 	backoff *access.Backoff
 }
@@ -75,17 +77,26 @@ func (g *guard) waits(from netip.Addr, name string, user access.Digest) error {
 	return refuseWaiting(name, until, now)
 }
 
+// refuseWaiting refuses a user until then; if that is over, others that might fail are under way.
 func refuseWaiting(name string, until, now time.Time) error {
-	return &access.Refusal{Reason: codec.ConnectionRateExceeded, Cause: "back-off", Detail: fmt.Sprintf("the user %s failed from there; the next try is in %v", notice.Shown(name), until.Sub(now).Round(time.Second/10))}
+	detail := fmt.Sprintf("the user %s has as many attempts under way from there as may fail; the next try is when they have ended", notice.Shown(name))
+	if until.After(now) {
+		detail = fmt.Sprintf("the user %s failed from there; the next try is in %v", notice.Shown(name), until.Sub(now).Round(time.Second/10))
+	}
+	return &access.Refusal{Reason: codec.ConnectionRateExceeded, Cause: "back-off", Detail: detail}
 }
 
 func (g *guard) done(from netip.Addr, user, guess access.Digest, outcome access.Outcome) {
-	g.mu.Lock()
-	banned := g.backoff.Done(from, user, guess, outcome, time.Now())
-	g.mu.Unlock()
-	if banned {
+	if g.count(from, user, guess, outcome) {
 		g.say(from)
 	}
+}
+
+// count is done without the log. It reports whether the address is banned for it.
+func (g *guard) count(from netip.Addr, user, guess access.Digest, outcome access.Outcome) (banned bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.backoff.Done(from, user, guess, outcome, time.Now())
 }
 
 // told counts what another source, or an exchange, says to a guess.

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -56,6 +57,31 @@ func TestGuessingHoldsUpNobodyElse(t *testing.T) {
 		}
 		stop()
 		time.Sleep(time.Minute)
+	})
+}
+
+// Who is refused is told when to come again, or that others are under way who may fail.
+func TestBackoffDetail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, nil)
+		c.SetUsers([]User{{Name: "ann", Hash: hashOf(t, "ann's")}})
+		expect := func(detail string) {
+			t.Helper()
+			_, err := c.Authenticate(t.Context(), credentials("ann", "ann's", here))
+			if r, ok := errors.AsType[*access.Refusal](err); !ok || r.Cause != "back-off" || r.Reason != codec.ConnectionRateExceeded || r.Detail != detail {
+				t.Errorf("%+v, want %q", err, detail)
+			}
+		}
+		for n := range 3 {
+			go c.expect(t, credentials("ann", fmt.Sprint("wrong ", n), here), "bad-password", time.Duration(n+1)*comparing)
+			synctest.Wait()
+		}
+		expect("the user ann has as many attempts under way from there as may fail; the next try is when they have ended")
+		time.Sleep(3*comparing + 300*time.Millisecond)
+		expect("the user ann failed from there; the next try is in 700ms")
+		time.Sleep(700 * time.Millisecond)
+		c.expect(t, credentials("ann", "ann's", here), "", comparing)
 	})
 }
 

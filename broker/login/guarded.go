@@ -36,7 +36,8 @@ type guarded struct {
 // Such a proof is a guess like a password.
 type prover interface {
 	access.Exchange
-	// User is whose password it is, when the first step has told; else "".
+	// User is whose password it is, when the first step has told; else "". From then on Next
+	// computes, and waits for nothing: one proof is checked after the other.
 	User() string
 }
 
@@ -78,13 +79,25 @@ func (e *guarded) begin(ctx context.Context, data []byte) ([]byte, *access.Ident
 // that have begun at once have no more guesses than one after the other. Two wrong proofs
 // cannot be told to be of the same password.
 func (e *guarded) proof(ctx context.Context, data []byte) ([]byte, *access.Identity, error) {
+	reply, who, banned, err := e.alone(ctx, data)
+	if banned {
+		e.c.guard.say(e.from) // the log may take long
+	}
+	return reply, who, err
+}
+
+// alone is proof while no other proof is looked at: those that are under way at once would
+// count as failures of each other, and the right ones of a fleet would be refused.
+func (e *guarded) alone(ctx context.Context, data []byte) (reply []byte, who *access.Identity, banned bool, err error) {
 	g, user := &e.c.guard, e.c.key.digest([]byte(e.user))
 	var guess access.Digest
 	_, _ = rand.Read(guess[:]) // never fails
-	if _, err := g.admit(&access.Attempt{User: e.user, Address: e.from}, user, guess); err != nil {
-		return nil, nil, err
+	g.proofs.Lock()
+	defer g.proofs.Unlock()
+	if _, err = g.admit(&access.Attempt{User: e.user, Address: e.from}, user, guess); err != nil {
+		return nil, nil, false, err
 	}
-	reply, who, err := e.step(ctx, data)
+	reply, who, err = e.step(ctx, data)
 	outcome := access.Undecided
 	switch {
 	case isWrong(err):
@@ -92,8 +105,7 @@ func (e *guarded) proof(ctx context.Context, data []byte) ([]byte, *access.Ident
 	case who != nil:
 		outcome = access.Succeeded
 	}
-	g.done(e.from, user, guess, outcome)
-	return reply, who, err
+	return reply, who, g.count(e.from, user, guess, outcome), err
 }
 
 // step hands data to the exchange.

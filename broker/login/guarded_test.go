@@ -1,7 +1,10 @@
 package login
 
 import (
+	"context"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,27 +137,104 @@ func TestSCRAMBackoff(t *testing.T) {
 }
 
 // TestSCRAMManyAtOnce: exchanges that have all begun before the first failed have no more
-// guesses than others.
+// guesses than others, whether the proofs come together or one after the other.
 func TestSCRAMManyAtOnce(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		c := withSCRAM(t, nil)
-		var all []challenge
-		for range 100 {
-			ch, cause := challenged(t, c, "ann", "wrong", here)
-			if cause != "" {
-				t.Fatal(cause)
+	for _, together := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := withSCRAM(t, nil)
+			causes := make(chan string, 100)
+			for _, ch := range challengedOften(t, c, cap(causes), "wrong") {
+				if together {
+					go func() { causes <- ch.prove(t) }()
+				} else {
+					causes <- ch.prove(t)
+				}
 			}
-			all = append(all, ch)
+			count := map[string]int{}
+			for range cap(causes) {
+				count[<-causes]++
+			}
+			if count["bad-password"] != 3 || count["back-off"] != 97 {
+				t.Errorf("together %v: %v", together, count)
+			}
+		})
+	}
+}
+
+// challengedOften makes the first step of n exchanges of ann.
+func challengedOften(t *testing.T, c *Chain, n int, password string) (all []challenge) {
+	t.Helper()
+	for range n {
+		ch, cause := challenged(t, c, "ann", password, here)
+		if cause != "" {
+			t.Fatal(cause)
 		}
-		causes := map[string]int{}
-		for _, ch := range all {
-			causes[ch.prove(t)]++
+		all = append(all, ch)
+	}
+	return all
+}
+
+// A crowded exchange calls during while its proof is looked at.
+type crowded struct {
+	*scramExchange
+	during func()
+}
+
+func (e crowded) Next(ctx context.Context, data []byte) ([]byte, *access.Identity, error) {
+	if e.User() != "" {
+		e.during()
+	}
+	return e.scramExchange.Next(ctx, data)
+}
+
+// TestSCRAMRightAtOnce: right proofs of a user that come at once are all right, also after as
+// many failures as cost no waiting. One that is being looked at stays so until each of the
+// others is, or has been refused; that cannot be while they wait for it, so not for long.
+func TestSCRAMRightAtOnce(t *testing.T) {
+	t.Parallel()
+	const proofs = 4
+	for _, failures := range []int{0, 2} {
+		c := withSCRAM(t, nil)
+		during := func() {}
+		s := NewSCRAM(c, [32]byte{1})
+		c.SetMethods(map[string]Method{SCRAMSHA256: func(a *access.Attempt) access.Exchange {
+			return crowded{s.Exchange(a).(*scramExchange), func() { during() }}
+		}})
+		for range failures {
+			if cause := proves(t, c, "ann", "wrong", here); cause != "bad-password" {
+				t.Fatalf("a wrong proof: %q", cause)
+			}
 		}
-		if causes["bad-password"] != 3 || causes["back-off"] != 97 {
-			t.Errorf("%v", causes)
+		var missing atomic.Int32
+		missing.Store(proofs)
+		all := make(chan struct{}) // are there
+		arrive := func() {
+			if missing.Add(-1) == 0 {
+				close(all)
+			}
 		}
-	})
+		during = func() {
+			arrive()
+			select {
+			case <-all:
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		var ended sync.WaitGroup
+		for _, ch := range challengedOften(t, c, proofs, "ann's") {
+			ended.Go(func() {
+				cause := ch.prove(t)
+				if cause != "" {
+					t.Errorf("a right proof after %d failures: %q", failures, cause)
+				}
+				if cause == "back-off" { // it was not looked at
+					arrive()
+				}
+			})
+		}
+		ended.Wait()
+	}
 }
 
 // TestSCRAMBan: wrong proofs for many users ban their address, which then is told nothing.
