@@ -47,9 +47,6 @@ type tokenKey struct {
 // parsePublicKeys reads a file of public keys: PEM blocks of public keys or certificates, or a
 // JSON Web Key Set.
 func parsePublicKeys(text []byte) ([]tokenKey, error) {
-	if len(text) > keysBytesMax {
-		return nil, fmt.Errorf("it is larger than %d bytes", keysBytesMax)
-	}
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
 		return parseKeySet(text)
 	}
@@ -200,9 +197,6 @@ func keyOfSet(m *jwkset.JWKMarshal) (tokenKey, error) {
 
 // parseSecret reads a file with the secret of HS256: all of it but white space around.
 func parseSecret(text []byte) (tokenKey, error) {
-	if len(text) > keysBytesMax {
-		return tokenKey{}, fmt.Errorf("it is larger than %d bytes", keysBytesMax)
-	}
 	text = bytes.TrimSpace(text)
 	if bytes.HasPrefix(text, pemBegin) || bytes.HasPrefix(text, []byte("{")) {
 		return tokenKey{}, errors.New("it has a key in PEM or JSON, which may be public, in place of a secret")

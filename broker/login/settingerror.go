@@ -40,13 +40,16 @@ type inLine struct {
 	error
 }
 
-// readSetting reads the file that a setting names. allowed says what it must be.
+// readSetting reads the file that a setting names, of keysBytesMax at most. allowed says what
+// it must be.
 func readSetting[T any](key, path, allowed string, parse func([]byte) (T, error)) (t T, fault *SettingError) {
 	text, err := ReadWhole(path, keysBytesMax)
 	if err != nil {
 		return t, &SettingError{Key: key, Err: fmt.Errorf("%w; it must be %s", err, allowed)}
 	}
-	if t, err = parse(text); err == nil {
+	if len(text) > keysBytesMax {
+		err = fmt.Errorf("it is larger than %d bytes", keysBytesMax)
+	} else if t, err = parse(text); err == nil {
 		return t, nil
 	}
 	at := path
@@ -56,7 +59,8 @@ func readSetting[T any](key, path, allowed string, parse func([]byte) (T, error)
 	return t, &SettingError{Key: key, File: path, Err: fmt.Errorf("%s: %w; it must be %s", at, err, allowed)}
 }
 
-// ReadWhole reads a file, and not much more than it may have.
+// ReadWhole reads a file, but no more than most+1 bytes of it: who gets more than most has
+// to refuse it.
 func ReadWhole(name string, most int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -70,5 +74,5 @@ func ReadWhole(name string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, most+1)) // what is longer is for its parser to refuse
+	return io.ReadAll(io.LimitReader(file, most+1))
 }
