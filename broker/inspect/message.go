@@ -32,13 +32,15 @@ type UserProperty struct {
 	Value string `json:"value"`
 }
 
-// A TopicLevel is a level of the tree of retained messages.
+// A TopicLevel is a level of the tree of retained messages. The prefix of what is below it is
+// Topic and a slash.
 type TopicLevel struct {
 	Name     string `json:"name" doc:"Of this level; it may be empty."`
 	Topic    string `json:"topic" doc:"Up to this level."`
 	Retained bool   `json:"retained" doc:"There is a retained message with this Topic Name."`
 	Bytes    int    `json:"bytes,omitempty"`
 	Below    int    `json:"below" doc:"Retained messages below it."`
+	More     bool   `json:"more_below,omitempty" doc:"There may be more below it than were counted."`
 }
 
 // Published is what became of a message that the API published.
