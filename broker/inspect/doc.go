@@ -1,5 +1,5 @@
 // Package inspect has what an operator can see of a broker, as plain values: what the API
-// answers, the page shows and the commands print. It does nothing.
+// answers, the page shows and the commands print. [Judge] says what of it needs attention.
 //
 // Times are UTC, durations whole seconds, sizes bytes; a zero time is left out. Texts that
 // come from Clients are as they came, so who shows them escapes them.

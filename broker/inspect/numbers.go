@@ -35,5 +35,20 @@ type Numbers struct {
 	Panics            uint64            `json:"panics"`
 	Ready             bool              `json:"ready"`
 	NotReady          string            `json:"not_ready,omitempty" doc:"Why."`
+	StoreFull         bool              `json:"store_full" doc:"What would be stored is refused until there is room."`
+	CommitWaiting     Seconds           `json:"commit_waiting_seconds" doc:"How long the commit that is under way takes by now."`
+	QueuesFull        int               `json:"queues_full" doc:"Sessions whose queue has as much as it may."`
+	LogLinesLost      uint64            `json:"log_lines_lost" doc:"That nobody took in time."`
+	Limits            Limits            `json:"limits"`
 	Version           string            `json:"version"`
+}
+
+// Limits are the most that there may be of something, as the configuration says.
+type Limits struct {
+	Connections   int   `json:"connections"`
+	Sessions      int   `json:"sessions"`
+	Retained      int   `json:"retained"`
+	RetainedBytes int64 `json:"retained_bytes"`
+	Queued        int   `json:"queued" doc:"Messages for one session."`
+	QueuedBytes   int64 `json:"queued_bytes" doc:"Of one session."`
 }
