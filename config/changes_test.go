@@ -24,7 +24,7 @@ func TestTake(t *testing.T) {
 		if !slices.Equal(restart, []string{"log.format"}) {
 			t.Errorf("needs a restart: %v", restart)
 		}
-		if running.Log.Level != "warn" || running.Broker.MaxSessions != 5 || running.Log.Format != "json" {
+		if running.Log.Level != "warn" || running.Broker.MaxSessions != 5 || running.Log.Format != "auto" {
 			t.Errorf("%+v, %d", running.Log, running.Broker.MaxSessions)
 		}
 		_ = changed

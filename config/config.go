@@ -35,7 +35,7 @@ type Config struct {
 // Log says what is logged and how.
 type Log struct {
 	Level  string // one of levelNames
-	Format string // json or console
+	Format string // auto, json or console
 }
 
 // Auth says who may do what, beside what the store says.
@@ -54,7 +54,7 @@ type Metrics struct {
 // Default returns the settings that hold when nothing is said.
 func Default() *Config {
 	c := &Config{
-		Log:    Log{Level: "info", Format: "json"},
+		Log:    Log{Level: "info", Format: formatAuto},
 		Broker: broker.DefaultOptions(),
 		Store:  store.DefaultOptions(),
 		Login:  login.DefaultOptions(),

@@ -110,6 +110,13 @@ func TestLogger(t *testing.T) {
 			}
 		}
 	}
+	for terminal, want := range map[bool]string{true: "console", false: "json"} {
+		for format, want := range map[string]string{"auto": want, "json": "json", "console": "console"} {
+			if got := (Log{Format: format}).On(terminal).Format; got != want {
+				t.Errorf("%s, on a terminal %v: %s", format, terminal, got)
+			}
+		}
+	}
 	first, _, _ := strings.Cut(emit(Log{Level: "trace", Format: "json"}), "\n")
 	var record map[string]any
 	if err := json.Unmarshal([]byte(first), &record); err != nil {
@@ -136,7 +143,7 @@ func TestPrintSaysWhereFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"  # From: " + name + ":2.\n  level: \"warn\"\n", "  # From: PROMPTMQ_MQTT_MAX_QOS.\n  max-qos: 1\n", "  # From: default.\n  format: \"json\"\n",
+		"  # From: " + name + ":2.\n  level: \"warn\"\n", "  # From: PROMPTMQ_MQTT_MAX_QOS.\n  max-qos: 1\n", "  # From: default.\n  format: \"auto\"\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("missing %q in\n%s", want, out.String())

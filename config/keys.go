@@ -39,8 +39,8 @@ const packetBytesMax = 268_435_455
 var keys = []key{
 	{"log.level", "Least severe messages that are logged. fatal and panic are the same: only why the process ends.",
 		oneOf(levelNames...), func(c *Config) any { return &c.Log.Level }},
-	{"log.format", "One JSON object per line, or key=value text for a person at a terminal. Logs go to standard error.",
-		oneOf("json", "console"), func(c *Config) any { return &c.Log.Format }},
+	{"log.format", "json: one JSON object per line. console: key=value text for a person. auto: console where standard error, to which logs go, is a terminal, else json.",
+		oneOf(formatAuto, formatJSON, formatConsole), func(c *Config) any { return &c.Log.Format }},
 
 	{"server.bind", "Address of the TCP listener for MQTT. Empty: no such listener.",
 		address{}, func(c *Config) any { return &c.Broker.Bind }},

@@ -23,16 +23,43 @@ var levels = []slog.Level{
 // Severity is the least one that is logged.
 func (l Log) Severity() slog.Level { return levels[slices.Index(levelNames, l.Level)] }
 
-// Logger returns the logger that l describes, writing to w, with a level that may change.
+// ParseLevel returns the name of a level as log.level has it, or says what is allowed.
+func ParseLevel(name string) (string, error) {
+	var level string
+	err := oneOf(levelNames...).parse(&level, name)
+	return level, err
+}
+
+// On returns l with the format that its lines have on a terminal, or elsewhere, in the place of
+// auto.
+func (l Log) On(terminal bool) Log {
+	if l.Format == formatAuto {
+		l.Format = formatJSON
+		if terminal {
+			l.Format = formatConsole
+		}
+	}
+	return l
+}
+
+// The formats of the log.
+const (
+	formatAuto    = "auto"
+	formatJSON    = "json"
+	formatConsole = "console"
+)
+
+// Logger returns the logger that l describes, writing to w, with a level that may change. auto is
+// JSON here; On tells whether w is a terminal.
 func (l Log) Logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{
 		Level:       level,
 		ReplaceAttr: replace,
 	}
-	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+	if l.Format == formatConsole {
+		return slog.New(slog.NewTextHandler(w, options))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(slog.NewJSONHandler(w, options))
 }
 
 // replace writes TRACE for DEBUG-4 and so on, and a duration as "1.5s", which JSON

@@ -28,6 +28,8 @@ type logQueue struct {
 	format  config.Log // of the line about what was dropped
 	level   slog.Leveler
 	dropped *metrics.Counter
+	// tail has the last lines, those that the reader did not take too.
+	tail logTail
 
 	mu      sync.Mutex // guards the following
 	pending []byte     // whole lines
@@ -43,6 +45,7 @@ func newLogQueue(w io.Writer, format config.Log, level slog.Leveler, dropped *me
 
 // Write takes one line. It never waits for the reader and never fails.
 func (q *logQueue) Write(line []byte) (int, error) {
+	q.tail.add(line)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.pending)+len(line) > logBytesMax {
@@ -109,6 +112,9 @@ func (q *logQueue) writeLocked(lines []byte) bool {
 func (q *logQueue) tell(lost int) []byte {
 	var line bytes.Buffer
 	q.format.Logger(&line, q.level).Warn("log lines were dropped: the reader of the log did not take them in time", "lines", lost)
+	if line.Len() > 0 { // the level may leave it out
+		q.tail.add(line.Bytes())
+	}
 	return line.Bytes()
 }
 

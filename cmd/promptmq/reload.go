@@ -19,7 +19,7 @@ import (
 // that can be taken over, or nothing.
 type reloader struct {
 	log      *slog.Logger
-	level    *slog.LevelVar
+	level    *logLevel
 	counters *metrics.Broker
 	// load reads all sources again.
 	load  func(before *config.Config) (*config.Config, error)
@@ -77,7 +77,9 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 			takeListeners()
 			next.Broker.FilesBeside = filesOfSources(next)
 			b.SetOptions(next.Broker)
-			r.level.Set(next.Log.Severity())
+			if l := r.level.reload(next.Log); l.SetAtRunTime {
+				r.log.Warn("log.level is as it was in the configuration, so that what was set at run time holds on", "level", l.Level, "configured", l.Configured)
+			}
 		}, nil
 	}
 	close(r.ready)

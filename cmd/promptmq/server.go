@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/link"
@@ -45,11 +47,10 @@ func (c *serverCommand) Run() error {
 	}
 	counters := metrics.NewBroker()
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads is no reason to end
-	level := new(slog.LevelVar)
-	level.Set(cfg.Log.Severity())
-	lines := newLogQueue(os.Stderr, cfg.Log, level, counters.LogLinesDropped)
+	level, format := newLogLevel(cfg.Log), cfg.Log.On(term.IsTerminal(int(os.Stderr.Fd())))
+	lines := newLogQueue(os.Stderr, format, level, counters.LogLinesDropped)
 	defer lines.flush(logFlushWithin)
-	log := cfg.Log.Logger(lines, level)
+	log := format.Logger(lines, level)
 	reloads := &reloader{log: log, level: level, counters: counters, load: c.loadAfter, ready: make(chan struct{}), running: cfg}
 	defer reloads.onHangup()()
 	if faults := checkFiles(cfg); len(faults) > 0 {
