@@ -37,12 +37,8 @@ func (o *Connect) Measure(ctx context.Context, r *Runner) (*Result, error) {
 	if err := o.warm(ctx, r); err != nil {
 		return nil, err
 	}
-	from, err := r.usage()
-	if err != nil {
-		return nil, err
-	}
 	name := r.name()
-	times, err := storm(ctx, r, o.Connections, o.Parallel, func(ctx context.Context, i int) (took time.Duration, err error) {
+	return measureStorm(ctx, r, res, "connect", o.Connections, o.Parallel, func(ctx context.Context, i int) (took time.Duration, err error) {
 		began := time.Now()
 		c, err := r.connect(ctx, connecting{id: fmt.Sprintf("%s-%d", name, i), source: i})
 		if err != nil {
@@ -52,22 +48,6 @@ func (o *Connect) Measure(ctx context.Context, r *Runner) (*Result, error) {
 		c.leave()
 		return took, nil
 	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		res.fail(err)
-		return res, nil
-	}
-	to, err := r.usage()
-	if err != nil {
-		return nil, err
-	}
-	res.add("connects_per_s", float64(o.Connections)/to.at.Sub(from.at).Seconds())
-	times.add(res, "connect")
-	r.addCPU(res, from, to, int64(o.Connections), "connect")
-	r.addMemory(res, from, to)
-	return res, nil
 }
 
 // warm makes a first connection, so that a broker that cannot be reached is an
@@ -79,6 +59,31 @@ func (o *Connect) warm(ctx context.Context, r *Runner) error {
 	}
 	c.leave()
 	return nil
+}
+
+// measureStorm adds to res what a storm of n connections costs: what each is.
+func measureStorm(ctx context.Context, r *Runner, res *Result, what string, n, parallel int, once func(ctx context.Context, i int) (time.Duration, error)) (*Result, error) {
+	from, err := r.usage()
+	if err != nil {
+		return nil, err
+	}
+	times, err := storm(ctx, r, n, parallel, once)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		res.fail(err)
+		return res, nil
+	}
+	to, err := r.usage()
+	if err != nil {
+		return nil, err
+	}
+	res.add(what+"s_per_s", float64(n)/to.at.Sub(from.at).Seconds())
+	times.add(res, what)
+	r.addCPU(res, from, to, int64(n), what)
+	r.addMemory(res, from, to)
+	return res, nil
 }
 
 // storm makes n connections, so many at a time. once makes the ith of them, and says how long it

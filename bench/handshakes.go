@@ -46,33 +46,13 @@ func (o *Handshakes) Measure(ctx context.Context, r *Runner) (*Result, error) {
 	if _, _, err := s.shake(ctx, -1); err != nil {
 		return nil, err
 	}
-	from, err := r.usage()
-	if err != nil {
-		return nil, err
-	}
-	times, err := storm(ctx, r, o.Connections, o.Parallel, func(ctx context.Context, i int) (time.Duration, error) {
+	return measureStorm(ctx, r, res, "handshake", o.Connections, o.Parallel, func(ctx context.Context, i int) (time.Duration, error) {
 		took, resumed, err := s.shake(ctx, i)
 		if err == nil && resumed != o.Resumed {
 			err = errors.New("the broker did not resume a TLS session")
 		}
 		return took, err
 	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		res.fail(err)
-		return res, nil
-	}
-	to, err := r.usage()
-	if err != nil {
-		return nil, err
-	}
-	res.add("handshakes_per_s", float64(o.Connections)/to.at.Sub(from.at).Seconds())
-	times.add(res, "handshake")
-	r.addCPU(res, from, to, int64(o.Connections), "handshake")
-	r.addMemory(res, from, to)
-	return res, nil
 }
 
 // shaking makes connections that are TLS only.

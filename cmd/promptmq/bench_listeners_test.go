@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/x0a1b/promptmq/bench"
 )
@@ -48,27 +46,14 @@ func TestBenchHandshakes(t *testing.T) {
 // side.
 func TestBenchListeners(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "table.md")
-	var table []byte
-	for d := 100 * time.Millisecond; ; d *= 5 {
-		r := run(t, nil, "bench", "listeners", "--rounds", "1", "--duration", d.String(), "--only", "1 → 1, QoS 1", "--note", "Nobody looks.", "--out", out)
-		if r.code != 0 {
-			t.Fatalf("exit code %d: %s", r.code, r.stderr)
-		}
-		var err error
-		if table, err = os.ReadFile(out); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(string(table), tooShort) || d > clientSeconds*time.Second {
-			break
-		}
-	}
+	table := comparison(t, out, "bench", "listeners", "--rounds", "1", "--only", "1 → 1, QoS 1", "--note", "Nobody looks.", "--out", out)
 	for _, text := range []string{"# Listeners compared on", "Nobody looks.", "ratio to tcp", "| row | figure | tcp | unix | ws | tls | wss |", "CPU per delivered message",
 		"before: promptmq cert self-signed", "promptmq bench throughput --eager --qos 1"} {
-		if !strings.Contains(string(table), text) {
+		if !strings.Contains(table, text) {
 			t.Errorf("no %q in\n%s", text, table)
 		}
 	}
-	if strings.Contains(string(table), "failed") {
+	if strings.Contains(table, "failed") {
 		t.Errorf("%s", table)
 	}
 }

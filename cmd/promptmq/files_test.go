@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -131,8 +130,7 @@ func crowded(t *testing.T, path string, env []string, until ...string) *crowdedS
 	listeners := []struct{ network, address string }{{"tcp", s.mqtt}, {"tcp", s.ws}, {"tcp", s.listening("tls")}, {"unix", socket}}
 	for i := 0; !s.said(until...); i++ {
 		nc, err := net.Dial(listeners[i%4].network, listeners[i%4].address)
-		if err != nil { // of the Unix socket, when nobody accepts
-			time.Sleep(5 * time.Millisecond)
+		if err != nil { // of the Unix socket, when nobody accepts: the next is another
 			continue
 		}
 		t.Cleanup(func() { _ = nc.Close() })
