@@ -18,7 +18,6 @@ var whileRunning = []string{
 	"auth.allow-anonymous", "auth.rules-file", "auth.acl-file",
 	"mqtt.max-user-properties", "limits.connection-rate", "limits.connection-rate-per-address",
 	"limits.message-rate", "limits.byte-rate", "limits.sessions-per-user", "limits.retained-messages-per-user", "limits.retained-bytes-per-user",
-	"auth.allow-anonymous",
 	"auth.password-file", "auth.remember-password", "auth.hashing.workers", "auth.hashing.waiting", "auth.backoff-max",
 	"auth.ban.failures", "auth.ban.window", "auth.ban.time", "auth.ban.exempt",
 	"auth.jwt.key-file", "auth.jwt.secret-file", "auth.jwt.jwks-url", "auth.jwt.jwks-ca-file", "auth.jwt.jwks-refresh", "auth.jwt.algorithms", "auth.jwt.issuer",

@@ -143,7 +143,7 @@ func TestPrintSaysWhereFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"  # From: " + name + ":2.\n  level: \"warn\"\n", "  # From: PROMPTMQ_MQTT_MAX_QOS.\n  max-qos: 1\n", "  # From: default.\n  format: \"auto\"\n",
+		"  # From: " + name + ":2. A change: taken over by a reload.\n  level: \"warn\"\n", "  # From: PROMPTMQ_MQTT_MAX_QOS. A change: needs a restart.\n  max-qos: 1\n", "  # From: default. A change: needs a restart.\n  format: \"auto\"\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("missing %q in\n%s", want, out.String())

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -47,7 +46,12 @@ func reference() string {
 			last = s
 		}
 		fmt.Fprintf(&out, "\n### `%s`\n\n%s\n\n", k.path, k.help)
-		fmt.Fprintf(&out, "- default: `%s`\n- allowed: %s\n- flag `--%s`, variable `%s`\n- a change: %s\n", c.yaml(k), k.kind.allowed(), k.flag(), k.variable(), changeOf(k))
+		s := c.explain(k)
+		fmt.Fprintf(&out, "- default: `%s`\n", c.yaml(k))
+		if s.Unit != "" {
+			fmt.Fprintf(&out, "- unit: %s\n", s.Unit)
+		}
+		fmt.Fprintf(&out, "- allowed: %s\n- flag `%s`, variable `%s`\n- a change: %s\n", s.Allowed, s.Flag, s.Variable, ChangeText(&s))
 		if k.path == listenersPath {
 			listenerReference(&out)
 		}
@@ -56,7 +60,7 @@ func reference() string {
 }
 
 func listenerReference(out *strings.Builder) {
-	fmt.Fprintf(out, "\nThe keys of an entry:\n\n| key | kinds | default | what it is | allowed |\n|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "\nThe keys of an entry:\n\n| key | kinds | default | what it is | allowed | a change |\n|---|---|---|---|---|---|\n")
 	l := defaultListener()
 	for _, k := range listenerKeys {
 		kinds := strings.Join(k.of, ", ")
@@ -69,17 +73,6 @@ func listenerReference(out *strings.Builder) {
 		} else {
 			value = "`" + value + "`"
 		}
-		fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s |\n", k.name, kinds, value, k.help, k.kind.allowed())
+		fmt.Fprintf(out, "| `%s` | %s | %s | %s | %s | %s |\n", k.name, kinds, value, k.help, k.kind.allowed(), explainListeners(k.name)[0].Change)
 	}
-}
-
-// changeOf says what a change of a key needs.
-func changeOf(k *key) string {
-	if k.path == listenersPath {
-		return "taken over by a reload, but for entries more or less, and for " + strings.Join(fixed, ", ") + " of an entry, which need a restart"
-	}
-	if slices.Contains(whileRunning, k.path) {
-		return "taken over by a reload"
-	}
-	return "needs a restart"
 }

@@ -175,7 +175,7 @@ func (f *fileReader) refuseSection(key, value ast.Node, path string) {
 		}
 		return
 	}
-	f.fail(key, path, "has no effect in this version; remove it")
+	f.fail(key, path, noCluster)
 }
 
 func (f *fileReader) value(n ast.Node, k *key) {

@@ -49,11 +49,11 @@ func TestFileFaults(t *testing.T) {
 		{"address", "server:\n  bind: localhost\n", `F:2: server.bind: "localhost" is not allowed; it must be ` + address{}.allowed()},
 		{"port", "server:\n  bind: :65536\n", `F:2: server.bind: ":65536" is not allowed; it must be ` + address{}.allowed()},
 		{"probe path", "metrics:\n  path: /ready\n", "F:2: metrics.path: /ready is taken by a probe; choose another path"},
-		{"cluster", "cluster: {enabled: false}\n", "F:1: cluster.enabled: has no effect in this version; remove it"},
+		{"cluster", "cluster: {enabled: false}\n", "F:1: cluster.enabled: this version has no cluster, so that the key would have no effect; remove it"},
 		{"cluster of several keys", "cluster:\n  node-id: a\n  bind: :7946\n",
-			"F:2: cluster.node-id: has no effect in this version; remove it\n" +
-				"F:3: cluster.bind: has no effect in this version; remove it"},
-		{"empty cluster", "cluster:\n", "F:1: cluster: has no effect in this version; remove it"},
+			"F:2: cluster.node-id: this version has no cluster, so that the key would have no effect; remove it\n" +
+				"F:3: cluster.bind: this version has no cluster, so that the key would have no effect; remove it"},
+		{"empty cluster", "cluster:\n", "F:1: cluster: this version has no cluster, so that the key would have no effect; remove it"},
 		{"twice", "log:\n  level: info\n  level: warn\n", "F:3: not valid YAML: mapping key \"level\" already defined at [2:3]"},
 		{"tab", "log:\n\tlevel: info\n", "F:2: not valid YAML: found character '\t' that cannot start any token"},
 		{"tab between", "log:\n  level: info\n\tformat: json\n", "F:3: not valid YAML: found character '\t' that cannot start any token"},

@@ -281,3 +281,11 @@ func (o orDefault) parse(field any, text string) error {
 }
 
 func (o orDefault) allowed() string { return "-1, " + o.orOff.allowed() }
+
+// measured is a number that counts something.
+type measured struct {
+	kind
+	unit string
+}
+
+func unit(name string, k kind) kind { return measured{k, name} }

@@ -35,7 +35,7 @@ var listenerKeys = []listenerKey{
 	{"name", "What log lines and metrics call it. Without one it is called as its kind.",
 		listenerName{}, listenerKinds, func(l *link.ListenerConfig) any { return &l.Name }},
 	{"max-connections", "Most network connections that it has at a time, within mqtt.max-connections. 0: as many as that allows.",
-		orOff{integer{1, 10_000_000}}, listenerKinds, func(l *link.ListenerConfig) any { return &l.MaxConnections }},
+		unit("connections", orOff{integer{1, 10_000_000}}), listenerKinds, func(l *link.ListenerConfig) any { return &l.MaxConnections }},
 	{"anonymous", "Who may connect without credentials. no: nobody. yes: everybody. default: everybody if auth.allow-anonymous is true, else who comes from this machine and through no proxy.",
 		choice[link.Anonymous]{[]string{"default", "no", "yes"}, []link.Anonymous{link.AnonymousDefault, link.AnonymousNever, link.AnonymousAlways}},
 		listenerKinds, func(l *link.ListenerConfig) any { return &l.Anonymous }},

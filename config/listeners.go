@@ -117,12 +117,7 @@ func (f *fileReader) listenerValue(e *listenerEntry, value *ast.MappingValueNode
 	path := e.path + "." + name.Value
 	k := listenerKeyOf(name.Value)
 	if k == nil {
-		names := listenerKeyNames("")
-		if near := nearest(name.Value, names); near != "" {
-			f.fail(value.Key, path, "unknown key; did you mean %s?", near)
-		} else {
-			f.fail(value.Key, path, "unknown key; here are allowed %s", strings.Join(names, ", "))
-		}
+		f.fail(value.Key, path, "%s", unknownListenerKey(name.Value))
 		return
 	}
 	text, ok := f.read(value.Value, k.kind, path)
@@ -134,6 +129,14 @@ func (f *fileReader) listenerValue(e *listenerEntry, value *ast.MappingValueNode
 	if err := parseValue(k.kind, k.field(&e.config), text, from, path); err != nil {
 		f.errs = append(f.errs, err)
 	}
+}
+
+func unknownListenerKey(name string) string {
+	names := listenerKeyNames("")
+	if near := nearest(name, names); near != "" {
+		return "unknown key; did you mean " + near + "?"
+	}
+	return "unknown key; here are allowed " + strings.Join(names, ", ")
 }
 
 // checkListener finds what is missing in an entry, and what does not go with the rest.

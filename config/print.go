@@ -24,7 +24,7 @@ func (c *Config) WriteYAML(w io.Writer) error {
 		indent := strings.Repeat("  ", len(sections))
 		fmt.Fprintf(out, "%s# %s\n", indent, k.help)
 		fmt.Fprintf(out, "%s# Allowed: %s.\n", indent, k.kind.allowed())
-		fmt.Fprintf(out, "%s# From: %v.\n", indent, c.origins[k.path])
+		fmt.Fprintf(out, "%s# From: %v. A change: %s.\n", indent, c.origins[k.path], ChangeText(new(c.explain(k))))
 		if k.path == listenersPath && len(c.Broker.Listeners) > 0 {
 			fmt.Fprintf(out, "%s%s:\n", indent, name)
 			writeListeners(out, indent, c.Broker.Listeners)

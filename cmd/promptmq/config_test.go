@@ -204,7 +204,7 @@ func TestConfigCheck(t *testing.T) {
 	r := run(t, nil, "config", "check", name)
 	want := name + ":4: mqtt.max-conections: unknown key; did you mean mqtt.max-connections?\n" +
 		name + ":5: mqtt.max-qos: \"7\" is not allowed; it must be an integer from 0 to 2\n" +
-		name + ":7: cluster.enabled: has no effect in this version; remove it\n"
+		name + ":7: cluster.enabled: this version has no cluster, so that the key would have no effect; remove it\n"
 	if r.code != exitUsage || r.stderr != want || r.stdout != "" {
 		t.Errorf("exit code %d\ngot:\n%s\nwant:\n%s", r.code, r.stderr, want)
 	}
@@ -296,5 +296,33 @@ func TestHelpAndVersion(t *testing.T) {
 		if r := run(t, nil, args...); r.code != exitUsage || r.stderr == "" {
 			t.Errorf("%q: exit code %d\n%s", args, r.code, r.stderr)
 		}
+	}
+}
+
+// What explain says of a key is what help, documentation and print say of it: TestEveryKey. Here
+// is how it says it.
+func TestConfigExplain(t *testing.T) {
+	t.Parallel()
+	want := `mqtt.max-packet-size
+
+Largest packet in bytes that clients may send.
+
+default    1048576
+unit       bytes
+allowed    an integer from 512 to 268435455
+flag       --mqtt-max-packet-size
+variable   PROMPTMQ_MQTT_MAX_PACKET_SIZE
+a change   needs a restart
+`
+	for _, name := range []string{"mqtt.max-packet-size", "mqtt-max-packet-size", "PROMPTMQ_MQTT_MAX_PACKET_SIZE"} {
+		if r := run(t, nil, "config", "explain", name); r.code != 0 || r.stdout != want {
+			t.Errorf("%s: exit code %d\n%s%s", name, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := run(t, nil, "config", "explain", "log"); r.code != 0 || !strings.HasPrefix(r.stdout, "log.level   reload   Least severe") || strings.Count(r.stdout, "\n") != 2 {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := run(t, nil, "config", "explain", "log.levl"); r.code != exitUsage || !strings.Contains(r.stderr, "did you mean log.level?") {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }

@@ -20,7 +20,7 @@ const (
 
 type commandLine struct {
 	Server  serverCommand  `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
-	Config  configCommand  `cmd:"" help:"Check or print a configuration."`
+	Config  configCommand  `cmd:"" help:"Check, print or explain a configuration."`
 	Cert    certCommand    `cmd:"" help:"Make certificates for TLS."`
 	User    userCommand    `cmd:"" aliases:"users" help:"Add, change and list the users, of a running broker or one that is stopped."`
 	ACL     aclCommand     `cmd:"" name:"acl" help:"Add, remove and list the rules of who may do what, and explain them."`
@@ -47,8 +47,9 @@ func (s *settings) loadAfter(before *config.Config) (*config.Config, error) {
 }
 
 type configCommand struct {
-	Check checkCommand `cmd:"" help:"Check a file and report every fault; exit with 2 if there is one."`
-	Print printCommand `cmd:"" help:"Print the configuration that the server would run with, as commented YAML."`
+	Check   checkCommand   `cmd:"" help:"Check a file and report every fault; exit with 2 if there is one."`
+	Explain explainCommand `cmd:"" help:"Say what a key is, what it may have, and what a change of it needs."`
+	Print   printCommand   `cmd:"" help:"Print the configuration that the server would run with, as commented YAML."`
 }
 
 type checkCommand struct {
