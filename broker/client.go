@@ -44,8 +44,11 @@ type stored struct {
 	client *Client
 	// expiresAt is when the Session ends if no connection resumes it.
 	expiresAt dueTime
-	timer     uint32      // its place in timers
-	part      commit.Part // what the next commits write for the Session
+	// leftAt is when the last connection of the Session ended; negative: that is not known,
+	// but it was before the time that this is without the sign.
+	leftAt moment
+	timer  uint32      // its place in timers
+	part   commit.Part // what the next commits write for the Session
 	// kept has the Will that the last process left; nil: none. The Client has no
 	// other Session.
 	kept *session.Session

@@ -133,7 +133,8 @@ func (cl *Client) detachLocked(clean bool, now time.Time, pend *pending) detachm
 		after.by = by
 		return after
 	}
-	cl.storedLocked().expiresAt = dueAt(closed.ExpiresAt)
+	left := cl.storedLocked()
+	left.expiresAt, left.leftAt = dueAt(closed.ExpiresAt), momentOf(now)
 	cl.scheduleLocked()
 	return detachment{will: closed.Will, by: by, handsOver: !stopping && !admitted && s.HasShared()}
 }

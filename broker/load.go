@@ -118,8 +118,17 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) er
 	w.fx.Reset()
 	expiresAt := s.Resume(&l.Record, b.options().MaxSessionExpirySeconds, now, &w.fx)
 	cl.applyLocked(now, w)
-	cl.storedLocked().expiresAt = dueAt(expiresAt)
+	stored := cl.storedLocked()
+	stored.expiresAt, stored.leftAt = dueAt(expiresAt), leftAt(&l.Record, now)
 	cl.scheduleLocked()
 	cl.mu.Unlock()
 	return nil
+}
+
+// leftAt is when the connection of a stored Session ended, as in stored.leftAt.
+func leftAt(r *session.Record, now time.Time) moment {
+	if r.Connected || r.ExpiresAt.IsZero() {
+		return -momentOf(now)
+	}
+	return momentOf(r.ExpiresAt.Add(-time.Duration(r.ExpirySeconds) * time.Second))
 }

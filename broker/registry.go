@@ -52,9 +52,12 @@ func (r *registry) all() []*Client {
 	return clients
 }
 
-// has reports whether the Client Identifier is in use.
-func (r *registry) has(id string) bool {
+// find returns the Client; nil: the Client Identifier is not in use.
+func (r *registry) find(id string) *Client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.clients[id] != nil
+	return r.clients[id]
 }
+
+// has reports whether the Client Identifier is in use.
+func (r *registry) has(id string) bool { return r.find(id) != nil }

@@ -33,6 +33,15 @@ func (b *Broker) endIdentity(who *principal, now time.Time) {
 // endConnection makes the reader of a principal's connection end it, and reports whether it was
 // still there. Its Will is due as if the Network Connection were lost. No lock may be held.
 func (b *Broker) endConnection(who *principal, reason codec.ReasonCode, detail string) bool {
+	told := b.tellEnd(who, reason, detail)
+	if told {
+		b.m.IdentitiesEnded(reason.String()).Inc()
+	}
+	return told
+}
+
+// tellEnd is endConnection without counting it.
+func (b *Broker) tellEnd(who *principal, reason codec.ReasonCode, detail string) bool {
 	c := who.conn
 	current := func() bool {
 		cl := c.client
@@ -46,7 +55,6 @@ func (b *Broker) endConnection(who *principal, reason codec.ReasonCode, detail s
 		return true
 	}()
 	if current {
-		b.m.IdentitiesEnded(reason.String()).Inc()
 		c.out.Interrupt()
 		c.net().Wake()
 	}

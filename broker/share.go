@@ -52,6 +52,17 @@ func (sh *share) remove(cl *Client, id session.ID) bool {
 	return false
 }
 
+// clients returns those of the members.
+func (sh *share) clients() []*Client {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	clients := make([]*Client, 0, len(sh.members))
+	for i := range sh.members {
+		clients = append(clients, sh.members[i].client)
+	}
+	return clients
+}
+
 // pick chooses the member that gets the next message: in turn, one that is
 // connected and has room; if there is none and the message can wait, one whose
 // Session keeps it. not is never chosen, nor is who is in refused, since it may not have the

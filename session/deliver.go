@@ -35,6 +35,24 @@ func (s *Session) QueueLen() int {
 	return s.queueLen
 }
 
+// QueueBytes is what those messages count towards the limit of the queue, in bytes; of those
+// on disk only, as far as known.
+func (s *Session) QueueBytes() int64 {
+	if s.deliverState == nil {
+		return 0
+	}
+	return s.queueBytes
+}
+
+// InFlight is the number of QoS 1 and 2 messages that were sent on the connection attached
+// now and are not done; 0 if there is none.
+func (s *Session) InFlight() int {
+	if s.deliverState == nil {
+		return 0
+	}
+	return s.inflight
+}
+
 // FullBy returns the limit that the queue has reached, if any.
 func (s *Session) FullBy() Limit {
 	messages, bytes := 0, int64(0)

@@ -76,4 +76,7 @@ func (s *Session) record(connected bool, now time.Time) *Record {
 	return r
 }
 
+// Version is that of the connection attached now or last.
+func (s *Session) Version() codec.Version { return s.version }
+
 func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }

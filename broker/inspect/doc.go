@@ -13,6 +13,10 @@ import (
 // ErrNotFound says that there is no such Client, Session, subscription or message.
 var ErrNotFound = errors.New("not found")
 
+// ErrBadCursor says that Window.Cursor is none that a Page of the same list, in the same
+// order, has had as Next.
+var ErrBadCursor = errors.New("the cursor is not one of this list in this order")
+
 // A Window is a part of a list: at most Limit rows behind Cursor, which is what Page.Next of the
 // part before it said; "": from the beginning.
 type Window struct {
