@@ -1,0 +1,59 @@
+// Listeners, and the configuration with the source of each value.
+
+import {call} from "./api.js";
+import {ask, say} from "./dialog.js";
+import {button, field, h, name, section, shown} from "./dom.js";
+import {count} from "./format.js";
+import {table} from "./table.js";
+
+const text = value => (value === null || value === undefined || value === "" ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+
+export function settings(view) {
+  const open = table({caption: "Listeners", key: l => l.name, columns: [
+    {head: "Name", same: l => l.name, cell: l => name(l.name)},
+    {head: "Kind", cell: l => l.kind ?? "–"},
+    {head: "Address", same: l => l.address, cell: l => name(l.address)},
+    {head: "Connections", number: true, cell: l => (l.connections === undefined ? "–" : count(l.connections))},
+  ]});
+  const listeners = h("div", {});
+  view.show(listeners, () => call("GET /listeners", {signal: view.signal}), page => {
+    open.show(page.items, "No listener is open.");
+    return open.node.isConnected ? undefined : [open.node];
+  }, 10);
+
+  const made = table({caption: "Configuration", key: k => k.key, columns: [
+    {head: "Key", same: k => k.key, cell: k => h("code", {}, k.key)},
+    {head: "Value", same: k => text(k.value), cell: k => h("bdi", {class: "name"}, shown(text(k.value)))},
+    {head: "From", cell: k => shown(k.source ?? "–")},
+  ]});
+  const look = h("input", {type: "search", size: 28, spellcheck: "false", autocapitalize: "none", placeholder: "key or value"});
+  const changed = h("input", {type: "checkbox"});
+  let all = [];
+  const show = () => {
+    const wanted = look.value.toLowerCase();
+    made.show(all.filter(k => (k.key + " " + text(k.value)).toLowerCase().includes(wanted) && !(changed.checked && k.source === "default")), "No key fits.");
+  };
+  look.addEventListener("input", show);
+  changed.addEventListener("change", show);
+  const body = h("div", {});
+  const again = view.show(body, () => call("GET /config", {signal: view.signal}), page => {
+    all = page.items;
+    show();
+    return made.node.isConnected ? undefined : [made.node];
+  }, 30);
+  const reload = async () => {
+    if (await ask({
+      title: "Reload", action: "Reload",
+      content: h("p", {}, "The broker reads its configuration, certificates, users and rules again. All of it is taken over, or nothing."),
+      run: async () => {
+        const out = await call("POST /reload");
+        say(out?.changed?.length ? "Changed: " + out.changed.map(text).join(", ") : "Reloaded.");
+      },
+    })) again();
+  };
+  return [
+    section("Listeners", listeners),
+    section("Settings", h("div", {class: "search"}, field("Search", look), h("div", {class: "field check"}, h("label", {}, changed, " Only those that were set")),
+      view.admin ? button("Reload…", reload) : null), body),
+  ];
+}
