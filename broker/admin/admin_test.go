@@ -25,14 +25,16 @@ type word struct {
 	Word string `json:"word"`
 }
 
+type wordIn struct{ Body word }
+
 // echoes returns commands that answer, refuse, fail and panic.
-func echoes(t *testing.T) (c *Commands, panics *atomic.Int64) {
+func echoes(t *testing.T) (c *API, panics *atomic.Int64) {
 	panics = new(atomic.Int64)
-	c = NewCommands(slog.New(slog.NewTextHandler(io.Discard, nil)), func() { panics.Add(1) })
-	Handle(c, "/echo", func(_ context.Context, in *word) (*word, error) {
-		switch in.Word {
+	c = New("1", slog.New(slog.NewTextHandler(io.Discard, nil)), func() { panics.Add(1) })
+	Handle(c, Operation{Method: http.MethodPost, Path: "/echo", Role: Admin, Summary: "Says it again."}, func(_ context.Context, in *wordIn) (*word, error) {
+		switch in.Body.Word {
 		case "refuse":
-			return nil, fmt.Errorf("the word: %w", Refuse("%q is refused", in.Word))
+			return nil, fmt.Errorf("the word: %w", Refuse("%q is refused", in.Body.Word))
 		case "fail":
 			return nil, errors.New("it failed")
 		case "late":
@@ -40,7 +42,7 @@ func echoes(t *testing.T) (c *Commands, panics *atomic.Int64) {
 		case "panic":
 			panic("secret")
 		}
-		return in, nil
+		return &in.Body, nil
 	})
 	return c, panics
 }
@@ -86,10 +88,10 @@ func TestCall(t *testing.T) {
 			{"/echo", "fail", "it failed", false},
 			{"/echo", "late", "nothing was changed", false},
 			{"/echo", "panic", "the log of the broker says more", false},
-			{"/other", "hello", "no such command", false},
-			{"/echo", strings.Repeat("x", bodyBytesMax), "more than 1048576 bytes", false},
+			{"/other", "hello", "no such operation", true},
+			{"/echo", strings.Repeat("x", bodyBytesMax), "too large", false},
 		} {
-			got, err := Call[word](t.Context(), c, test.path, &word{test.word})
+			got, err := Call[word](t.Context(), c, http.MethodPost, test.path, &word{test.word})
 			if test.want == "" {
 				if err != nil || got.Word != test.word {
 					t.Errorf("%s: %.20q: %v, %v", name, test.word, got, err)
@@ -127,7 +129,7 @@ func TestSocketFile(t *testing.T) {
 	if err != nil || info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if _, err := Call[word](t.Context(), dial(t, dir), "/echo", &word{"a"}); err != nil {
+	if _, err := Call[word](t.Context(), dial(t, dir), http.MethodPost, "/echo", &word{"a"}); err != nil {
 		t.Error(err)
 	}
 	stop()
@@ -166,7 +168,7 @@ func TestLongPath(t *testing.T) {
 		return
 	}
 	serve(t, dir)
-	if got, err := Call[word](t.Context(), dial(t, dir), "/echo", &word{"a"}); err != nil || got.Word != "a" {
+	if got, err := Call[word](t.Context(), dial(t, dir), http.MethodPost, "/echo", &word{"a"}); err != nil || got.Word != "a" {
 		t.Errorf("%v, %v", got, err)
 	}
 	t.Chdir(dir)
@@ -196,19 +198,19 @@ func TestHostileRequests(t *testing.T) {
 	dir := t.TempDir()
 	panics, _ := serve(t, dir)
 	body := func(b string) string {
-		return fmt.Sprintf("POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(b), b)
+		return fmt.Sprintf("POST /api/v1/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(b), b)
 	}
 	for text, want := range map[string]string{
-		"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab\r\n\r\n":                           "400",
-		"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":                       "404",
-		"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n":   "400",
-		"POST /echo HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n": "431",
+		"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab\r\n\r\n":                                  "400",
+		"GET /api/v1/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":                       "405",
+		"POST /api/v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n":   "400",
+		"POST /api/v1/echo HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n": "431",
 		body(""):                            "400",
 		body("null x"):                      "400",
-		body("[]"):                          "400",
-		body(`{"word":1}`):                  "400",
+		body("[]"):                          "422",
+		body(`{"word":1}`):                  "422",
 		body(`{"word":"a"}{"word":"b"}`):    "400",
-		body(`{"word":"a","secret":"xyz"}`): "400",
+		body(`{"word":"a","secret":"xyz"}`): "422",
 		body(`{"word":` + strings.Repeat("[", 100_000)): "400",
 		body(`{"word":"a"}`):                            "200",
 	} {
@@ -237,7 +239,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		defer c.Close()
 		silent = append(silent, c)
 	}
-	if answer := raw(t, dir, "POST /echo HTTP/1.1\r\n"); answer != "" {
+	if answer := raw(t, dir, "POST /api/v1/echo HTTP/1.1\r\n"); answer != "" {
 		t.Errorf("one more has the answer %q", answer)
 	}
 	_ = silent[0].Close()
@@ -246,7 +248,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Call[word](t.Context(), c, "/echo", &word{"a"}); err == nil && got.Word == "a" {
+		if got, err := Call[word](t.Context(), c, http.MethodPost, "/echo", &word{"a"}); err == nil && got.Word == "a" {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -262,7 +264,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // TestLocalHasNoBody: a request without a body is no panic.
 func TestLocalHasNoBody(t *testing.T) {
 	c, panics := echoes(t)
-	r, err := http.NewRequest(http.MethodPost, "http://x/echo", bytes.NewReader(nil))
+	r, err := http.NewRequest(http.MethodPost, "http://x/api/v1/echo", bytes.NewReader(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,24 +10,33 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/inspect"
 )
 
-// answerWithin is how long a client waits: longer than a command may take.
+// answerWithin is how long a caller waits for the broker.
 const answerWithin = commandWithin + 10*time.Second
 
-// answerBytesMax bounds what a client reads.
+// answerBytesMax is more than any answer has.
 const answerBytesMax = 256 << 20
 
-// ErrNobody says that no broker listens in a data directory.
+// ErrNobody says that nobody listens on the socket of a data directory: no broker runs there,
+// or it has no socket.
 var ErrNobody = errors.New("no broker listens there")
 
-// A Client sends commands.
-type Client struct{ http http.Client }
+// A Client asks for operations.
+type Client struct {
+	http http.Client
+	base string // of URLs, up to Prefix
+	// token is shown to a broker elsewhere; "": none.
+	token string
+}
 
-// Dial returns a Client of the broker that runs in a data directory. Its error is ErrNobody
-// if none listens there.
+// Dial connects to the broker that runs on a data directory, or returns an ErrNobody.
 func Dial(ctx context.Context, dir string) (*Client, error) {
 	dial := func(ctx context.Context) (net.Conn, error) {
 		path, done, err := reachable(dir, socketName)
@@ -51,40 +60,122 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 		}
 		return dial(ctx)
 	}, DisableKeepAlives: true, DisableCompression: true}
-	return &Client{http.Client{Transport: t, Timeout: answerWithin}}, nil
+	return &Client{http: http.Client{Transport: t}, base: "http://promptmq"}, nil
 }
 
-// Local returns a Client that calls the commands itself.
-func Local(c *Commands) *Client { return &Client{http.Client{Transport: c}} }
+// Local calls the operations in this process.
+func Local(a *API) *Client { return &Client{http: http.Client{Transport: a}, base: "http://promptmq"} }
 
-// Call asks for a command and returns its answer. If the command was not done its error is
-// an *Error; any other leaves open whether it was.
-func Call[Out any](ctx context.Context, c *Client, path string, in any) (*Out, error) {
-	body, err := json.Marshal(in)
+// Path joins the parts of a path, each of which may have any characters.
+func Path(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteByte('/')
+		switch p {
+		case ".", "..": // which on the way would be taken for steps
+			b.WriteString(strings.ReplaceAll(p, ".", "%2E"))
+		default:
+			b.WriteString(url.PathEscape(p))
+		}
+	}
+	return b.String()
+}
+
+// Call asks for an operation. path is below Prefix, with its query; in is the body, nil: there
+// is none. A refusal, or a failure, is an *Error.
+func Call[Out any](ctx context.Context, c *Client, method, path string, in any) (*Out, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	resp, err := c.do(ctx, method, path, in)
 	if err != nil {
 		return nil, err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://promptmq"+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("the broker gave no answer, so that it may have been done or not: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read
 	text, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax))
 	if err != nil {
 		return nil, fmt.Errorf("the broker gave half an answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		failed := &Error{Asked: resp.StatusCode == http.StatusUnprocessableEntity}
-		if json.Unmarshal(text, failed) != nil || failed.Text == "" {
-			failed.Text = "the broker answered " + resp.Status
-		}
-		return nil, failed
-	}
 	out := new(Out)
+	if len(text) == 0 {
+		return out, nil
+	}
 	return out, json.Unmarshal(text, out)
+}
+
+// All returns the rows of all parts of a list. path may have a query, without limit and cursor.
+func All[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	mark := "?"
+	if strings.Contains(path, "?") {
+		mark = "&"
+	}
+	all := []T{}
+	for cursor := ""; ; {
+		q := url.Values{"limit": {"1000"}}
+		if cursor != "" {
+			q.Set("cursor", cursor)
+		}
+		p, err := Call[inspect.Page[T]](ctx, c, http.MethodGet, path+mark+q.Encode(), nil)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, p.Items...); p.Next == "" {
+			return all, nil
+		}
+		cursor = p.Next
+	}
+}
+
+// do asks, and returns an answer whose status says that it was done.
+func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	if in == nil {
+		body = nil
+	}
+	r, err := http.NewRequestWithContext(ctx, method, c.base+Prefix+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		if method != http.MethodGet {
+			err = fmt.Errorf("the broker gave no answer, so that it may have been done or not: %w", err)
+		}
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read
+	return nil, errorOf(resp)
+}
+
+// errorOf reads problem details.
+func errorOf(resp *http.Response) error {
+	failed := &Error{Status: resp.StatusCode, Text: "the broker answered " + resp.Status}
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity:
+		failed.Asked = true
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, bodyBytesMax))
+	p := new(Problem)
+	if err != nil || json.Unmarshal(text, p) != nil || p.Detail == "" {
+		return failed
+	}
+	failed.Text = p.Detail
+	for _, f := range p.Errors {
+		failed.Field = f.Location
+		if f.Message != p.Detail {
+			failed.Text = p.Error()
+		}
+	}
+	return failed
 }

@@ -1,18 +1,19 @@
-// Package admin is how the commands of an operator reach a running broker: over a Unix
-// socket in its data directory, which only the user of the broker, and root, can connect to.
+// Package admin is the API of an operator: what can be seen of a broker, and changed while
+// it runs. docs/api.md is its description, made from the same Go types.
 //
 // # Protocol
 //
-// HTTP/1.1. A command is a POST to its path with a JSON object as its body, and is answered
-// by 200 with another, or by a status from 400 on with an object that has the member error.
-// 422 says that what was asked for cannot be done because of what it says; 500 that it
-// failed. Requests, connections and times are bounded.
+// HTTP with JSON, below [Prefix]. Errors are problem details (RFC 9457): 422 says that what was
+// asked for cannot be done because of what it says, 500 that it failed. Requests,
+// connections, answers and times are bounded. GET changes nothing.
 //
-// # Adding a command
+// # Adding an operation
 //
-// [Handle] adds one to a set of [Commands], which is served on the socket ([Serve]) and, while
-// no broker runs, called by the process of the command itself ([Local]): so both check
-// the same. [Call] is the other side of either.
+// [Handle] adds one to an [API], with the role that it needs. The API is served on a Unix
+// socket in the data directory ([Serve]), which only the user of the broker and root can connect
+// to, and, while no broker runs, called by the process of a command itself ([Local]): so all
+// check the same. [Call] is the other side of each. Its input is a struct with fields that have
+// the tags path and query, and a field Body; its output is the body of the answer.
 //
 // # Who runs
 //

@@ -29,14 +29,14 @@ type Server struct {
 // Serve opens the socket of a data directory, in place of one that is left over, and answers
 // on it until Close. The caller has the lock of the directory. What goes wrong with a
 // connection is written to errs.
-func Serve(dir string, c *Commands, errs *log.Logger) (*Server, error) {
+func Serve(dir string, a *API, errs *log.Logger) (*Server, error) {
 	ln, remove, err := listen(dir)
 	if err != nil {
 		return nil, fmt.Errorf("the administration socket in %s: %w", dir, err)
 	}
 	s := &Server{listener: &listener{Listener: ln, remove: remove}, served: make(chan struct{})}
 	s.http = http.Server{
-		Handler: c, ErrorLog: errs, MaxHeaderBytes: headerBytesMax,
+		Handler: fromSocket(a), ErrorLog: errs, MaxHeaderBytes: headerBytesMax,
 		ReadHeaderTimeout: requestWithin, ReadTimeout: requestWithin, WriteTimeout: commandWithin + 2*requestWithin, IdleTimeout: idleWithin,
 	}
 	go func() {
@@ -44,6 +44,13 @@ func Serve(dir string, c *Commands, errs *log.Logger) (*Server, error) {
 		_ = s.http.Serve(s.listener) // ends with Close
 	}()
 	return s, nil
+}
+
+// fromSocket answers who may connect to the socket.
+func fromSocket(a *API) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.ServeHTTP(w, r.WithContext(as(r.Context(), &Caller{Role: Admin, Name: "socket"})))
+	})
 }
 
 // Close takes no more commands, removes the socket, and waits for those under way until ctx

@@ -144,8 +144,8 @@ func (d *directory) Groups(user string) (groups []string, known bool) {
 }
 
 // govern has an accessControl, and through it a broker that does not run yet, know the users and rules
-// of the store, now and after each change, and adds the commands that make them.
-func (a *accounts) govern(g *accessControl, b *broker.Broker, c *admin.Commands) error {
+// of the store, now and after each change, and adds the operations that make them.
+func (a *accounts) govern(g *accessControl, b *broker.Broker, api *admin.API) error {
 	a.write, a.log = b.BetweenCommits, g.log
 	a.changed = func() error {
 		if control.Broken(control.AccountsNotApplied) && b.Ready() == nil {
@@ -160,8 +160,8 @@ func (a *accounts) govern(g *accessControl, b *broker.Broker, c *admin.Commands)
 	}
 	a.fileRules = func() ([]access.Rule, error) { return g.files.list(), nil }
 	g.guard(b, a.allRules)
-	a.addCommands(c, b.Revoke)
-	a.addExplain(c)
-	addBanCommands(c, g.logins.chain)
+	a.addUserOperations(api, b.Revoke)
+	a.addRuleOperations(api)
+	addBanOperations(api, g.logins.chain)
 	return a.changed()
 }

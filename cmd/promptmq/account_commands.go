@@ -1,221 +1,214 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"maps"
+	"net/http"
 	"slices"
-	"time"
 
-	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/inspect"
 	"github.com/x0a1b/promptmq/store"
 )
 
-// What commands about users and rules ask for and are answered. Passwords are hashed by the
-// process of the command: the broker never has them.
+// What operations on users and rules are told and answer. A command hashes passwords itself, so
+// that the broker does not have them; the page cannot.
 
+// Secrets are what is stored of a password.
+type Secrets struct {
+	Password string `json:"password,omitempty" doc:"Or hash." maxLength:"65535"`
+	Hash     string `json:"hash,omitempty" doc:"As promptmq user makes it." maxLength:"1000"`
+	Scram    string `json:"scram,omitempty" doc:"Keys for SCRAM-SHA-256, beside hash." maxLength:"1000"`
+}
+
+// read returns what is stored. It repeats nothing of it in its error.
+func (s *Secrets) read() (hash, scram string, err error) {
+	if (s.Password == "") == (s.Hash == "") {
+		return "", "", admin.RefuseField("password", "either a password or its hash")
+	}
+	if s.Hash != "" {
+		return s.Hash, s.Scram, nil
+	}
+	if err := checkPassword([]byte(s.Password)); err != nil {
+		return "", "", admin.RefuseField("password", "%v", err)
+	}
+	hash, scram = hashPassword([]byte(s.Password))
+	return hash, scram, nil
+}
+
+type newUser struct {
+	Name string `json:"name" maxLength:"1024"`
+	Secrets
+	Groups []string `json:"groups,omitempty" maxItems:"64"`
+}
+
+type userPassword struct {
+	Secrets
+	// Keep leaves the connections of the user open.
+	Keep bool `json:"keep,omitempty" doc:"Leave the connections open that have proved the old password."`
+}
+
+// A userChange says what to change; nil: nothing.
 type userChange struct {
-	Name   string   `json:"name"`
-	Hash   string   `json:"hash,omitempty"`
-	Scram  string   `json:"scram,omitempty"`
-	Groups []string `json:"groups,omitempty"`
-	// Keep leaves the connections of the user open, where the command would end them.
-	Keep bool `json:"keep,omitempty"`
-	// Last: the one that is deleted may be the last.
-	Last bool `json:"last,omitempty"`
+	Groups   *[]string `json:"groups,omitempty" maxItems:"64"`
+	Disabled *bool     `json:"disabled,omitempty"`
 }
 
 type changed struct {
-	// Ended counts the connections that were ended.
-	Ended int `json:"ended"`
-}
-
-type nothing struct{}
-
-type listedUser struct {
-	Name     string    `json:"name"`
-	Groups   []string  `json:"groups"`
-	Disabled bool      `json:"disabled"`
-	SCRAM    bool      `json:"scram"`
-	Changed  time.Time `json:"changed"`
+	Ended int `json:"ended" doc:"Connections that were ended."`
 }
 
 type userList struct {
-	Users []listedUser `json:"users"`
+	Users []inspect.User `json:"users"`
 }
 
-type ruleChange struct {
-	Rule string `json:"rule,omitempty"`
-	// Position is from 1 on; 0: the end, or that of Rule.
-	Position int `json:"position,omitempty"`
-	// Last: it may be the last rule, without which everything is allowed.
-	Last bool `json:"last,omitempty"`
+// A UserPath is a user in a path.
+type UserPath struct {
+	Name string `path:"name" maxLength:"1024"`
 }
 
-type rulePlace struct {
-	Rule  string `json:"rule"`
-	Where string `json:"where"`
-}
-
-type ruleAdded struct {
-	rulePlace
-	// First: there was none before, so that from now on the rest is denied.
-	First bool `json:"first"`
-}
-
-type ruleList struct {
-	// Rules are in the order in which they are asked: those of the store and of files.
-	Rules []rulePlace `json:"rules"`
-}
-
-// addCommands adds what changes and lists users and rules. end ends the connections
-// of a user and returns how many.
-func (a *accounts) addCommands(c *admin.Commands, end func(user string) int) {
-	admin.Handle(c, "/user/list", func(context.Context, *nothing) (*userList, error) { return a.listUsers(), nil })
-	user := func(path string, ends bool, f func(in *userChange, was *store.User) (*store.User, error)) {
-		admin.Handle(c, path, func(ctx context.Context, in *userChange) (*changed, error) {
-			err := a.changeUser(ctx, in.Name, func(was *store.User) (*store.User, error) { return f(in, was) })
+// addUserOperations adds what changes and lists users. end ends the connections of a user and
+// returns how many.
+func (a *accounts) addUserOperations(api *admin.API, end func(user string) int) {
+	type listing struct{ admin.List }
+	admin.Handle(api, admin.Operation{Method: http.MethodGet, Path: "/users", Role: admin.Viewer, Group: "users", Summary: "The users of the store."},
+		func(_ context.Context, in *listing) (*inspect.Page[inspect.User], error) {
+			page := admin.Cut(a.listUsers(), in.Window(), func(u *inspect.User) string { return u.Name })
+			return &page, nil
+		})
+	admin.Handle(api, admin.Operation{Method: http.MethodGet, Path: "/users/{name}", Role: admin.Viewer, Group: "users", Summary: "One user of the store.", Refused: []int{http.StatusNotFound}},
+		func(_ context.Context, in *UserPath) (*inspect.User, error) {
+			u := a.allUsers()[in.Name]
+			if u == nil {
+				return nil, noUser(in.Name)
+			}
+			return shownUser(u), nil
+		})
+	type adding struct{ Body newUser }
+	admin.Handle(api, admin.Operation{Method: http.MethodPost, Path: "/users", Role: admin.Admin, Group: "users", Summary: "Add a user.", Refused: []int{http.StatusConflict}},
+		func(ctx context.Context, in *adding) (*inspect.User, error) { return a.addUser(ctx, &in.Body) })
+	type changing struct {
+		UserPath
+		Body userChange
+	}
+	admin.Handle(api, admin.Operation{Method: http.MethodPatch, Path: "/users/{name}", Role: admin.Admin, Group: "users", Refused: []int{http.StatusNotFound},
+		Summary: "Change the groups of a user, or disable or enable it.", Description: "Its connections are ended, unless it is only enabled."},
+		func(ctx context.Context, in *changing) (*changed, error) {
+			return a.changeNamed(ctx, in.Name, end, in.Body.ends(), func(u *store.User) { in.Body.apply(u) })
+		})
+	type passing struct {
+		UserPath
+		Body userPassword
+	}
+	admin.Handle(api, admin.Operation{Method: http.MethodPut, Path: "/users/{name}/password", Role: admin.Admin, Group: "users", Refused: []int{http.StatusNotFound},
+		Summary: "Give a user another password, and end its connections."},
+		func(ctx context.Context, in *passing) (*changed, error) {
+			hash, scram, err := in.Body.read()
 			if err != nil {
 				return nil, err
 			}
-			out := new(changed)
-			if ends && !in.Keep {
-				out.Ended = end(in.Name)
-			}
-			a.log.Info("a user was changed", "command", path, "user", in.Name, "connections_ended", out.Ended)
-			return out, nil
+			return a.changeNamed(ctx, in.Name, end, !in.Body.Keep, func(u *store.User) { u.Hash, u.Scram = hash, scram })
 		})
+	type deleting struct {
+		UserPath
+		Last bool `query:"last" doc:"It may be the last one, without whom user names and passwords may mean nothing."`
 	}
-	user("/user/add", false, a.added)
-	user("/user/passwd", true, existing(func(in *userChange, u *store.User) { u.Hash, u.Scram = in.Hash, in.Scram }))
-	user("/user/groups", true, existing(func(in *userChange, u *store.User) { u.Groups = sortedGroups(in.Groups) }))
-	user("/user/disable", true, existing(func(_ *userChange, u *store.User) { u.Disabled = true }))
-	user("/user/enable", false, existing(func(_ *userChange, u *store.User) { u.Disabled = false }))
-	user("/user/delete", true, func(in *userChange, was *store.User) (*store.User, error) {
-		if was == nil {
-			return nil, noUser(in.Name)
+	admin.Handle(api, admin.Operation{Method: http.MethodDelete, Path: "/users/{name}", Role: admin.Admin, Group: "users", Refused: []int{http.StatusNotFound},
+		Summary: "Delete a user, and end its connections. Its sessions stay its own."},
+		func(ctx context.Context, in *deleting) (*changed, error) {
+			return a.deleteUser(ctx, in.Name, in.Last, end)
+		})
+}
+
+func noUser(name string) error { return admin.NotFound("there is no user %q", name) }
+
+// apply makes the change.
+func (c *userChange) apply(u *store.User) {
+	if c.Groups != nil {
+		u.Groups = sortedGroups(*c.Groups)
+	}
+	if c.Disabled != nil {
+		u.Disabled = *c.Disabled
+	}
+}
+
+// ends reports whether who is connected may do so, or does so, as before.
+func (c *userChange) ends() bool { return c.Groups != nil || c.Disabled != nil && *c.Disabled }
+
+// changeNamed has f change a user that there is.
+func (a *accounts) changeNamed(ctx context.Context, name string, end func(string) int, ends bool, f func(*store.User)) (*changed, error) {
+	err := a.changeUser(ctx, name, func(u *store.User) (*store.User, error) {
+		if u == nil {
+			return nil, noUser(name)
 		}
-		if len(a.allUsers()) == 1 && !in.Last {
-			return nil, admin.Refuse("it is the last user: if nothing else says who clients are, user names and passwords mean nothing without any, and whoever may come without them may take the sessions of all users: say --last if you mean that")
+		f(u)
+		return u, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := new(changed)
+	if ends {
+		out.Ended = end(name)
+	}
+	a.log.Info("a user was changed", "user", name, "connections_ended", out.Ended)
+	return out, nil
+}
+
+func (a *accounts) deleteUser(ctx context.Context, name string, last bool, end func(string) int) (*changed, error) {
+	err := a.changeUser(ctx, name, func(was *store.User) (*store.User, error) {
+		if was == nil {
+			return nil, noUser(name)
+		}
+		if len(a.allUsers()) == 1 && !last {
+			return nil, admin.RefuseField("last", "it is the last user: if nothing else says who clients are, user names and passwords mean nothing without any, and whoever may come without them may take the sessions of all users: say --last if you mean that")
 		}
 		return nil, nil
 	})
-	admin.Handle(c, "/acl/list", func(context.Context, *nothing) (*ruleList, error) { return a.listRules() })
-	admin.Handle(c, "/acl/add", a.addRule)
-	admin.Handle(c, "/acl/remove", a.removeRule)
-	admin.Handle(c, "/acl/keep", func(ctx context.Context, _ *nothing) (*nothing, error) { return new(nothing), a.keep(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	out := &changed{Ended: end(name)}
+	a.log.Info("a user was deleted", "user", name, "connections_ended", out.Ended)
+	return out, nil
 }
 
-func noUser(name string) error { return admin.Refuse("there is no user %q", name) }
-
-func existing(f func(*userChange, *store.User)) func(*userChange, *store.User) (*store.User, error) {
-	return func(in *userChange, u *store.User) (*store.User, error) {
-		if u == nil {
-			return nil, noUser(in.Name)
+func (a *accounts) addUser(ctx context.Context, in *newUser) (*inspect.User, error) {
+	hash, scram, err := in.read()
+	if err != nil {
+		return nil, err
+	}
+	u := &store.User{Name: in.Name, Hash: hash, Scram: scram, Groups: sortedGroups(in.Groups)}
+	err = a.changeUser(ctx, in.Name, func(was *store.User) (*store.User, error) {
+		switch {
+		case was != nil:
+			return nil, admin.Conflict("there is a user %q already: change it with passwd, groups, disable and enable", in.Name)
+		case len(a.allUsers()) >= usersMax:
+			return nil, admin.Refuse("there are %d users already, which is the most", usersMax)
 		}
-		f(in, u)
 		return u, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-}
-
-func (a *accounts) added(in *userChange, was *store.User) (*store.User, error) {
-	switch {
-	case was != nil:
-		return nil, admin.Refuse("there is a user %q already: change it with passwd, groups, disable and enable", in.Name)
-	case len(a.allUsers()) >= usersMax:
-		return nil, admin.Refuse("there are %d users already, which is the most", usersMax)
-	}
-	return &store.User{Name: in.Name, Hash: in.Hash, Scram: in.Scram, Groups: sortedGroups(in.Groups)}, nil
+	a.log.Info("a user was added", "user", in.Name)
+	return shownUser(u), nil
 }
 
 func sortedGroups(groups []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(groups)))
 }
 
-func (a *accounts) listUsers() *userList {
+func (a *accounts) listUsers() []inspect.User {
 	users := a.allUsers()
-	list := &userList{Users: make([]listedUser, 0, len(users))}
+	list := make([]inspect.User, 0, len(users))
 	for _, name := range slices.Sorted(maps.Keys(users)) {
-		u := users[name]
-		list.Users = append(list.Users, listedUser{
-			Name: name, Groups: append([]string{}, u.Groups...), Disabled: u.Disabled, SCRAM: u.Scram != "", Changed: u.Changed.UTC(),
-		})
+		list = append(list, *shownUser(users[name]))
 	}
 	return list
 }
 
-func (a *accounts) listRules() (*ruleList, error) {
-	rules, err := a.policyRules()
-	if err != nil {
-		return nil, err
-	}
-	list := &ruleList{Rules: []rulePlace{}}
-	for i := range rules {
-		list.Rules = append(list.Rules, rulePlace{rules[i].String(), rules[i].Where})
-	}
-	return list, nil
-}
-
-func (a *accounts) addRule(ctx context.Context, in *ruleChange) (*ruleAdded, error) {
-	r, err := access.ParseRule(in.Rule)
-	if err != nil {
-		return nil, admin.Refuse("the rule: %v", err)
-	}
-	files, err := a.fileRules()
-	if err != nil {
-		return nil, err
-	}
-	added := new(ruleAdded)
-	err = a.changeRules(ctx, func(rules []access.Rule) ([]access.Rule, error) {
-		at := cmp.Or(in.Position, len(rules)+1)
-		switch {
-		case len(rules) >= rulesMax:
-			return nil, admin.Refuse("there are %d rules already, which is the most", rulesMax)
-		case at < 1 || at > len(rules)+1:
-			return nil, admin.Refuse("there are %d stored rules: a new one goes to a position from 1 to %d", len(rules), len(rules)+1)
-		case slices.ContainsFunc(rules, func(other access.Rule) bool { return other.String() == r.String() }):
-			return nil, admin.Refuse("there is this rule already: %s", r.String())
-		}
-		rules = placed(slices.Insert(rules, at-1, r))
-		added.rulePlace, added.First = rulePlace{r.String(), rules[at-1].Where}, len(rules)+len(files) == 1
-		return rules, nil
-	})
-	if err == nil {
-		a.log.Info("a rule was added", "rule", added.Rule, "where", added.Where)
-	}
-	return added, err
-}
-
-func (a *accounts) removeRule(ctx context.Context, in *ruleChange) (*rulePlace, error) {
-	files, err := a.fileRules()
-	if err != nil {
-		return nil, err
-	}
-	var removed *rulePlace
-	err = a.changeRules(ctx, func(rules []access.Rule) ([]access.Rule, error) {
-		at := in.Position - 1
-		if in.Position == 0 {
-			r, err := access.ParseRule(in.Rule)
-			if err != nil {
-				return nil, admin.Refuse("the rule: %v", err)
-			}
-			at = slices.IndexFunc(rules, func(other access.Rule) bool { return other.String() == r.String() })
-		}
-		switch {
-		case at < 0 && in.Position == 0:
-			return nil, admin.Refuse("the store has no such rule: %.200s", in.Rule)
-		case at < 0 || at >= len(rules):
-			return nil, admin.Refuse("the store has no rule %d: it has %d", in.Position, len(rules))
-		}
-		if len(rules)+len(files) == 1 && !in.Last {
-			return nil, admin.Refuse("it is the last rule, and without any everybody may do everything: say --last if you mean that")
-		}
-		removed = &rulePlace{rules[at].String(), rules[at].Where}
-		return slices.Delete(rules, at, at+1), nil
-	})
-	if err == nil {
-		a.log.Info("a rule was removed", "rule", removed.Rule, "where", removed.Where)
-	}
-	return removed, err
+// shownUser is a user without its secrets.
+func shownUser(u *store.User) *inspect.User {
+	return &inspect.User{Name: u.Name, Groups: append([]string{}, u.Groups...), Disabled: u.Disabled, SCRAM: u.Scram != "", Changed: u.Changed.UTC()}
 }

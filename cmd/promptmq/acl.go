@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
 
 	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/inspect"
 )
 
 type aclCommand struct {
@@ -27,11 +30,11 @@ type aclAddCommand struct {
 // Run implements the command.
 func (c *aclAddCommand) Run() error {
 	return c.administer(true, func(ctx context.Context, a *administered) error {
-		out, err := admin.Call[ruleAdded](ctx, a.Client, "/acl/add", &ruleChange{Rule: ruleOf(c.Rule), Position: c.At})
+		out, err := admin.Call[ruleAdded](ctx, a.Client, http.MethodPost, "/rules", &newRule{Rule: ruleOf(c.Rule), Position: c.At})
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s: %s%s\n", out.Where, out.Rule, a.inForce())
+		fmt.Printf("%s: %s%s\n", out.Where, out.Rule.Rule, a.inForce())
 		if out.First {
 			fmt.Println("It is the first rule: from now on what no rule allows is denied.")
 		}
@@ -61,12 +64,14 @@ type aclRemoveCommand struct {
 
 // Run implements the command.
 func (c *aclRemoveCommand) Run() error {
-	in := &ruleChange{Rule: ruleOf(c.Rule), Last: c.Last}
-	if n, err := strconv.Atoi(in.Rule); err == nil {
-		in.Rule, in.Position = "", n
+	text, q := ruleOf(c.Rule), url.Values{"last": {strconv.FormatBool(c.Last)}}
+	if _, err := strconv.Atoi(text); err == nil {
+		q.Set("position", text)
+	} else {
+		q.Set("rule", text)
 	}
 	return c.administer(false, func(ctx context.Context, a *administered) error {
-		out, err := admin.Call[rulePlace](ctx, a.Client, "/acl/remove", in)
+		out, err := admin.Call[inspect.Rule](ctx, a.Client, http.MethodDelete, "/rules?"+q.Encode(), nil)
 		if err != nil {
 			return err
 		}
@@ -83,19 +88,19 @@ type aclListCommand struct {
 // Run implements the command.
 func (c *aclListCommand) Run() error {
 	return c.administer(false, func(ctx context.Context, a *administered) error {
-		out, err := admin.Call[ruleList](ctx, a.Client, "/acl/list", new(nothing))
+		rules, err := admin.All[inspect.Rule](ctx, a.Client, "/rules")
 		if err != nil {
 			return err
 		}
 		if c.JSON {
-			return writeJSON(os.Stdout, out)
+			return writeJSON(os.Stdout, &ruleList{rules})
 		}
-		if len(out.Rules) == 0 {
+		if len(rules) == 0 {
 			fmt.Println("There are no rules: whoever may connect may do everything.")
 			return nil
 		}
 		rows := [][]string{{"WHERE", "RULE"}}
-		for _, r := range out.Rules {
+		for _, r := range rules {
 			rows = append(rows, []string{r.Where, r.Rule})
 		}
 		return writeTable(os.Stdout, append(rows, []string{"otherwise", "everything is denied"}))
@@ -116,9 +121,12 @@ type aclExplainCommand struct {
 
 // Run implements the command.
 func (c *aclExplainCommand) Run() error {
-	in := &question{User: c.User, Groups: c.Group, Client: c.Client, Action: c.Action, Topic: c.Topic, QoS: c.QoS, Retain: c.Retain}
+	q := url.Values{
+		"user": {c.User}, "group": c.Group, "client": {c.Client}, "action": {c.Action}, "topic": {c.Topic},
+		"qos": {strconv.Itoa(c.QoS)}, "retain": {strconv.FormatBool(c.Retain)},
+	}
 	return c.administer(false, func(ctx context.Context, a *administered) error {
-		out, err := admin.Call[explanation](ctx, a.Client, "/acl/explain", in)
+		out, err := admin.Call[inspect.Explanation](ctx, a.Client, http.MethodGet, "/rules/explain?"+q.Encode(), nil)
 		if err != nil {
 			return err
 		}
@@ -135,7 +143,7 @@ type aclKeepCommand struct{ place }
 // Run implements the command.
 func (c *aclKeepCommand) Run() error {
 	return c.administer(false, func(ctx context.Context, a *administered) error {
-		_, err := admin.Call[nothing](ctx, a.Client, "/acl/keep", new(nothing))
+		_, err := admin.Call[admin.Nothing](ctx, a.Client, http.MethodPost, "/rules/keep", nil)
 		return err
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/x0a1b/promptmq/broker/admin"
 )
 
 // TestNobodyElseAdministers: another user of the machine reaches neither the socket nor the
@@ -51,8 +53,8 @@ func TestHostileAdministration(t *testing.T) {
 	socket := filepath.Join(s.dataDir(), "admin.sock")
 	for _, text := range []string{
 		"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab", strings.Repeat("\xff", 100_000),
-		"POST /user/add HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n{\"name\":\"" + strings.Repeat("a", 2<<20),
-		"POST /user/add HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n{",
+		"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n{\"name\":\"" + strings.Repeat("a", 2<<20),
+		"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n{",
 	} {
 		c, err := net.Dial("unix", socket)
 		if err != nil {
@@ -66,24 +68,36 @@ func TestHostileAdministration(t *testing.T) {
 	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
 	defer client.CloseIdleConnections()
 	for path, bodies := range map[string][]string{
-		"/user/add":     {`{}`, `{"name":"x"}`, `{"name":"x","hash":"secret"}`, `{"name":"x","hash":"$6$x$y"}`, `{"name":"","hash":"` + someHash + `"}`, `{"name":"x\u0000","hash":"` + someHash + `"}`, `{"name":"x","hash":"` + someHash + `","scram":"secret"}`},
-		"/user/passwd":  {`{"name":"x"}`, `null`},
-		"/acl/add":      {`{}`, `{"rule":"deny"}`, `{"rule":"deny everyone all topic #\nallow everyone all topic #"}`, `{"rule":"deny everyone all topic #","position":-1}`},
-		"/acl/remove":   {`{}`, `{"position":-1}`, `{"position":9223372036854775807}`},
-		"/acl/explain":  {`{}`, `{"action":"publish","topic":""}`, `{"action":"publish","topic":"a","qos":3}`, `{"action":"subscribe","topic":"$share/a"}`},
-		"/user/groups":  {fmt.Sprintf(`{"name":"x","groups":[%s"a"]}`, strings.Repeat(`"a",`, 1000))},
-		"/ban/lift":     {`{"address":"no address"}`},
-		"/user/disable": {`{"name":"x","disabled":true}`},
+		"POST /users":               {``, `{}`, `{"name":"x"}`, `{"name":"x","hash":"secret"}`, `{"name":"x","hash":"$6$x$y"}`, `{"name":"","hash":"` + someHash + `"}`, `{"name":"x\u0000","hash":"` + someHash + `"}`, `{"name":"x","hash":"` + someHash + `","scram":"secret"}`, `{"name":"x","password":"secret","hash":"` + someHash + `"}`, `{"name":"x","password":"secret\n"}`, `{"name":"secret","password":{"a":"secret"}}`},
+		"PUT /users/x/password":     {`{"hash":"` + someHash + `"}`, `null`},
+		"POST /rules":               {`{}`, `{"rule":"deny"}`, `{"rule":"deny everyone all topic #\nallow everyone all topic #"}`, `{"rule":"deny everyone all topic #","position":-1}`},
+		"DELETE /rules":             {``},
+		"DELETE /rules?position=-1": {``},
+		"DELETE /rules?position=9223372036854775807":         {``},
+		"GET /rules/explain?action=publish":                  {``},
+		"GET /rules/explain?action=publish&topic=":           {``},
+		"GET /rules/explain?action=publish&topic=a&qos=3":    {``},
+		"GET /rules/explain?action=subscribe&topic=$share/a": {``},
+		"PATCH /users/x":     {`{"disabled":true}`, fmt.Sprintf(`{"groups":[%s"a"]}`, strings.Repeat(`"a",`, 1000))},
+		"DELETE /bans/no":    {``},
+		"GET /users?limit=0": {``}, "GET /users?limit=1001": {``}, "GET /users?limt=1": {``}, "GET /rules?cursor=secret": {``},
+		"GET /nothing": {``}, "PUT /users": {`{}`},
 	} {
+		method, path, _ := strings.Cut(path, " ")
 		for _, body := range bodies {
-			resp, err := client.Post("http://promptmq"+path, "application/json", strings.NewReader(body))
+			r, err := http.NewRequestWithContext(t.Context(), method, "http://promptmq"+admin.Prefix+path, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			resp, err := client.Do(r)
 			if err != nil {
 				t.Fatalf("%s %s: %v", path, body, err)
 			}
 			text, err := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
-			if err != nil || resp.StatusCode < 400 || resp.StatusCode >= 500 || strings.Contains(string(text), "secret") {
-				t.Errorf("%s %s: %s %s %v", path, body, resp.Status, text, err)
+			if err != nil || resp.StatusCode < 400 || resp.StatusCode >= 500 || strings.Contains(string(text), "secret") || resp.Header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s %s %s: %s %s %v", method, path, body, resp.Status, text, err)
 			}
 		}
 	}

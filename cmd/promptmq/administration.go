@@ -12,11 +12,11 @@ import (
 // is to end.
 const administrationEndsWithin = 2 * time.Second
 
-// serveCommands answers commands on the socket of a data directory, whose lock this process
+// serveSocket answers commands on the socket of a data directory, whose lock this process
 // has, until the returned function is called. Without a socket the broker goes on: not every
 // file system has sockets.
-func serveCommands(log *slog.Logger, dir string, c *admin.Commands) (stop func()) {
-	s, err := admin.Serve(dir, c, newHTTPErrorLog(log, "administration"))
+func serveSocket(log *slog.Logger, dir string, api *admin.API) (stop func()) {
+	s, err := admin.Serve(dir, api, newHTTPErrorLog(log, "administration"))
 	if err != nil {
 		log.Warn("no administration socket: the commands user, acl, ban and reload do not reach this process", "error", err)
 		return func() {}

@@ -40,7 +40,7 @@ var rules = map[string]rule{
 	"store":          {own: []string{"codec", "session"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
 	"broker/access":  {pure: true, own: []string{"codec", "topics"}, libraries: []string{"golang.org/x/crypto", "github.com/xdg-go/stringprep"}, but: []string{"context", "net/netip"}},
 	"broker/login":   {own: []string{"broker/access", "broker/control", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset", "github.com/xdg-go/scram"}},
-	"broker/admin":   {own: []string{"broker/inspect"}},
+	"broker/admin":   {own: []string{"broker/inspect"}, libraries: []string{"github.com/danielgtaylor/huma/v2"}},
 	"broker/inspect": {pure: true},
 	"terminal":       {libraries: []string{"golang.org/x/term", "golang.org/x/text"}},
 	"broker/control": {own: []string{"codec"}},

@@ -131,15 +131,15 @@ func (p *place) openStopped(dir string, create bool) (*administered, error) {
 	if err != nil {
 		return nil, hintSalvage(err)
 	}
-	commands, err := stoppedCommands(db, cfg)
+	api, err := stoppedAPI(db, cfg)
 	if err != nil {
 		return nil, errors.Join(hintSalvage(err), db.Close())
 	}
-	return &administered{admin.Local(commands), dir, false, db.Close}, nil
+	return &administered{admin.Local(api), dir, false, db.Close}, nil
 }
 
-// stoppedCommands are those that need no broker.
-func stoppedCommands(db *store.DB, cfg *config.Config) (*admin.Commands, error) {
+// stoppedAPI has the operations that need no broker.
+func stoppedAPI(db *store.DB, cfg *config.Config) (*admin.API, error) {
 	a, err := loadAccounts(db)
 	if err != nil {
 		return nil, err
@@ -151,8 +151,9 @@ func stoppedCommands(db *store.DB, cfg *config.Config) (*admin.Commands, error) 
 		}
 		return rules, nil
 	}
-	c := admin.NewCommands(slog.New(slog.NewTextHandler(os.Stderr, nil)), func() {})
-	a.addCommands(c, func(string) int { return 0 })
-	a.addExplain(c)
-	return c, nil
+	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})) // the command says itself what it does
+	api := admin.New(version(), quiet, func() {})
+	a.addUserOperations(api, func(string) int { return 0 })
+	a.addRuleOperations(api)
+	return api, nil
 }

@@ -118,19 +118,19 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	if err != nil {
 		return err
 	}
-	commands := admin.NewCommands(log, counters.Panics.Inc)
+	api := admin.New(version(), log, counters.Panics.Inc)
 	entry := &accessControl{log: log, logins: logins}
-	if err := stored.govern(entry, b, commands); err != nil {
+	if err := stored.govern(entry, b, api); err != nil {
 		return err
 	}
 	if err := takeParts(entry.parts(), &cfg); err != nil {
 		return err
 	}
-	reloads.addCommand(commands)
+	reloads.addOperation(api)
 	if err := b.Start(); err != nil {
 		return hintSalvage(err)
 	}
-	defer serveCommands(log, cfg.Store.DataDir, commands)()
+	defer serveSocket(log, cfg.Store.DataDir, api)()
 	ready.broker.Store(b)
 	end.doing("the broker is being stopped")
 	summary := entry.summary(&cfg)

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/inspect"
 )
 
 type userCommand struct {
@@ -36,9 +38,9 @@ func (c *userAddCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	in := &userChange{Name: c.Name, Groups: c.Group}
+	in := &newUser{Name: c.Name, Groups: c.Group}
 	in.Hash, in.Scram = hashPassword(password)
-	return c.change(true, "/user/add", in, "added")
+	return c.change(true, c.Name, http.MethodPost, "/users", in, "added")
 }
 
 type userPasswdCommand struct {
@@ -54,9 +56,9 @@ func (c *userPasswdCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	in := &userChange{Name: c.Name, Keep: c.Keep}
+	in := &userPassword{Keep: c.Keep}
 	in.Hash, in.Scram = hashPassword(password)
-	return c.change(false, "/user/passwd", in, "has another password")
+	return c.change(false, c.Name, http.MethodPut, admin.Path("users", c.Name, "password"), in, "has another password")
 }
 
 type userGroupsCommand struct {
@@ -67,7 +69,8 @@ type userGroupsCommand struct {
 
 // Run implements the command.
 func (c *userGroupsCommand) Run() error {
-	return c.change(false, "/user/groups", &userChange{Name: c.Name, Groups: c.Group}, "is in other groups")
+	groups := append([]string{}, c.Group...)
+	return c.change(false, c.Name, http.MethodPatch, admin.Path("users", c.Name), &userChange{Groups: &groups}, "is in other groups")
 }
 
 type userDeleteCommand struct {
@@ -77,18 +80,22 @@ type userDeleteCommand struct {
 
 // Run implements the command.
 func (c *userDeleteCommand) Run() error {
-	return c.change(false, "/user/delete", &userChange{Name: c.Name, Last: c.Last}, "deleted")
+	query := ""
+	if c.Last {
+		query = "?last=true"
+	}
+	return c.change(false, c.Name, http.MethodDelete, admin.Path("users", c.Name)+query, nil, "deleted")
 }
 
 type userDisableCommand struct{ namedUser }
 
 // Run implements the command.
-func (c *userDisableCommand) Run() error { return c.run("/user/disable", "disabled") }
+func (c *userDisableCommand) Run() error { return c.disable(true, "disabled") }
 
 type userEnableCommand struct{ namedUser }
 
 // Run implements the command.
-func (c *userEnableCommand) Run() error { return c.run("/user/enable", "enabled") }
+func (c *userEnableCommand) Run() error { return c.disable(false, "enabled") }
 
 // A namedUser is all that some commands are about.
 type namedUser struct {
@@ -96,18 +103,18 @@ type namedUser struct {
 	Name string `arg:"" help:"Name of the user."`
 }
 
-func (c *namedUser) run(path, done string) error {
-	return c.change(false, path, &userChange{Name: c.Name}, done)
+func (c *namedUser) disable(disabled bool, done string) error {
+	return c.change(false, c.Name, http.MethodPatch, admin.Path("users", c.Name), &userChange{Disabled: &disabled}, done)
 }
 
 // change changes a user and says so.
-func (p *place) change(create bool, path string, in *userChange, done string) error {
+func (p *place) change(create bool, user, method, path string, in any, done string) error {
 	return p.administer(create, func(ctx context.Context, a *administered) error {
-		out, err := admin.Call[changed](ctx, a.Client, path, in)
+		out, err := admin.Call[changed](ctx, a.Client, method, path, in)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("user %q: %s", in.Name, done)
+		fmt.Printf("user %q: %s", user, done)
 		if out.Ended > 0 {
 			fmt.Printf("; %d connections ended", out.Ended)
 		}
@@ -132,15 +139,15 @@ type userListCommand struct {
 // Run implements the command.
 func (c *userListCommand) Run() error {
 	return c.administer(false, func(ctx context.Context, a *administered) error {
-		out, err := admin.Call[userList](ctx, a.Client, "/user/list", new(nothing))
+		users, err := admin.All[inspect.User](ctx, a.Client, "/users")
 		if err != nil {
 			return err
 		}
 		if c.JSON {
-			return writeJSON(os.Stdout, out)
+			return writeJSON(os.Stdout, &userList{users})
 		}
 		rows := [][]string{{"USER", "GROUPS", "STATE", "SCRAM", "CHANGED"}}
-		for _, u := range out.Users {
+		for _, u := range users {
 			state := "enabled"
 			if u.Disabled {
 				state = "disabled"

@@ -1,0 +1,119 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// An API is a set of operations.
+type API struct {
+	mux  *http.ServeMux
+	huma huma.API
+	log  *slog.Logger
+	// panicked counts.
+	panicked func()
+}
+
+// New returns an empty API but for its own description. panicked is called when an operation
+// panics, after which the API goes on.
+func New(version string, log *slog.Logger, panicked func()) *API {
+	a := &API{mux: http.NewServeMux(), log: log, panicked: panicked}
+	a.huma = humago.New(a.mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "PromptMQ", Version: version,
+				Description: "See a broker, and change it while it runs. Times are UTC, sizes bytes. x-role is the role that an operation needs.",
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"token":   {Type: "http", Scheme: "bearer", Description: "A line of admin.tokens-file."},
+					"user":    {Type: "http", Scheme: "basic", Description: "A user with a role."},
+					"session": {Type: "apiKey", In: "cookie", Name: "promptmq", Description: "What POST /api/v1/session gives."},
+				},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json", RejectUnknownQueryParameters: true,
+	})
+	a.describeItself()
+	return a
+}
+
+// describeItself adds the operation that answers what operations there are.
+func (a *API) describeItself() {
+	Handle(a, Operation{
+		Method: http.MethodGet, Path: "/openapi.json", Role: Viewer, Group: "api", Summary: "The description of this API: OpenAPI 3.1.",
+	}, func(context.Context, *Nothing) (*json.RawMessage, error) {
+		text, err := a.OpenAPI()
+		return (*json.RawMessage)(&text), err
+	})
+	a.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = Prefix + r.URL.Path
+		a.mux.ServeHTTP(w, r)
+	})
+}
+
+// OpenAPI returns the description of all operations.
+func (a *API) OpenAPI() ([]byte, error) { return json.Marshal(a.huma.OpenAPI()) }
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler: //nolint:errorlint // it is this value
+			panic(p)
+		default:
+			a.panicked()
+			a.log.Error("panic", "doing", "administration "+r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			answerProblem(w, problem(http.StatusInternalServerError, "the operation failed; the log of the broker says more"))
+		}
+	}()
+	h, pattern := a.mux.Handler(r)
+	if pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	var asked buffer // what the mux says of other methods
+	asked.header = make(http.Header)
+	h.ServeHTTP(&asked, r)
+	if allow := asked.header.Get("Allow"); asked.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", allow)
+		answerProblem(w, problem(http.StatusMethodNotAllowed, "here is "+allow+" only"))
+		return
+	}
+	detail := "there is no such operation"
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		detail += " in this version of the broker"
+	}
+	answerProblem(w, problem(http.StatusNotFound, detail))
+}
+
+// A buffer has an answer.
+type buffer struct {
+	status int
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (b *buffer) Header() http.Header         { return b.header }
+func (b *buffer) WriteHeader(status int)      { b.status = status }
+func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
+
+// RoundTrip implements http.RoundTripper for Local, where who asks has the files themselves.
+func (a *API) RoundTrip(r *http.Request) (*http.Response, error) {
+	b := buffer{status: http.StatusOK, header: make(http.Header)}
+	a.ServeHTTP(&b, r.WithContext(as(r.Context(), &Caller{Role: Admin, Name: "local"})))
+	return &http.Response{StatusCode: b.status, Header: b.header, Body: io.NopCloser(&b.body), Request: r}, nil
+}

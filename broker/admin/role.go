@@ -1,0 +1,53 @@
+package admin
+
+import "context"
+
+// A Role is what somebody may do.
+type Role string
+
+// Roles.
+const (
+	// Nobody has not shown who it is.
+	Nobody Role = "anyone"
+	// A Viewer sees everything and changes nothing.
+	Viewer Role = "viewer"
+	// An Admin changes what can be changed.
+	Admin Role = "admin"
+)
+
+// may reports whether who has the role may do what needs another. An unknown one may nothing.
+func (r Role) may(needs Role) bool {
+	switch needs {
+	case Nobody:
+		return true
+	case Viewer:
+		return r == Viewer || r == Admin
+	case Admin:
+		return r == Admin
+	}
+	return false
+}
+
+// A Caller is who asks for something.
+type Caller struct {
+	Role Role
+	// Name is for the log: a user, or how somebody came who has no name.
+	Name string
+	// Address is where a Caller is that came over the network.
+	Address string
+}
+
+type callerKey struct{}
+
+// as returns a context of what somebody asks for.
+func as(ctx context.Context, c *Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// callerOf returns who asks; without a word about it that is nobody.
+func callerOf(ctx context.Context) *Caller {
+	if c, ok := ctx.Value(callerKey{}).(*Caller); ok {
+		return c
+	}
+	return &Caller{Role: Nobody}
+}
