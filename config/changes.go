@@ -48,6 +48,9 @@ func (c *Config) Take(next *Config) (changed, restart []string) {
 		}
 		_ = k.kind.parse(k.field(c), text) // as next's was
 		c.origins[k.path] = next.origins[k.path]
+		if delete(c.references, k.path); next.references[k.path] != "" {
+			c.references[k.path] = next.references[k.path]
+		}
 		changed = append(changed, k.path)
 	}
 	c.fileText = next.fileText

@@ -1,8 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/login"
@@ -25,6 +25,9 @@ type Config struct {
 
 	// origins says where each setting came from, by path.
 	origins map[string]Origin
+	// references are the values that stand elsewhere as they were written, by path.
+	references map[string]string
+	variables  []string // that the file may refer to
 	// fileText is what the file held.
 	fileText []byte
 	fileEnds bool // with the line fileEnd
@@ -60,7 +63,7 @@ func Default() *Config {
 		Login:  login.DefaultOptions(),
 		Tokens: login.DefaultTokenOptions(), Callback: login.DefaultCallbackOptions(),
 		Metrics: Metrics{Enabled: true, Bind: ":9090", Path: "/metrics"},
-		origins: make(map[string]Origin),
+		origins: make(map[string]Origin), references: make(map[string]string),
 	}
 	c.Broker.Limits.Memory = broker.MemoryDefault
 	return c
@@ -71,7 +74,9 @@ func Default() *Config {
 type Sources struct {
 	File    string   // path of a YAML file
 	Environ []string // as os.Environ returns it
-	Flags   *Flags
+	// Variables are what ${NAME} in the file stands for; nil: Environ.
+	Variables []string
+	Flags     *Flags
 	// Before is what was loaded before, if this is to take its place: a file that is but the
 	// beginning of what it was is refused.
 	Before *Config
@@ -81,6 +86,9 @@ type Sources struct {
 // fault of every source.
 func Load(s Sources) (*Config, error) {
 	c := Default()
+	if c.variables = s.Variables; c.variables == nil {
+		c.variables = s.Environ
+	}
 	var errs Errors
 	if s.File != "" {
 		c.File = Absolute(s.File)
@@ -127,20 +135,18 @@ func (c *Config) set(k *key, text string, from Origin) Errors {
 	if k.path == listenersPath {
 		return c.setListeners(text, from)
 	}
-	if err := parseValue(k.kind, k.field(c), text, from, k.path); err != nil {
+	return c.setValue(k, text, text, from)
+}
+
+// setValue is set for a value that stands for expanded.
+func (c *Config) setValue(k *key, text, expanded string, from Origin) Errors {
+	if err := parseValue(k.kind, k.field(c), text, expanded, from, k.path); err != nil {
 		return Errors{err}
 	}
 	c.origins[k.path] = from
-	return nil
-}
-
-// parseValue parses text into *field.
-func parseValue(k kind, field any, text string, from Origin, path string) *Error {
-	if fault := atTheEdge(text); fault != "" {
-		return &Error{Origin: from, Key: path, Text: fmt.Sprintf("%q %s; remove it", text, fault), edge: true}
-	}
-	if err := k.parse(field, text); err != nil {
-		return &Error{Origin: from, Key: path, Text: err.Error()}
+	delete(c.references, k.path)
+	if text != expanded || mayBeSecret(k.kind) && strings.HasPrefix(text, filePrefix) {
+		c.references[k.path] = text
 	}
 	return nil
 }

@@ -125,7 +125,8 @@ func unitOf(k kind) string {
 	return ""
 }
 
-// Settings returns every key with its value and where that comes from.
+// Settings returns every key with its value and where that comes from. Of a value that may have a
+// secret in it there is the reference, if it is one, and else what is not secret.
 func (c *Config) Settings() []inspect.Setting {
 	all := make([]inspect.Setting, len(keys))
 	defaults := Default()
@@ -133,6 +134,21 @@ func (c *Config) Settings() []inspect.Setting {
 		k := &keys[i]
 		all[i] = defaults.explain(k)
 		all[i].Value, all[i].Source = c.text(k), c.origins[k.path].String()
+		if mayBeSecret(k.kind) {
+			all[i].Value = withoutSecret(all[i].Value)
+			if written, found := c.references[k.path]; found {
+				all[i].Value = written
+			}
+		}
 	}
 	return all
+}
+
+// withoutSecret is a URL without its query, which may have a key in it.
+func withoutSecret(text string) string {
+	before, _, found := strings.Cut(text, "?")
+	if found {
+		before += "?(hidden)"
+	}
+	return before
 }

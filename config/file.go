@@ -47,7 +47,7 @@ func (c *Config) readYAML(name string, text []byte) Errors {
 	if parseErr != nil {
 		return pointOut(Errors{syntaxError(name, parseErr)}, text)
 	}
-	f := fileReader{config: c, name: name}
+	f := fileReader{config: c, name: name, expands: true, variables: c.variables}
 	for i, doc := range tree.Docs {
 		switch {
 		case i > 0 && doc.Body != nil:
@@ -111,6 +111,9 @@ type fileReader struct {
 	config *Config
 	name   string
 	errs   Errors
+	// expands: ${NAME} stands for one of variables.
+	expands   bool
+	variables []string
 }
 
 func (f *fileReader) at(n ast.Node) Origin {
@@ -186,13 +189,14 @@ func (f *fileReader) value(n ast.Node, k *key) {
 		}
 		return
 	}
-	if text, ok := f.read(n, k.kind, k.path); ok {
-		f.errs = append(f.errs, f.config.set(k, text, f.at(n))...)
+	if text, expanded, ok := f.read(n, k.kind, k.path); ok {
+		f.errs = append(f.errs, f.config.setValue(k, text, expanded, f.at(n))...)
 	}
 }
 
-// read returns the text of a value; ok is false if it is not written as its kind is.
-func (f *fileReader) read(n ast.Node, k kind, path string) (text string, ok bool) {
+// read returns the text of a value, and what it stands for; ok is false if it is not written as
+// its kind is.
+func (f *fileReader) read(n ast.Node, k kind, path string) (text, expanded string, ok bool) {
 	text, written, ok := scalarOf(n)
 	if list, isList := n.(*ast.SequenceNode); isList && isListed(k) {
 		if text, ok = joined(list); ok {
@@ -204,18 +208,26 @@ func (f *fileReader) read(n ast.Node, k kind, path string) (text string, ok bool
 	switch n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode:
 		if isBare(k) {
-			return n.GetToken().Value, true
+			return n.GetToken().Value, n.GetToken().Value, true
 		}
 	}
 	if !ok {
 		f.fail(n, path, "is %s; it must be %s", written, k.allowed())
-		return "", false
+		return "", "", false
+	}
+	if f.expands && written == stringScalar.String() && hasReference(text) {
+		expanded, err := expand(text, f.variables)
+		if err != nil {
+			f.fail(n, path, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+			return "", "", false
+		}
+		return text, expanded, true
 	}
 	if want := k.scalar().String(); written != want {
 		f.fail(n, path, "%s is %s; it must be %s", n.GetToken().Value, written, k.allowed())
-		return "", false
+		return "", "", false
 	}
-	return text, true
+	return text, text, true
 }
 
 // writtenAs says what YAML takes a value for.

@@ -51,7 +51,7 @@ func flagHelp(k *key) string {
 	if text == "true" {
 		text += "; =false for the opposite"
 	}
-	return fmt.Sprintf("%s Default %s ($%s).", k.help, text, k.variable())
+	return escaped(fmt.Sprintf("%s Default %s ($%s).", k.help, text, k.variable())) // kong replaces ${NAME} too
 }
 
 // readFlags takes over the flags that were given.

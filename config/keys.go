@@ -185,7 +185,7 @@ var keys = []key{
 	{"auth.jwt.match-user", "A user name beside the token must be that of the token. Off: it does not matter.",
 		boolean{}, func(c *Config) any { return &c.Tokens.MatchUser }},
 
-	{"auth.http.url", "Where logins with a password are asked about that nobody else knows, with a POST: https, or http to this machine. Empty: nowhere.",
+	{"auth.http.url", "Where logins with a password are asked about that nobody else knows, with a POST: https, or http to this machine. If it has a key in its query, it is better kept in a file (file:/path), or in a variable (${NAME}). Empty: nowhere.",
 		webURL{}, func(c *Config) any { return &c.Callback.URL }},
 	{"auth.http.ca-file", "PEM file with the authorities that auth.http.url is trusted by. Empty: those of the system.",
 		filePath{}, func(c *Config) any { return &c.Callback.CAFile }},

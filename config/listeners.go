@@ -20,6 +20,8 @@ type listenerEntry struct {
 	path    string // of the entry
 	at      Origin
 	origins map[string]Origin // of the keys that were given
+	// references are the values that stand elsewhere as they were written, by key.
+	references map[string]string
 }
 
 // origin is where a key of the entry stood, or else the entry.
@@ -94,7 +96,7 @@ func (f *fileReader) listener(n ast.Node, path string) *listenerEntry {
 		f.fail(n, path, "must hold keys (%s), not a value", strings.Join(listenerKeyNames(""), ", "))
 		return nil
 	}
-	e := &listenerEntry{config: *defaultListener(), path: path, at: f.at(values[0]), origins: make(map[string]Origin)}
+	e := &listenerEntry{config: *defaultListener(), path: path, at: f.at(values[0]), origins: make(map[string]Origin), references: make(map[string]string)}
 	e.config.Key = path + ".address"
 	faults := len(f.errs)
 	for _, value := range values {
@@ -120,14 +122,17 @@ func (f *fileReader) listenerValue(e *listenerEntry, value *ast.MappingValueNode
 		f.fail(value.Key, path, "%s", unknownListenerKey(name.Value))
 		return
 	}
-	text, ok := f.read(value.Value, k.kind, path)
+	text, expanded, ok := f.read(value.Value, k.kind, path)
 	if !ok {
 		return
 	}
 	from := f.at(value.Value)
 	e.origins[k.name] = from
-	if err := parseValue(k.kind, k.field(&e.config), text, from, path); err != nil {
+	if err := parseValue(k.kind, k.field(&e.config), text, expanded, from, path); err != nil {
 		f.errs = append(f.errs, err)
+	}
+	if text != expanded {
+		e.references[k.name] = text
 	}
 }
 
@@ -166,7 +171,11 @@ func (f *fileReader) checkListener(e *listenerEntry) {
 		if l.Kind == link.KindUnix {
 			kind = socketPath{}
 		}
-		if err := kind.parse(&l.Address, l.Address); err != nil {
+		written, isReference := e.references["address"]
+		switch err := kind.parse(&l.Address, l.Address); {
+		case err != nil && isReference:
+			fail("address", "%s", notAllowed(written, kind))
+		case err != nil:
 			fail("address", "%v", err)
 		}
 	}

@@ -25,7 +25,7 @@ func (u webURL) parse(field any, text string) error {
 func (webURL) format(field any) string { return *field.(*string) }
 func (webURL) scalar() scalar          { return stringScalar }
 func (webURL) allowed() string {
-	return `a URL such as "https://auth.example.com/login", or with http for this machine only, without credentials in it; or empty`
+	return `a URL such as "https://auth.example.com/login", or with http for this machine only, without credentials in it; "file:/path" for one that a file has; or empty`
 }
 
 // plainText is any text without control characters.

@@ -6,8 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"github.com/x0a1b/promptmq/broker/link"
 )
 
 // WriteYAML writes c as a file that Load reads back to the same settings, with
@@ -27,7 +25,7 @@ func (c *Config) WriteYAML(w io.Writer) error {
 		fmt.Fprintf(out, "%s# From: %v. A change: %s.\n", indent, c.origins[k.path], ChangeText(new(c.explain(k))))
 		if k.path == listenersPath && len(c.Broker.Listeners) > 0 {
 			fmt.Fprintf(out, "%s%s:\n", indent, name)
-			writeListeners(out, indent, c.Broker.Listeners)
+			c.writeListeners(out, indent)
 			continue
 		}
 		fmt.Fprintf(out, "%s%s: %s\n", indent, name, c.yaml(k))
@@ -36,10 +34,15 @@ func (c *Config) WriteYAML(w io.Writer) error {
 	return out.Flush()
 }
 
-func writeListeners(out io.Writer, indent string, list []link.ListenerConfig) {
-	for i := range list {
+func (c *Config) writeListeners(out io.Writer, indent string) {
+	for _, e := range c.listeners {
 		lead := "- "
-		eachListenerKey(&list[i], func(k *listenerKey, value string) {
+		eachListenerKey(&e.config, func(k *listenerKey, value string) {
+			if written, found := e.references[k.name]; found {
+				value = strconv.Quote(written)
+			} else {
+				value = escaped(value)
+			}
 			fmt.Fprintf(out, "%s%s%s: %s\n", indent, lead, k.name, value)
 			lead = "  "
 		})
@@ -62,9 +65,13 @@ func writeSections(out io.Writer, open, want []string) []string {
 	return open
 }
 
-// yaml returns the value of k as it is written in the file.
+// yaml returns the value of k as it is written in the file: a reference, and not what it stands
+// for.
 func (c *Config) yaml(k *key) string {
-	return yamlValue(k.kind, c.text(k))
+	if written, found := c.references[k.path]; found {
+		return strconv.Quote(written)
+	}
+	return escaped(yamlValue(k.kind, c.text(k)))
 }
 
 func yamlValue(k kind, text string) string {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/x0a1b/promptmq/codec"
 )
 
 // settable has for every key another value than its default, as YAML.
@@ -324,5 +326,45 @@ a change   needs a restart
 	}
 	if r := run(t, nil, "config", "explain", "log.levl"); r.code != exitUsage || !strings.Contains(r.stderr, "did you mean log.level?") {
 		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// A reference is resolved by check, server and print, and what is behind it is shown nowhere.
+func TestConfigReferences(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(secret, []byte("http://127.0.0.1:1/?key=canary\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("mqtt: {max-qos: '${QOS}'}\nauth: {http: {url: 'file:%s'}}\n", secret)
+	name := yamlFile(t, text)
+	if r := run(t, nil, "config", "check", name); r.code != exitUsage || r.stderr != name+":1: mqtt.max-qos: the variable QOS is not set; set it, or write ${QOS:-default}\n" {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	env := []string{"QOS=1"}
+	if r := run(t, env, "config", "check", name); r.code != 0 {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	for _, from := range [][]string{{"--config", name}, {"--auth-http-url", "file:" + secret, "--config", yamlFile(t, "mqtt: {max-qos: '${QOS}'}")}} {
+		r := run(t, env, append([]string{"config", "print"}, from...)...)
+		if r.code != 0 || !strings.Contains(r.stdout, "  max-qos: \"${QOS}\"\n") || !strings.Contains(r.stdout, "    url: \"file:"+secret+"\"\n") || strings.Contains(r.stdout, "canary") {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	}
+	s := startBinary(t, binary, env, text+"log: {level: trace}\n")
+	if _, ack := connectRaw(t, s.mqtt, codec.Version5, "c", nil); ack.MaximumQoS != 1 || !ack.HasMaximumQoS {
+		t.Errorf("%+v", ack)
+	}
+	s.logIn("ann", "password") // the directory does not answer
+	if err := os.Remove(secret); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, nil, "reload", "--data-dir", s.dataDir()); r.code != exitUsage || !strings.Contains(r.stderr, "promptmq.yaml:2: auth.http.url: "+secret+": no such file or directory") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	_, metrics := s.get("/metrics")
+	s.stop()
+	if log := strings.Join(s.lines, "\n"); strings.Contains(log+metrics, "canary") || !strings.Contains(log, "auth.http.url") {
+		t.Errorf("the log:\n%s", log)
 	}
 }

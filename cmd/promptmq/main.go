@@ -59,7 +59,7 @@ type checkCommand struct {
 
 // Run implements the command.
 func (c *checkCommand) Run() error {
-	cfg, err := config.Load(config.Sources{File: c.File})
+	cfg, err := config.Load(config.Sources{File: c.File, Variables: os.Environ()})
 	if err != nil {
 		return err
 	}
