@@ -71,6 +71,7 @@ type Broker struct {
 	outboxes    link.OutboxConfig // of all connections
 	limits      session.Limits
 	overload    overload
+	history     history
 	userCount   userCount       // of Sessions
 	ctx         context.Context // of log lines; never done
 	serving     context.Context // done when the broker stops

@@ -15,10 +15,11 @@ import (
 type originKind uint8
 
 const (
-	fromClient  originKind = iota
-	fromWill               // a Will Message
-	fromStore              // a retained message
-	fromSession            // a member of a Shared Subscription, which no longer takes it
+	fromClient   originKind = iota
+	fromWill                // a Will Message
+	fromStore               // a retained message
+	fromSession             // a member of a Shared Subscription, which no longer takes it
+	fromOperator            // an operator
 )
 
 // An origin is who published a message.

@@ -118,6 +118,12 @@ type Options struct {
 	// Directory knows the users that are not connected: see Broker.SetDirectory.
 	Directory Directory
 
+	// Version is that of the program, and StoreSizes tells how many bytes the database and its
+	// write-ahead log have, and how many are free on their disk, negative if that is not
+	// known; nil: nobody knows. Both are for Broker.Numbers.
+	Version    string
+	StoreSizes func() (database, wal, free int64)
+
 	// SystemClock replaces time.Now as the clock of the system; nil: it does not.
 	SystemClock func() time.Time
 

@@ -64,6 +64,7 @@ func New(o Options, s Store) (*Broker, error) {
 func (b *Broker) Start() error {
 	b.nextID.Store(uint64(b.store.NextID()))
 	b.clock.GoOnFrom(b.store.LastTime())
+	b.history.began = b.clock.Now()
 	go b.commits.Run()
 	if err := b.load(); err != nil {
 		return errors.Join(err, b.commits.Shutdown())

@@ -16,9 +16,6 @@ import (
 // Counter is a number that Inc, Dec and Add change atomically.
 type Counter = vm.Counter
 
-// Histogram counts observations by upper bound.
-type Histogram = vm.PrometheusHistogram
-
 // Broker is the set of metrics of one broker. Its fields are never nil and may
 // be used by any goroutine.
 type Broker struct {
@@ -98,7 +95,7 @@ func NewBroker() *Broker {
 		LogLinesDropped:    set.NewCounter("promptmq_log_lines_dropped_total"),
 		Bans:               set.NewCounter("promptmq_bans_total"),
 		LoginsRemembered:   set.NewCounter("promptmq_logins_remembered_total"),
-		LoginHashSeconds:   set.NewPrometheusHistogramExt("promptmq_login_hash_seconds", loginHashSecondsBounds),
+		LoginHashSeconds:   newHistogram(set, "promptmq_login_hash_seconds", loginHashSecondsBounds),
 
 		MessagesReceived:     byQoS(set, "promptmq_messages_received_total"),
 		MessageBytesReceived: byQoS(set, "promptmq_message_bytes_received_total"),
@@ -119,11 +116,11 @@ func NewBroker() *Broker {
 		Commits:           set.NewCounter("promptmq_store_commits_total"),
 		CommitFailures:    set.NewCounter("promptmq_store_commit_failures_total"),
 		CommitElided:      set.NewCounter("promptmq_store_elided_total"),
-		CommitSeconds:     set.NewPrometheusHistogramExt("promptmq_store_commit_seconds", commitSecondsBounds),
-		CommitMessages:    set.NewPrometheusHistogramExt("promptmq_store_commit_messages", commitMessagesBounds),
+		CommitSeconds:     newHistogram(set, "promptmq_store_commit_seconds", commitSecondsBounds),
+		CommitMessages:    newHistogram(set, "promptmq_store_commit_messages", commitMessagesBounds),
 		CleanupRuns:       set.NewCounter("promptmq_cleanup_runs_total"),
 		StorageOperations: set.NewCounter("promptmq_storage_operations_total"),
-		ProcessingSeconds: set.NewPrometheusHistogramExt("promptmq_message_processing_duration", processingSecondsBounds),
+		ProcessingSeconds: newHistogram(set, "promptmq_message_processing_duration", processingSecondsBounds),
 
 		set: set,
 	}

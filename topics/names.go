@@ -48,18 +48,25 @@ func (n *Names[V]) Set(name string, v V) (old V, replaced bool) {
 
 // Get returns the value of a name.
 func (n *Names[V]) Get(name []byte) (v V, ok bool) {
+	at := n.find(name)
+	if at == nil {
+		return v, false
+	}
+	return at.value, at.has
+}
+
+// find returns the node of a name, or of the beginning of names; nil: there is none.
+func (n *Names[V]) find(name []byte) *nameNode[V] {
 	at := &n.root
-	for more := true; more; {
+	for more := true; more && at != nil; {
 		level := name
 		i := bytes.IndexByte(name, '/')
 		if more = i >= 0; more {
 			level, name = name[:i], name[i+1:]
 		}
-		if at = at.children.get(level); at == nil {
-			return v, false
-		}
+		at = at.children.get(level)
 	}
-	return at.value, at.has
+	return at
 }
 
 // Delete removes a name, frees the nodes that it alone needed, and returns its

@@ -38,8 +38,13 @@ const cursorsSize = 16
 // level: its memory does not depend on how many names there are, nor does a
 // walk of # that fn stops early.
 func (n *Names[V]) Walk(filter string, visits int, fn func(v V) bool) (left int, whole bool) {
+	return n.root.walk(filter, true, visits, fn)
+}
+
+// walk is Walk for what is below a node.
+func (n *nameNode[V]) walk(filter string, first bool, visits int, fn func(v V) bool) (left int, whole bool) {
 	var array [cursorsSize]cursor[V]
-	way := append(array[:0], n.root.matching(filter, true))
+	way := append(array[:0], n.matching(filter, first))
 	for len(way) > 0 {
 		c := &way[len(way)-1]
 		if len(c.list) == 0 {

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"context"
 	"errors"
 
 	"github.com/x0a1b/promptmq/broker/lock"
@@ -63,6 +64,16 @@ func (c *Committer) Await(number uint64, w Waiter) bool {
 // Wait has the group with this number committed soon, and waits for that. Its error is
 // ErrShuttingDown: the Committer has ended before. No lock may be held.
 func (c *Committer) Wait(number uint64) error { return c.waitUnless(nil, number) }
+
+// WaitContext is Wait, with the error of ctx if that ends before. The commit is done all the
+// same.
+func (c *Committer) WaitContext(ctx context.Context, number uint64) error {
+	err := c.waitUnless(ctx.Done(), number)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
 
 func (c *Committer) waitUnless(stop <-chan struct{}, number uint64) error {
 	if g, running := c.find(number); g != nil {

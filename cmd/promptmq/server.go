@@ -109,6 +109,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	}
 	showStore(counters, db)
 	cfg.Broker.Logger, cfg.Broker.Metrics, cfg.Broker.FilesBeside = log, counters, filesOfSources(&cfg)
+	cfg.Broker.Version, cfg.Broker.StoreSizes = version(), storeSizes(db)
 	logins, err := newLogins(&cfg, log, counters)
 	if err != nil {
 		return err
@@ -132,6 +133,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	}
 	defer serveSocket(log, cfg.Store.DataDir, api)()
 	ready.broker.Store(b)
+	go b.Record(ctx)
 	end.doing("the broker is being stopped")
 	summary := entry.summary(&cfg)
 	for _, l := range b.Listeners() {
@@ -186,6 +188,14 @@ func showStore(counters *metrics.Broker, db *store.DB) {
 	})
 	counters.Gauge("promptmq_store_removals_pending", func() float64 { return float64(db.Stats().RemovalsLeft) })
 	counters.Gauge("promptmq_store_removed_rows_max", func() float64 { return float64(db.Stats().RemovedMost) })
+}
+
+// storeSizes tells the broker how large its store is.
+func storeSizes(db *store.DB) func() (database, wal, free int64) {
+	return func() (database, wal, free int64) {
+		stats := db.Stats()
+		return stats.FileBytes, stats.WALBytes, -1
+	}
 }
 
 // commandsEndWithin is how long a start waits for a command that works on the store.

@@ -1,0 +1,24 @@
+package metrics
+
+import (
+	"strconv"
+	"strings"
+)
+
+// RefusedByReason returns the counters of Refused.
+func (b *Broker) RefusedByReason() map[string]uint64 {
+	return b.labelled("promptmq_connections_refused_total{reason=")
+}
+
+// labelled returns the counters whose names begin so, by the value of their last label.
+func (b *Broker) labelled(beginning string) map[string]uint64 {
+	counts := make(map[string]uint64)
+	for _, name := range b.set.ListMetricNames() {
+		if quoted, ok := strings.CutPrefix(name, beginning); ok {
+			if value, err := strconv.Unquote(strings.TrimSuffix(quoted, "}")); err == nil {
+				counts[value] = b.set.GetOrCreateCounter(name).Get()
+			}
+		}
+	}
+	return counts
+}
