@@ -2,12 +2,13 @@ package admin
 
 import (
 	"io/fs"
+	"math"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -129,20 +130,66 @@ func TestPageControl(t *testing.T) {
 	}
 }
 
-// TestPageScripts: node can read them, if there is one.
-func TestPageScripts(t *testing.T) {
-	node, err := exec.LookPath("node")
+// Colours of the page on what they stand, and the contrast that WCAG 2.2 AA wants: 4.5 for
+// text, 3 for the edges of what can be operated.
+var pageContrasts = []struct {
+	on, of string
+	least  float64
+}{
+	{"ground", "ink quiet accent good warn bad", 4.5},
+	{"sheet", "ink quiet accent good warn bad", 4.5},
+	{"sunk", "ink quiet accent", 4.5},
+	{"tint", "ink accent", 4.5},
+	{"accent", "accent-ink", 4.5},
+	{"warn-ground", "ink quiet accent", 4.5},
+	{"bad-ground", "ink quiet accent bad", 4.5},
+	{"sheet", "edge accent c0 c1 c2 c3 c4 c5 c6 c7", 3},
+	{"ground", "edge accent", 3},
+}
+
+// TestPageContrast: texts can be read, in light and dark.
+func TestPageContrast(t *testing.T) {
+	css, err := fs.ReadFile(pageFiles, "page/style.css")
 	if err != nil {
-		t.Skip("no node")
+		t.Fatal(err)
 	}
-	eachPageFile(t, func(name, text string) {
-		if filepath.Ext(name) != ".js" {
-			return
+	light, dark, found := strings.Cut(string(css), "prefers-color-scheme: dark")
+	if !found {
+		t.Fatal("no colours for dark")
+	}
+	dark, _, _ = strings.Cut(dark, "\n}")
+	for scheme, text := range map[string]string{"light": light, "dark": dark} {
+		colours := map[string]float64{}
+		for _, m := range regexp.MustCompile(`--([a-z0-9-]+): #([0-9a-f]{3,6});`).FindAllStringSubmatch(text, -1) {
+			colours[m[1]] = luminance(t, m[2])
 		}
-		check := exec.Command(node, "--input-type=module", "--check", "-")
-		check.Stdin = strings.NewReader(text)
-		if out, err := check.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v: %s", name, err, out)
+		for _, c := range pageContrasts {
+			for _, of := range strings.Fields(c.of) {
+				a, b := colours[c.on], colours[of]
+				if got := (max(a, b) + 0.05) / (min(a, b) + 0.05); got < c.least {
+					t.Errorf("%s: %s on %s has the contrast %.2f, want %.1f", scheme, of, c.on, got, c.least)
+				}
+			}
 		}
-	})
+	}
+}
+
+// luminance is the relative luminance of a colour, as WCAG has it.
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	if len(hex) == 3 {
+		hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+	}
+	n, err := strconv.ParseUint(hex, 16, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := func(v uint64) float64 {
+		c := float64(v&0xff) / 255
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*part(n>>16) + 0.7152*part(n>>8) + 0.0722*part(n)
 }

@@ -39,7 +39,7 @@ function explain(view) {
 }
 
 function rules(view) {
-  const stored = rule => /^(stored )?rule \d+/.test(rule.where) || /^\d+$/.test(rule.where) || /stor/.test(rule.where);
+  const stored = rule => rule.where.endsWith(" of the store"); // those of files are changed there
   const made = table({caption: "Rules", key: r => r.where + r.rule, columns: [
     {head: "Rule", same: r => r.rule, cell: r => h("code", {}, shown(r.rule))},
     {head: "Where", minor: true, cell: r => shown(r.where)},
@@ -91,12 +91,15 @@ function users(view) {
     return made.node.isConnected ? undefined : [made.node, note];
   }, 30);
   const change = async u => {
-    const groups = h("input", {name: "groups", value: (u.groups ?? []).join(" "), ...plain});
+    const was = (u.groups ?? []).join(" ");
+    const groups = h("input", {name: "groups", value: was, ...plain});
     const role = choice(roles, u.role ?? "", {name: "role"});
     const disabled = h("input", {type: "checkbox", name: "disabled", checked: u.disabled});
     if (await ask({title: "User " + shown(u.name), action: "Change",
-      content: h("div", {}, h("p", {class: "quiet"}, "Its connections are closed, so that the change holds for them."), field("Groups", groups), field("Administration", role), h("label", {}, disabled, " Disabled")),
-      run: () => call("PATCH /users/{name}", {path: {name: u.name}, body: {groups: groupsOf(groups.value), role: role.value, disabled: disabled.checked}})})) await again();
+      content: h("div", {}, h("p", {class: "quiet"}, "If its groups change, or it is disabled, its connections are closed."), field("Groups", groups), field("Administration", role), h("label", {}, disabled, " Disabled")),
+      run: () => call("PATCH /users/{name}", {path: {name: u.name}, body: {
+        groups: groups.value === was ? undefined : groupsOf(groups.value), role: role.value === (u.role ?? "") ? undefined : role.value,
+        disabled: disabled.checked === u.disabled ? undefined : disabled.checked}})})) await again();
   };
   const password = async user => {
     const input = h("input", {type: "password", name: "password", required: true, autocomplete: "new-password"});

@@ -92,6 +92,11 @@ export function facts(pairs) {
     .map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
 }
 
+// totals makes a row of large values with what they are.
+export function totals(pairs) {
+  return h("dl", {class: "totals"}, pairs.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
+}
+
 // section makes a part of a view with its heading.
 export function section(title, ...children) {
   return h("section", {}, h("h2", {}, title), ...children);

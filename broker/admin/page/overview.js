@@ -1,7 +1,7 @@
 // The overview: what needs attention, and ten minutes of everything that moves.
 
 import {call} from "./api.js";
-import {h, link, name, put, section, to} from "./dom.js";
+import {h, link, name, put, section, to, totals} from "./dom.js";
 import {axisBytes, axisLatency, bytes, count, latency, plural, rate} from "./format.js";
 import {latest, onNumbers, perSecond, samples, sum} from "./live.js";
 import {plot} from "./plot.js";
@@ -40,7 +40,7 @@ export function overview(view) {
   view.ends(waiting.stop);
   plots.forEach(p => view.ends(p.stop));
   const attention = h("ul", {class: "attention"});
-  const totals = h("dl", {class: "totals"});
+  const all = h("div", {});
   const renew = () => {
     const n = latest();
     if (!n) return;
@@ -50,11 +50,11 @@ export function overview(view) {
       attention.dataset.was = text;
       put(attention, found.map(([grade, about, what, where]) => h("li", {class: grade}, h("b", {}, about), " ", what, where ? [" ", link(where, "Look")] : null)));
     }
-    put(totals, [
+    put(all, totals([
       ["clients connected", count(n.connections)], ["sessions", count(n.sessions)], ["subscriptions", count(n.subscriptions)],
       ["retained messages", count(n.retained)], ["messages in, in all", count(sum(n.messages_in))], ["messages out, in all", count(sum(n.messages_out))],
       ["dropped, in all", count(sum(n.dropped))], ["database", bytes(n.database_bytes + n.wal_bytes)],
-    ].map(([term, value]) => h("div", {}, h("dd", {}, value), h("dt", {}, term))));
+    ]));
   };
   view.ends(onNumbers(renew));
   renew();
@@ -71,7 +71,7 @@ export function overview(view) {
     queues.show(page.items.filter(c => c.queued > 0), "No client has messages waiting.");
     return queues.node.isConnected ? undefined : [queues.node];
   }, 5);
-  return [totals, attention, h("div", {class: "plots"}, plots.map(p => p.figure)), section("Queues", h("div", {class: "beside"}, waiting.figure, longest))];
+  return [all, attention, h("div", {class: "plots"}, plots.map(p => p.figure)), section("Queues", h("div", {class: "beside"}, waiting.figure, longest))];
 }
 
 // concerns are what somebody should look at: its grade, what it is about, a sentence, and

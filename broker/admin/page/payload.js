@@ -3,7 +3,7 @@
 import {button, h, put} from "./dom.js";
 import {bytes, plural} from "./format.js";
 
-const textMax = 256 << 10, hexMax = 4 << 10;
+const textMax = 256 << 10, hexMax = 4 << 10; // characters, bytes
 
 // decode makes bytes of Base64.
 export const decode = base64 => Uint8Array.from(atob(base64 ?? ""), c => c.charCodeAt(0));
@@ -52,12 +52,14 @@ export function payloadView(data) {
   return h("div", {}, h("div", {class: "row"}, choice, h("span", {class: "quiet"}, bytes(data.length))), box);
 }
 
-// hex writes bytes as sixteen a line, with their place and what is ASCII.
+// hex writes bytes, sixteen a line or as many as there is room for, with their place and what
+// is ASCII.
 function hex(box, data, most) {
+  const width = innerWidth < 560 ? 6 : 16;
   const lines = [];
-  for (let at = 0; at < Math.min(data.length, most); at += 16) {
-    const row = [...data.subarray(at, at + 16)];
-    lines.push(at.toString(16).padStart(8, "0") + "  " + row.map(b => b.toString(16).padStart(2, "0")).join(" ").padEnd(49) +
+  for (let at = 0; at < Math.min(data.length, most); at += width) {
+    const row = [...data.subarray(at, at + width)];
+    lines.push(at.toString(16).padStart(width < 16 ? 4 : 8, "0") + "  " + row.map(b => b.toString(16).padStart(2, "0")).join(" ").padEnd(3 * width + 1) +
       row.map(b => (b >= 32 && b < 127 ? String.fromCharCode(b) : "·")).join(""));
   }
   put(box, lines.length ? lines.join("\n") + "\n" : h("span", {class: "none"}, "empty"),

@@ -18,7 +18,7 @@ async function tick() {
   if (document.hidden || asking || now < restUntil) return;
   let next = null;
   for (const job of jobs) {
-    if (job.due <= now + 100 && (!next || (now - job.due) / job.seconds > (now - next.due) / next.seconds)) next = job;
+    if (job.due <= now + 100 && (!next || (now - job.due) / job.seconds >= (now - next.due) / next.seconds)) next = job;
   }
   if (!next) return;
   next.due = now + next.seconds * 1000;

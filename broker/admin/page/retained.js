@@ -113,7 +113,7 @@ function node(view, level, prefix, open) {
     unfold.setAttribute("aria-expanded", String(opened));
     setText(mark, opened ? "▾" : "▸");
     if (opened && !below.firstChild) levels(view, below, prefix + level.name + "/", "", open);
-  }}, mark, label, h("span", {class: "quiet"}, count(level.below)));
+  }}, mark, label, h("span", {class: "quiet"}, count(level.below) + (level.more_below ? "+" : "")));
   const leaf = h("button", {type: "button", class: "plain leaf", onclick: () => open(level.topic)}, level.below ? h("span", {class: "quiet"}, "its message") : label, h("span", {class: "quiet"}, bytes(level.bytes)));
   return h("li", {}, level.below ? unfold : null, level.retained ? leaf : null, level.below ? below : null);
 }

@@ -1,7 +1,7 @@
 // The store: how large and how fast it is, and questions to it in SQL.
 
 import {call} from "./api.js";
-import {facts, field, h, put, section, shown} from "./dom.js";
+import {facts, field, h, put, section, shown, totals} from "./dom.js";
 import {axisBytes, bytes, count, latency, plural, rate} from "./format.js";
 import {latest, onNumbers, perSecond, samples} from "./live.js";
 import {commitPlot} from "./overview.js";
@@ -26,14 +26,14 @@ export function store(view) {
   const now = h("div", {});
   const renew = () => {
     const n = latest();
-    if (n) put(now, facts([["Database", bytes(n.database_bytes)], ["Write-ahead log", bytes(n.wal_bytes)], ["Free on the disk", n.disk_free_bytes ? bytes(n.disk_free_bytes) : "unknown"],
-      ["Commits", count(n.commits)], ["Mean of all commits", n.commits ? latency(n.commit_seconds / n.commits) : "–"], ["p99 of the last minute", latency(n.commit_p99_seconds)]]));
+    if (n) put(now, totals([["database", bytes(n.database_bytes)], ["write-ahead log", bytes(n.wal_bytes)], ["free on the disk", n.disk_free_bytes ? bytes(n.disk_free_bytes) : "–"],
+      ["commits", count(n.commits)], ["mean commit", n.commits ? latency(n.commit_seconds / n.commits) : "–"]]));
   };
   view.ends(onNumbers(renew));
   renew();
   const more = h("div", {});
   view.show(more, () => call("GET /store", {signal: view.signal}), s => [facts(Object.entries(s).filter(([key]) => !key.startsWith("$")).map(([key, value]) => [words(key), said(key, value)]))], 10);
-  return [now, h("div", {class: "plots"}, plots.map(p => p.figure)), section("What it has", more), section("Ask it", sql(view))];
+  return [now, h("div", {class: "plots two"}, plots.map(p => p.figure)), section("What it has", more), section("Ask it", sql(view))];
 }
 
 const words = key => (key[0].toUpperCase() + key.slice(1)).replace(/_(bytes|seconds)$/, "").replaceAll("_", " ");
