@@ -19,15 +19,16 @@ const (
 )
 
 type commandLine struct {
-	Server  serverCommand  `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
-	Config  configCommand  `cmd:"" help:"Check, print or explain a configuration."`
-	Cert    certCommand    `cmd:"" help:"Make certificates for TLS."`
-	User    userCommand    `cmd:"" aliases:"users" help:"Add, change and list the users, of a running broker or one that is stopped."`
-	ACL     aclCommand     `cmd:"" name:"acl" help:"Add, remove and list the rules of who may do what, and explain them."`
-	Ban     banCommand     `cmd:"" aliases:"bans" help:"List and lift the bans of addresses from which too many logins failed."`
-	Reload  reloadCommand  `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
-	Bench   benchCommand   `cmd:"" help:"Measure an MQTT broker, this one or any other."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Server  serverCommand           `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
+	Config  configCommand           `cmd:"" help:"Check, print or explain a configuration."`
+	Cert    certCommand             `cmd:"" help:"Make certificates for TLS."`
+	User    userCommand             `cmd:"" aliases:"users" help:"Add, change and list the users, of a running broker or one that is stopped."`
+	ACL     aclCommand              `cmd:"" name:"acl" help:"Add, remove and list the rules of who may do what, and explain them."`
+	Ban     banCommand              `cmd:"" aliases:"bans" help:"List and lift the bans of addresses from which too many logins failed."`
+	Reload  reloadCommand           `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
+	Bench   benchCommand            `cmd:"" help:"Measure an MQTT broker, this one or any other."`
+	Version versionCommand          `cmd:"" help:"Print the version."`
+	Compare comparePasswordsCommand `cmd:"" name:"compare-passwords" hidden:""`
 
 	Completion completionCommand `cmd:"" help:"Print what a shell needs to complete commands and flags, such as: eval \"$(promptmq completion bash)\""`
 	Complete   completeCommand   `cmd:"" hidden:"" help:"Answer a shell that completes words."`

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package login
+
+// lowestPriority lets others run first: not on this system.
+func lowestPriority() {}
