@@ -23,7 +23,7 @@ type API struct {
 	panicked func()
 }
 
-// New returns an empty API but for its own description. panicked is called when an operation
+// New returns an empty API but for its own description and the page. panicked is called when an operation
 // panics, after which the API goes on.
 func New(version string, log *slog.Logger, panicked func()) *API {
 	a := &API{mux: http.NewServeMux(), log: log, panicked: panicked}
@@ -47,6 +47,7 @@ func New(version string, log *slog.Logger, panicked func()) *API {
 		DefaultFormat: "application/json", RejectUnknownQueryParameters: true,
 	})
 	a.describeItself()
+	addPage(a.mux)
 	return a
 }
 

@@ -24,10 +24,10 @@ var pageTypes = map[string]string{
 	".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
 }
 
-// Page answers with the files of the page for people: index.html at /, the others below it.
-// Browsers ask each time whether a file has changed, so none is of another version.
-func Page() http.Handler {
-	mux := http.NewServeMux()
+// addPage adds the files of the page for people: index.html at /, the others beside it. They
+// have no secrets, so everybody gets them. Browsers ask each time whether a file has changed,
+// so none is of another version than the API.
+func addPage(mux *http.ServeMux) {
 	entries, err := fs.ReadDir(pageFiles, "page")
 	if err != nil {
 		panic(err) // it is in the binary
@@ -44,7 +44,6 @@ func Page() http.Handler {
 		}
 		mux.Handle(at, pageFile(kind, body))
 	}
-	return mux
 }
 
 func pageFile(kind string, body []byte) http.Handler {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"io/fs"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -41,7 +42,7 @@ func ask(h http.Handler, method, path string, header ...string) *httptest.Respon
 // TestPageFiles: each is served with its type, a policy and a strong tag, and not again while
 // it is the same.
 func TestPageFiles(t *testing.T) {
-	page := Page()
+	page := New("test", slog.New(slog.DiscardHandler), func() {})
 	eachPageFile(t, func(name, text string) {
 		path := "/" + name
 		if name == "index.html" {

@@ -77,14 +77,14 @@ async function purge(again) {
     title: "Purge old sessions", action: "Count, then purge", danger: true, content,
     run: async form => {
       if (counted === null) {
-        counted = (await yes(true)).sessions;
+        counted = (await yes(true)).count;
         put(found, counted ? `${plural(counted, "session")} would end. Press again to end ${counted === 1 ? "it" : "them"}.` : "There is none that old.");
         form.querySelector("[type=submit]").textContent = counted ? `End ${plural(counted, "session")}` : "Count again";
         if (!counted) counted = null;
         throw new Error("");
       }
       const out = await yes(false);
-      say(`${plural(out.sessions, "session")} ended.`);
+      say(`${plural(out.count, "session")} ended.`);
       again();
     },
   });

@@ -4,6 +4,7 @@ import {call} from "./api.js";
 import {attempt} from "./dialog.js";
 import {choice, field, h, put, shown} from "./dom.js";
 
+const linesShown = 1000;
 const levels = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
 
 export function log(view) {
@@ -12,7 +13,6 @@ export function log(view) {
   const level = choice(levels.map(l => [l, l]), "info", {disabled: !view.admin});
   const why = h("span", {class: "quiet"});
   let all = [];
-  let seen = -1;
   const draw = () => {
     const end = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 8;
     const wanted = look.value.toLowerCase();
@@ -22,13 +22,11 @@ export function log(view) {
   };
   look.addEventListener("input", draw);
   const body = h("div", {});
-  view.show(body, () => call("GET /log", {signal: view.signal, query: {limit: 500}}), page => {
-    all = page.items;
-    const last = all.at(-1)?.seq ?? 0;
+  view.show(body, () => call("GET /log", {signal: view.signal, query: {after: all.at(-1)?.seq, limit: 500}}), page => {
+    all = all.concat(page.items).slice(-linesShown);
     const first = !lines.isConnected;
     if (first) requestAnimationFrame(() => (lines.scrollTop = lines.scrollHeight));
-    if (last !== seen) draw();
-    seen = last;
+    if (first || page.items.length) draw();
     return first ? [lines] : undefined;
   }, 2);
   const show = l => {

@@ -58,7 +58,7 @@ function matching(view, filter, open) {
 async function deleteAll(filter, again) {
   let found;
   try {
-    found = (await call("DELETE /retained", {query: {filter, dry_run: true}})).messages;
+    found = (await call("DELETE /retained", {query: {filter, dry_run: true}})).count;
   } catch (error) {
     say(error.message, true);
     return;
@@ -70,7 +70,7 @@ async function deleteAll(filter, again) {
   if (await ask({
     title: "Delete retained messages", action: `Delete ${plural(found, "message")}`, danger: true,
     content: h("p", {}, `${plural(found, "retained message")} fit `, name(filter), "."),
-    run: async () => say(plural((await call("DELETE /retained", {query: {filter}})).messages, "retained message") + " deleted."),
+    run: async () => say(plural((await call("DELETE /retained", {query: {filter}})).count, "retained message") + " deleted."),
   })) again();
 }
 
