@@ -55,6 +55,7 @@ func (b *Broker) addConn(c *conn) bool {
 	b.background.Add(1)
 	b.m.ConnectionsTotal.Inc()
 	b.m.ConnectionsCurrent.Inc()
+	c.net().Listener().Counts().Connected()
 	return true
 }
 

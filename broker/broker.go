@@ -72,6 +72,7 @@ type Broker struct {
 	limits      session.Limits
 	overload    overload
 	history     history
+	censuses    censuses
 	userCount   userCount       // of Sessions
 	ctx         context.Context // of log lines; never done
 	serving     context.Context // done when the broker stops

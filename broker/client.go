@@ -62,15 +62,6 @@ func (cl *Client) storedLocked() *stored {
 	return cl.stored
 }
 
-func (cl *Client) queueLen() int {
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	if cl.sess == nil {
-		return 0
-	}
-	return cl.sess.QueueLen()
-}
-
 // unusedLocked reports whether the Client has neither a Session nor a connection,
 // and is to get none.
 func (cl *Client) unusedLocked() bool {

@@ -48,6 +48,8 @@ const (
 	identityEnded             // who the Client is has ended, or was revoked: see principal.ended
 	finished                  // the Client ended the connection in good order, and may still read
 	authenticates             // by an Authentication Method: see Broker.enhanced
+	overloaded                // it was closed because memory was short
+	failed                    // it was closed because of an error of the Server
 )
 
 // net is the Transport of the connection.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/metrics"
 )
 
 // fail is the one place where an error becomes a CONNACK or DISCONNECT and a
@@ -47,6 +49,38 @@ func (c *conn) fail(err error) {
 	id, attrs := c.logged(err)
 	c.b.notices.Info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
 		"client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
+}
+
+// countEnd counts why the connection ended.
+func (c *conn) countEnd(err error) { c.net().Listener().Counts().Disconnected(c.whyEnded(err)) }
+
+func (c *conn) whyEnded(err error) metrics.Disconnect {
+	reason, _, known := reasonOf(err)
+	switch {
+	case !c.marked(greeted):
+		return metrics.BeforeConnack
+	case err == errDisconnect:
+		return metrics.ByClient
+	case err == errTakenOver:
+		return metrics.ByTakeover
+	case known && reason == codec.AdministrativeAction:
+		return metrics.ByAdministrator
+	case known && c.marked(identityEnded):
+		return metrics.ByIdentity
+	case known && reason == codec.KeepAliveTimeout:
+		return metrics.ByKeepAlive
+	case known:
+		return metrics.ByProtocolError
+	case c.marked(overloaded):
+		return metrics.ByOverload
+	case c.marked(failed):
+		return metrics.ByFailure
+	case c.out.TimedOut():
+		return metrics.ByWriteTimeout
+	case c.b.stopping.Load():
+		return metrics.ByShutdown
+	}
+	return metrics.ByLoss
 }
 
 // logged returns what the log says about err besides, and whose connection it is, even
@@ -98,6 +132,7 @@ func (c *conn) closeWith(last []byte) {
 func (c *conn) end(ended bool, panicked any) {
 	if panicked != nil {
 		c.b.m.Panics.Inc()
+		c.net().Listener().Counts().Disconnected(metrics.ByFailure)
 		c.b.notices.Line(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net().RemoteAddr().String(),
 			"client", notice.Shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).Write()
 		c.out.Abort()

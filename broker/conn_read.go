@@ -24,6 +24,7 @@ func (c *conn) serve() {
 	}
 	link.GrowStack(0)
 	c.fail(err)
+	c.countEnd(err)
 }
 
 // read handles packets until an error ends the connection.

@@ -46,6 +46,7 @@ func (b *Broker) closeDebtors(bytes int64) {
 
 func (b *Broker) closeDebtor(d debtor, msg string) {
 	remote := d.c.net().RemoteAddr().String()
+	d.c.mark(overloaded)
 	d.c.out.Abort()
 	b.m.OverloadClosed.Inc()
 	b.notices.Warn("closed for memory", remote, msg, "remote", remote, "waiting", d.bytes, "key", "limits.memory")

@@ -160,7 +160,7 @@ func (o *outcomesTest) step() {
 
 // sum says what is wrong with the figures. They are right when nothing goes on.
 func (o *outcomesTest) sum() string {
-	m, drops, queue := o.b.m, 0, int(o.b.queuedMessages())
+	m, drops, queue := o.b.m, 0, o.b.census().queued
 	for _, d := range &m.Dropped {
 		drops += int(d.Get())
 	}
@@ -363,13 +363,22 @@ func (o *outcomesTest) acknowledge(s *subject) (something bool) {
 	return true
 }
 
+func queueLen(cl *Client) int {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.sess == nil {
+		return 0
+	}
+	return cl.sess.QueueLen()
+}
+
 // drain acknowledges until nothing is queued for s.
 func (o *outcomesTest) drain(s *subject) {
 	o.note("%s acknowledges all", s.id)
 	eventually(o.tb.(*testing.T), func() string {
 		for o.acknowledge(s) {
 		}
-		if n := s.conn.client.queueLen(); n > 0 {
+		if n := queueLen(s.conn.client); n > 0 {
 			s.conn.out.Committed() // what awaited a commit
 			return fmt.Sprintf("%d messages are queued for %s", n, s.id)
 		}

@@ -195,6 +195,7 @@ func (cl *Client) feed(c *conn) {
 	ended := false
 	defer func() {
 		if !ended { // it panicked: another connection may try again
+			c.mark(failed)
 			c.out.Abort()
 			cl.mu.Lock()
 			defer cl.mu.Unlock()

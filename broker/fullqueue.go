@@ -81,19 +81,6 @@ func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, pend *pen
 // dropping its oldest messages may be a little below its limits.
 const fullFor = time.Minute
 
-// fullQueues is the number of Sessions whose queue is full.
-func (b *Broker) fullQueues() float64 {
-	n, since := 0, b.clock.Now().Add(-fullFor).UnixNano()
-	for _, cl := range b.registry.all() {
-		if cl.hints.full() != session.NoLimit {
-			n++
-		} else if v, ok := b.shortages.Load(cl); ok && v.(*shortage).mentionedAt.Load() >= since {
-			n++
-		}
-	}
-	return float64(n)
-}
-
 // tellLostLocked says in CONNACK and in the log how many messages for the
 // Session were dropped since its Client was last told.
 func (c *conn) tellLostLocked(ack *codec.Connack, permitted bool) {

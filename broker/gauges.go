@@ -14,10 +14,10 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_connections_lingering", func() float64 { return float64(b.network.Lingering()) })
 	b.m.Gauge("promptmq_sessions_connected", func() float64 { return float64(b.connectedClients.Load()) })
 	b.m.Gauge("promptmq_subscriptions", locked(func(r *router) int64 { return int64(r.subs) }))
+	b.m.Gauge("promptmq_shared_subscriptions", locked(func(r *router) int64 { return int64(r.shared) }))
 	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.len()) }))
 	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retained.bytes }))
-	b.m.Gauge("promptmq_queued_messages", b.queuedMessages)
-	b.m.Gauge("promptmq_sessions_queue_full", b.fullQueues)
+	b.registerCensus()
 	b.m.Gauge("promptmq_store_open_entries", func() float64 { return float64(b.commits.OpenEntries()) })
 	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.timers.len()) })
 	b.m.Gauge("promptmq_store_commit_waiting_seconds", func() float64 { return b.commits.Waiting().Seconds() })
@@ -48,8 +48,6 @@ func (b *Broker) registerMemoryGauges() {
 		"retained":      hoarded(b.router.retainedMemoryLocked),
 		"subscriptions": hoarded(b.router.filtersMemoryLocked),
 		"sessions":      b.sessionsMemory,
-		"queues":        b.queuesMemory,
-		"outboxes":      b.outboxesMemory,
 		"partial":       b.partialBytes.Load,
 		"connections":   func() int64 { return int64(b.m.ConnectionsCurrent.Get()) * connBytesEach },
 		"open_commit":   func() int64 { return b.commits.OpenEntries() * entryBytesEach },
@@ -61,34 +59,3 @@ func (b *Broker) registerMemoryGauges() {
 // connBytesEach is about what a Network Connection takes with its goroutine and nothing under
 // way, entryBytesEach what an entry of the open commit group takes; in bytes.
 const connBytesEach, entryBytesEach = 4096, 128
-
-// queuesMemory is the size of the messages in the queues' windows, in bytes. One that is in
-// several is counted for each.
-func (b *Broker) queuesMemory() (bytes int64) {
-	for _, cl := range b.registry.all() {
-		cl.mu.Lock()
-		if cl.sess != nil {
-			bytes += int64(cl.sess.WindowBytes())
-		}
-		cl.mu.Unlock()
-	}
-	return bytes
-}
-
-// outboxesMemory is how many bytes wait for all Clients.
-func (b *Broker) outboxesMemory() (bytes int64) {
-	for _, c := range b.connections() {
-		n, _ := c.out.Waiting()
-		bytes += int64(n)
-	}
-	return bytes
-}
-
-// queuedMessages is the number of messages in all queues.
-func (b *Broker) queuedMessages() float64 {
-	n := 0
-	for _, cl := range b.registry.all() {
-		n += cl.queueLen()
-	}
-	return float64(n)
-}

@@ -86,7 +86,7 @@ func (b *Broker) Numbers() inspect.Numbers {
 		At: now.UTC(), UptimeSeconds: inspect.Since(b.history.began, now), Version: b.o.Version,
 		Connections: int(m.ConnectionsCurrent.Get()), ConnectionsTotal: m.ConnectionsTotal.Get(),
 		Sessions: int(b.sessions.Load()), SessionsConnected: int(b.connectedClients.Load()),
-		Queued:  int(b.queuedMessages()),
+		Queued:  b.census().queued,
 		BytesIn: m.BytesReceived.Get(), BytesOut: m.BytesSent.Get(),
 		Refused: m.RefusedByReason(), Dropped: make(map[string]uint64, metrics.NumDropReasons),
 		Commits: m.Commits.Get(), Panics: m.Panics.Get(),

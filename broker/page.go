@@ -21,6 +21,7 @@ func (cl *Client) pageFrom(sess *session.Session, c *conn) (from, upTo uint64, m
 func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	defer cl.b.recoverPanic("paging a queue", func() {
 		if c != nil { // nothing would page for it any more
+			c.mark(failed)
 			c.out.Abort()
 		}
 	})
@@ -35,6 +36,7 @@ func (cl *Client) page(sess *session.Session, c *conn, group uint64) {
 	if err != nil {
 		cl.b.noteUnread("reading a queue failed", cl.id, err)
 		if c != nil {
+			c.mark(failed)
 			c.out.Abort() // the Session is kept; the Client may come back
 		}
 		return

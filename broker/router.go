@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/control"
@@ -37,6 +38,7 @@ type router struct {
 	shares   map[string]*share // by whole filter, "$share/name/filter"
 	retained retainedSet
 	subs     int // subscriptions, each member of a share counted
+	shared   int // of them, those of members of a share
 	// filterBytes are those of the Topic Filters of all subs.
 	filterBytes int64
 
@@ -77,6 +79,9 @@ func (r *router) subscribeLocked(cl *Client, b binding) {
 // countLocked counts n subscriptions more of one filter.
 func (r *router) countLocked(n int, whole string) {
 	r.subs += n
+	if strings.HasPrefix(whole, "$share/") {
+		r.shared += n
+	}
 	r.filterBytes += int64(n * len(whole))
 }
 

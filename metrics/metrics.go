@@ -9,6 +9,7 @@ package metrics
 import (
 	"fmt"
 	"runtime"
+	"sync"
 
 	vm "github.com/VictoriaMetrics/metrics"
 )
@@ -76,6 +77,10 @@ type Broker struct {
 	ProcessingSeconds *Histogram
 
 	set *vm.Set
+
+	mu          sync.Mutex // guards the following
+	onScrape    []func()
+	distributed []distributed
 }
 
 // NewBroker returns metrics that all stand at zero and share nothing with
@@ -207,6 +212,12 @@ func (b *Broker) CallbackLogins(outcome string) *Counter {
 // counter up.
 func (b *Broker) KeySetFetches(outcome string) *Counter {
 	return b.set.GetOrCreateCounter(labelled("promptmq_key_set_fetches_total", "outcome", outcome))
+}
+
+// ConfigReloads counts reloads of the configuration by result: ok or error. It looks the counter
+// up.
+func (b *Broker) ConfigReloads(result string) *Counter {
+	return b.set.GetOrCreateCounter(labelled("promptmq_config_reloads_total", "result", result))
 }
 
 // NoticesLeftOut counts log lines that were left out because there were too many

@@ -94,11 +94,20 @@ func TestEveryFamilyHasHelp(t *testing.T) {
 	b.TLSErrors("r").Inc()
 	b.CertificateLoads("l", "ok").Inc()
 	b.BuildInfo("v")
+	b.ConfigReloads("ok").Inc()
+	b.Listener("l").Disconnected(ByLoss)
+	for _, name := range []string{"promptmq_queue_messages", "promptmq_queue_age_seconds"} {
+		b.Distribution(name, func() *Distribution { return NewDistribution([]float64{1}) })
+	}
 	used := make(map[string]bool)
 	for _, name := range []string{
 		"promptmq_callback_breaker_open",
 		"promptmq_login_hashes_waiting", "promptmq_addresses_banned", "promptmq_sessions", "promptmq_sessions_connected", "promptmq_connections_lingering", "promptmq_subscriptions", "promptmq_retained_messages",
 		"promptmq_memory_bytes", "promptmq_memory_limit_bytes", "promptmq_overload_state",
+		"promptmq_ready", "promptmq_start_time_seconds", "promptmq_config_last_reload_successful", "promptmq_config_last_reload_success_timestamp_seconds",
+		`promptmq_inflight_messages{direction="sent"}`, "promptmq_queued_bytes", "promptmq_queue_messages_max", "promptmq_queue_bytes_max",
+		"promptmq_queue_oldest_message_seconds", "promptmq_shared_subscriptions",
+		"promptmq_store_database_bytes", "promptmq_store_wal_bytes", "promptmq_store_size_limit_bytes", "promptmq_store_disk_free_bytes",
 		"promptmq_retained_bytes", "promptmq_queued_messages", "promptmq_sessions_queue_full", "promptmq_expiries_pending", "promptmq_store_open_entries", "promptmq_store_removals_pending", "promptmq_store_removed_rows_max", "promptmq_storage_size_bytes", "promptmq_store_full", "promptmq_store_commit_waiting_seconds",
 		`promptmq_listener_connections{listener="l"}`, `promptmq_tls_cert_expiry_seconds{listener="l"}`,
 	} {

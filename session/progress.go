@@ -9,10 +9,13 @@ type progress struct {
 	sent     uint64
 	diskFrom uint64
 	next     uint64
-	paging   bool     // a page was asked for, on the connection attached now
-	released []uint64 // await PUBCOMP; ascending
-	done     ranges   // from floor on; only kept while Durable
-	gaps     ranges   // not stored any more, or never; only from diskFrom on
+	paging   bool // a page was asked for, on the connection attached now
+	// oldestOnDisk is when the first entry was queued if all are on disk only, in Unix
+	// seconds; 0: not known.
+	oldestOnDisk uint32
+	released     []uint64 // await PUBCOMP; ascending
+	done         ranges   // from floor on; only kept while Durable
+	gaps         ranges   // not stored any more, or never; only from diskFrom on
 	// sentNoted is what a stored State says of sent: more, if entries wait to be sent.
 	sentNoted uint64
 	behind    behind

@@ -56,7 +56,7 @@ func (s *Session) SweepFrom() uint64 {
 // and those that are done and stand behind others that are not.
 func (s *Session) SweepPage(from uint64, entries []Entry, now time.Time, maxAge time.Duration, fx *Effects) {
 	var gone []uint64
-	old := fx.TooOld
+	old, begins := fx.TooOld, from <= s.floor
 	for i := range entries {
 		e := &entries[i]
 		s.queueLen -= s.progress.missing(from, e.Seq)
@@ -74,6 +74,9 @@ func (s *Session) SweepPage(from uint64, entries []Entry, now time.Time, maxAge 
 			s.queueLen--
 			s.queueBytes -= int64(e.Bytes())
 		}
+	}
+	if begins {
+		s.noteOldest(entries)
 	}
 	s.noteLost(fx.TooOld - old)
 	s.discard(gone, fx)

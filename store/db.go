@@ -117,6 +117,7 @@ func (t turn) Unlock() { <-t }
 // Stats are figures of a store since it was opened.
 type Stats struct {
 	FileBytes, WALBytes  int64
+	FreeBytes            int64 // that the process may still write to the file system; -1: not known
 	Commits, RowsWritten uint64
 	// RemovedMost is the most rows of queues and of Sessions that one transaction
 	// removed, RemovalsLeft the number of Sessions of which something is still to be.
@@ -238,7 +239,7 @@ func (db *DB) openWriter() error {
 // Stats may be called by any goroutine.
 func (db *DB) Stats() Stats {
 	s := Stats{
-		Commits: db.commits.Load(), RowsWritten: db.rows.Load(),
+		FreeBytes: freeBytes(db.o.DataDir), Commits: db.commits.Load(), RowsWritten: db.rows.Load(),
 		RemovedMost: db.removedMost.Load(), RemovalsLeft: db.removalsLeft.Load(),
 	}
 	if info, err := os.Stat(db.path); err == nil {

@@ -22,3 +22,13 @@ func fileSystemOf(dir string) FileSystem {
 	}
 	return fileSystems[uint32(s.Type)]
 }
+
+// freeBytes is how much the process may still write to the file system of a directory; -1: it
+// is not known.
+func freeBytes(dir string) int64 {
+	var s syscall.Statfs_t
+	if syscall.Statfs(dir, &s) != nil {
+		return -1
+	}
+	return int64(s.Bavail) * s.Bsize //nolint:unconvert // unsigned, or 32 bits wide, on some systems
+}

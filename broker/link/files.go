@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/metrics"
 )
 
 // Of the files that the process may have open, these are kept from sockets of Clients.
@@ -51,7 +52,7 @@ func scrapesFor(limit uint64) int {
 }
 
 // ScrapesMax is how many connections the listener for metrics may have.
-func ScrapesMax() int { return scrapesFor(openFilesMax()) }
+func ScrapesMax() int { return scrapesFor(metrics.OpenFilesMax()) }
 
 // say logs the share, and that it is less than the connections that there should be.
 func (f fileShare) say(connections int64, log *slog.Logger) {
@@ -96,7 +97,7 @@ func (n *Network) SetFilesBeside(beside int) {
 }
 
 func (n *Network) shareFiles() {
-	files := shareFiles(openFilesMax(), n.c.Listeners, n.filesBeside)
+	files := shareFiles(metrics.OpenFilesMax(), n.c.Listeners, n.filesBeside)
 	files.say(n.c.MaxConnections, n.c.Log)
 	n.limit.Store(limitSockets(n.c.MaxConnections, files))
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+
+	"github.com/x0a1b/promptmq/metrics"
 )
 
 // A kind is what listeners of one ListenerConfig.Kind do with the sockets that they accept.
@@ -42,7 +44,8 @@ type Listener struct {
 	config      atomic.Pointer[ListenerConfig]
 	credentials atomic.Pointer[credentials] // nil: no TLS
 
-	open    atomic.Int64 // sockets, from accept to close
+	counts  *metrics.Listener // nil: nobody counts
+	open    atomic.Int64      // sockets, from accept to close
 	waiting waitingSockets
 	pings   pings
 	rates   rates
@@ -80,6 +83,7 @@ func (n *Network) Listen(c ListenerConfig) error {
 		n.hangups = newHangups()
 	}
 	l.addr, l.close = ln.Addr(), func() { _ = ln.Close() }
+	l.counts = n.c.Metrics.Listener(c.Name)
 	n.mu.Lock()
 	n.listeners = append(n.listeners, l)
 	n.mu.Unlock()
@@ -131,6 +135,14 @@ func (l *Listener) String() string {
 
 // Config returns its settings, which nobody changes.
 func (l *Listener) Config() *ListenerConfig { return l.config.Load() }
+
+// Counts has the counters of its connections; nil: nobody counts. l may be nil.
+func (l *Listener) Counts() *metrics.Listener {
+	if l == nil {
+		return nil
+	}
+	return l.counts
+}
 
 // Addr is where it listens.
 func (l *Listener) Addr() net.Addr { return l.addr }

@@ -21,6 +21,7 @@ type reloader struct {
 	log      *slog.Logger
 	level    *logLevel
 	counters *metrics.Broker
+	outcomes *reloaded
 	// load reads all sources again.
 	load  func(before *config.Config) (*config.Config, error)
 	ready chan struct{} // closed when there is something to reload
@@ -91,6 +92,7 @@ func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next, takes, err := r.prepare()
+	r.outcomes.note(err)
 	if err != nil {
 		r.log.ErrorContext(ctx, "not reloaded: all stays as it was", "faults", faultLines(err))
 		return nil, err

@@ -51,7 +51,7 @@ func (c *serverCommand) Run() error {
 	lines := newLogQueue(os.Stderr, format, level, counters.LogLinesDropped)
 	defer lines.flush(logFlushWithin)
 	log := format.Logger(lines, level)
-	reloads := &reloader{log: log, level: level, counters: counters, load: c.loadAfter, ready: make(chan struct{}), running: cfg}
+	reloads := &reloader{log: log, level: level, counters: counters, outcomes: showReloads(counters), load: c.loadAfter, ready: make(chan struct{}), running: cfg}
 	defer reloads.onHangup()()
 	if faults := checkFiles(cfg); len(faults) > 0 {
 		return faults
@@ -79,6 +79,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	logStarting(log, &cfg)
 	counters.BuildInfo(version())
 	var ready readiness
+	showReady(counters, ready.check)
 	closeMetrics, err := serveMetrics(&cfg, log, counters, ready.check)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	if err != nil {
 		return hintSalvage(err)
 	}
-	showStore(counters, db)
+	showStore(counters, db, cfg.Store.MaxSize)
 	cfg.Broker.Logger, cfg.Broker.Metrics, cfg.Broker.FilesBeside = log, counters, filesOfSources(&cfg)
 	cfg.Broker.Version, cfg.Broker.StoreSizes = version(), storeSizes(db)
 	logins, err := newLogins(&cfg, log, counters)
@@ -178,24 +179,6 @@ func serveMetrics(cfg *config.Config, log *slog.Logger, counters *metrics.Broker
 	server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), counters, ready, newHTTPErrorLog(log, "metrics"))
 	logListening(log, "metrics", server.Addr())
 	return func() { _ = server.Close(closed()) }, nil // a scrape under way is cut off
-}
-
-// showStore has the store's figures among the metrics.
-func showStore(counters *metrics.Broker, db *store.DB) {
-	counters.Gauge("promptmq_storage_size_bytes", func() float64 {
-		stats := db.Stats()
-		return float64(stats.FileBytes + stats.WALBytes)
-	})
-	counters.Gauge("promptmq_store_removals_pending", func() float64 { return float64(db.Stats().RemovalsLeft) })
-	counters.Gauge("promptmq_store_removed_rows_max", func() float64 { return float64(db.Stats().RemovedMost) })
-}
-
-// storeSizes tells the broker how large its store is.
-func storeSizes(db *store.DB) func() (database, wal, free int64) {
-	return func() (database, wal, free int64) {
-		stats := db.Stats()
-		return stats.FileBytes, stats.WALBytes, -1
-	}
 }
 
 // commandsEndWithin is how long a start waits for a command that works on the store.

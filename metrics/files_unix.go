@@ -1,12 +1,12 @@
 //go:build unix
 
-package link
+package metrics
 
 import "syscall"
 
-// openFilesMax is how many files and sockets the process may have open; 0: not
+// OpenFilesMax is how many files and sockets the process may have open; 0: it is not
 // known. The runtime has raised it as far as it may be.
-func openFilesMax() uint64 {
+func OpenFilesMax() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return 0
