@@ -121,6 +121,10 @@ func (b *Broker) UpdateListeners(o Options) (take func(), restart []string, err 
 // Listeners returns those that are open.
 func (b *Broker) Listeners() []*link.Listener { return b.network.Listeners() }
 
+// ConnectionsMax is the most Network Connections at a time: Options.MaxConnections, or what the
+// limit of open files allows if that is less.
+func (b *Broker) ConnectionsMax() int64 { return b.network.ConnectionsMax() }
+
 // Addr and WSAddr return the addresses of those of Options.Bind and Options.WSBind; nil: not
 // open.
 func (b *Broker) Addr() net.Addr { return b.addrOf(bindName) }

@@ -17,3 +17,9 @@ type LogLevel struct {
 	// reloaded, or the broker is restarted.
 	SetAtRunTime bool `json:"set_at_run_time" doc:"The level is not that of the configuration; it holds until that changes log.level, or the broker ends."`
 }
+
+// LogLines are some of the last lines of the log.
+type LogLines struct {
+	Items  []LogLine `json:"items"`
+	Missed uint64    `json:"missed,omitempty" doc:"Lines behind the one that is known already that are no longer kept."`
+}

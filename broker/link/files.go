@@ -88,6 +88,10 @@ func limitSockets(connections int64, files fileShare) *socketLimit {
 	return &socketLimit{sockets, causeConnections, connections, "mqtt.max-connections"}
 }
 
+// ConnectionsMax is the most Network Connections at a time: Config.MaxConnections, or what the
+// limit of open files allows if that is less.
+func (n *Network) ConnectionsMax() int64 { return min(n.c.MaxConnections, n.limit.Load().shown) }
+
 // SetFilesBeside is for another Config.FilesBeside. One goroutine at a time calls it.
 func (n *Network) SetFilesBeside(beside int) {
 	if beside != n.filesBeside {

@@ -69,7 +69,7 @@ func New(o Options, notices *notice.Log, m *metrics.Broker) *Chain {
 
 // SetOptions changes the limits. It does not read o.PasswordFile.
 func (c *Chain) SetOptions(o Options) {
-	c.hashing.setLimits(o.workers(), o.HashingPlaces)
+	c.hashing.setLimits(o.Workers(), o.HashingPlaces)
 	c.right.setTime(o.Remember)
 	c.guard.setOptions(o.Backoff)
 }

@@ -31,8 +31,8 @@ func DefaultOptions() Options {
 	}
 }
 
-// workers is how many passwords are compared at once.
-func (o *Options) workers() int {
+// Workers is how many passwords are compared at once.
+func (o *Options) Workers() int {
 	if o.HashingWorkers > 0 {
 		return o.HashingWorkers
 	}

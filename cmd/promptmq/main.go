@@ -75,13 +75,20 @@ func (c *checkCommand) Run() error {
 
 type printCommand struct {
 	settings
+	Effective bool `help:"What the broker has that runs on the data directory, what it made of each value, and where that came from; if none runs, what one would have that is started now."`
+	JSON      bool `name:"json" help:"With --effective: as a list for programs."`
 }
 
 // Run implements the command.
 func (c *printCommand) Run() error {
 	cfg, err := c.load()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case c.Effective:
+		return printEffective(cfg, c.JSON)
+	case c.JSON:
+		return config.Errors{{Origin: config.Origin{Name: "--json"}, Text: "goes with --effective only: what is printed without it is YAML, to be read back"}}
 	}
 	return cfg.WriteYAML(os.Stdout)
 }
@@ -89,7 +96,7 @@ func (c *printCommand) Run() error {
 func main() {
 	cli := commandLine{
 		Server: serverCommand{settings: settings{Flags: config.NewFlags()}},
-		Config: configCommand{Print: printCommand{settings{Flags: config.NewFlags()}}},
+		Config: configCommand{Print: printCommand{settings: settings{Flags: config.NewFlags()}}},
 	}
 	parser := kong.Must(&cli,
 		kong.Name("promptmq"),

@@ -23,7 +23,9 @@ type reloader struct {
 	counters *metrics.Broker
 	outcomes *reloaded
 	// load reads all sources again.
-	load  func(before *config.Config) (*config.Config, error)
+	load func(before *config.Config) (*config.Config, error)
+	// inUse says what the broker made of some values, by key. It is set before begin.
+	inUse func(running *config.Config) map[string]string
 	ready chan struct{} // closed when there is something to reload
 
 	mu      sync.Mutex // guards the following

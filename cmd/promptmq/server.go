@@ -116,7 +116,8 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return err
 	}
 	defer logins.close()
-	b, err := broker.New(limitMemory(log, cfg.Broker), db)
+	options := limitMemory(log, cfg.Broker)
+	b, err := broker.New(options, db)
 	if err != nil {
 		return err
 	}
@@ -129,6 +130,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return err
 	}
 	reloads.addOperation(api)
+	addLogOperations(api, log, reloads.level, &end.lines.tail)
 	if err := b.Start(); err != nil {
 		return hintSalvage(err)
 	}
@@ -141,6 +143,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		logListener(log, l.String(), l.Addr().String(), l.Config(), summary)
 	}
 	log.Info("ready")
+	reloads.inUse = func(running *config.Config) map[string]string {
+		return inUse(running, b, options.Limits.Memory, end.lines.format, reloads.level)
+	}
 	reloads.begin(b, append(logins.parts(), entry.parts()...)...)
 
 	return runUntilDone(ctx, log, b, end)
