@@ -81,12 +81,12 @@ func (h *history) lastMinute() times {
 
 // Numbers returns the counters and levels of now.
 func (b *Broker) Numbers() inspect.Numbers {
-	m, now := b.m, b.clock.Now()
+	m, now, queues := b.m, b.clock.Now(), b.census()
 	n := inspect.Numbers{
 		At: now.UTC(), UptimeSeconds: inspect.Since(b.history.began, now), Version: b.o.Version,
 		Connections: int(m.ConnectionsCurrent.Get()), ConnectionsTotal: m.ConnectionsTotal.Get(),
 		Sessions: int(b.sessions.Load()), SessionsConnected: int(b.connectedClients.Load()),
-		Queued:  b.census().queued,
+		Queued:  queues.queued,
 		BytesIn: m.BytesReceived.Get(), BytesOut: m.BytesSent.Get(),
 		Refused: m.RefusedByReason(), Dropped: make(map[string]uint64, metrics.NumDropReasons),
 		Commits: m.Commits.Get(), Panics: m.Panics.Get(),
@@ -107,6 +107,7 @@ func (b *Broker) Numbers() inspect.Numbers {
 		n.Dropped[r.String()] = m.Dropped[r].Get()
 	}
 	b.fillTimes(&n)
+	b.fillLimits(&n, queues)
 	if b.o.StoreSizes != nil {
 		n.DatabaseBytes, n.WALBytes, n.DiskFreeBytes = b.o.StoreSizes()
 		n.DiskFreeBytes = max(0, n.DiskFreeBytes)
