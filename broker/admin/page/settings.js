@@ -3,17 +3,17 @@
 import {call} from "./api.js";
 import {ask, say} from "./dialog.js";
 import {button, field, h, name, section, shown} from "./dom.js";
-import {count} from "./format.js";
 import {table} from "./table.js";
 
-const text = value => (value === null || value === undefined || value === "" ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+// value is what a key has, and what was made of it.
+const value = k => (k.value || "–") + (k.unit && k.value ? " " + k.unit : "") + (k.in_use ? `, in use: ${k.in_use}` : "");
 
 export function settings(view) {
   const open = table({caption: "Listeners", key: l => l.name, columns: [
     {head: "Name", same: l => l.name, cell: l => name(l.name)},
     {head: "Kind", cell: l => l.kind ?? "–"},
     {head: "Address", same: l => l.address, cell: l => name(l.address)},
-    {head: "Connections", number: true, cell: l => (l.connections === undefined ? "–" : count(l.connections))},
+    {head: "TLS", cell: l => (l.tls ? "yes" : "no")},
   ]});
   const listeners = h("div", {});
   view.show(listeners, () => call("GET /listeners", {signal: view.signal}), page => {
@@ -23,15 +23,17 @@ export function settings(view) {
 
   const made = table({caption: "Configuration", key: k => k.key, columns: [
     {head: "Key", same: k => k.key, cell: k => h("code", {}, k.key)},
-    {head: "Value", same: k => text(k.value), cell: k => h("bdi", {class: "name"}, shown(text(k.value)))},
-    {head: "From", cell: k => shown(k.source ?? "–")},
+    {head: "Value", same: value, cell: k => h("bdi", {class: "name"}, shown(value(k)))},
+    {head: "From", same: k => k.source + k.default, cell: k => [shown(k.source || "–"), k.source && k.source !== "default" ? h("div", {class: "quiet"}, "default: " + shown(k.default || "none")) : null]},
+    {head: "A change needs", minor: true, cell: k => k.change ?? ""},
+    {head: "What it is", minor: true, wide: true, same: k => k.help, cell: k => h("span", {class: "quiet"}, k.help)},
   ]});
-  const look = h("input", {type: "search", size: 28, spellcheck: "false", autocapitalize: "none", placeholder: "key or value"});
+  const look = h("input", {type: "search", size: 28, spellcheck: "false", autocapitalize: "none", placeholder: "key, value or help"});
   const changed = h("input", {type: "checkbox"});
   let all = [];
   const show = () => {
     const wanted = look.value.toLowerCase();
-    made.show(all.filter(k => (k.key + " " + text(k.value)).toLowerCase().includes(wanted) && !(changed.checked && k.source === "default")), "No key fits.");
+    made.show(all.filter(k => `${k.key} ${value(k)} ${k.help}`.toLowerCase().includes(wanted) && !(changed.checked && k.source === "default")), "No key fits.");
   };
   look.addEventListener("input", show);
   changed.addEventListener("change", show);
@@ -47,7 +49,7 @@ export function settings(view) {
       content: h("p", {}, "The broker reads its configuration, certificates, users and rules again. All of it is taken over, or nothing."),
       run: async () => {
         const out = await call("POST /reload");
-        say(out?.changed?.length ? "Changed: " + out.changed.map(text).join(", ") : "Reloaded.");
+        say(out?.changed?.length ? "Changed: " + out.changed.join(", ") : "Reloaded.");
       },
     })) again();
   };
