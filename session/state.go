@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // A State is the part of a Session's delivery state that must survive a
@@ -32,6 +33,15 @@ type State struct {
 	// Received are the Packet Identifiers of QoS 2 messages received from
 	// the Client for which no PUBREL came yet.
 	Received *PacketIDs
+}
+
+// IsDone reports whether an entry is done, so that it is not sent again.
+func (s *State) IsDone(seq uint64) bool { return seq < s.Floor || s.Done.has(seq) }
+
+// IsReleased reports whether PUBREC came for an entry and PUBCOMP did not.
+func (s *State) IsReleased(seq uint64) bool {
+	_, found := slices.BinarySearch(s.Released, seq)
+	return found
 }
 
 var errState = errors.New("session: stored state is damaged")

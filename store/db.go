@@ -105,6 +105,9 @@ type DB struct {
 	removalsLeft  atomic.Int64
 	room          atomic.Int64
 	closed        atomic.Bool
+
+	snapshots snapshots
+	queries   queries
 }
 
 // A turn is a mutex that is a channel: SQLite may sleep while somebody has it, and in virtual
@@ -139,7 +142,7 @@ func Open(o Options) (*DB, error) {
 		registerVFS()
 		o.VFS = spaceVFS
 	}
-	db := &DB{o: o, path: filepath.Join(dir, fileName), removals: make(map[int64]int64), readMu: make(turn, 1)}
+	db := &DB{o: o, path: filepath.Join(dir, fileName), removals: make(map[int64]int64), readMu: make(turn, 1), queries: newQueries()}
 	if err := db.open(); err != nil {
 		_ = db.release()                                                  // the first error says what is wrong
 		if errors.Is(err, sqlite3.ERROR) && !errors.Is(err, ErrDamaged) { // a table or a column that is not there
@@ -181,6 +184,7 @@ func (db *DB) open() error {
 	if err := db.openReader(); err != nil {
 		return err
 	}
+	db.w.WALHook(db.checkpoint)
 	if err := db.secureFiles(); err != nil {
 		return err
 	}
@@ -238,16 +242,10 @@ func (db *DB) openWriter() error {
 
 // Stats may be called by any goroutine.
 func (db *DB) Stats() Stats {
-	s := Stats{
-		FreeBytes: freeBytes(db.o.DataDir), Commits: db.commits.Load(), RowsWritten: db.rows.Load(),
-		RemovedMost: db.removedMost.Load(), RemovalsLeft: db.removalsLeft.Load(),
-	}
-	if info, err := os.Stat(db.path); err == nil {
-		s.FileBytes = info.Size()
-	}
-	if info, err := os.Stat(db.path + "-wal"); err == nil {
-		s.WALBytes = info.Size()
-	}
+	s := filesOf(db.path)
+	s.FreeBytes = freeBytes(db.o.DataDir)
+	s.Commits, s.RowsWritten = db.commits.Load(), db.rows.Load()
+	s.RemovedMost, s.RemovalsLeft = db.removedMost.Load(), db.removalsLeft.Load()
 	return s
 }
 
@@ -274,6 +272,12 @@ func (db *DB) reserveIDs() error {
 func (db *DB) Close() error {
 	if db.closed.Swap(true) {
 		return nil
+	}
+	db.readMu.Lock() // who begins a snapshot has it in the list, or finds the store closed
+	reading := !db.snapshots.none()
+	db.readMu.Unlock()
+	if reading {
+		db.snapshots.endAll(errClosed)
 	}
 	if gone := db.Gone(); gone != nil {
 		_, err := db.w.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true) // else it removes a WAL by its name

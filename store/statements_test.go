@@ -13,7 +13,8 @@ import (
 // madeOf are the files in which statements are put together, of words that are in the code or
 // settings that are one of a list. Nothing of a client gets into a statement but as a bound
 // parameter.
-var madeOf = []string{"access.go", "damage.go", "files.go", "pragmas.go", "salvage_rows.go", "salvage_subs.go", "schema.go", "space.go", "synced.go", "tidy.go"}
+var madeOf = []string{"access.go", "damage.go", "files.go", "pragmas.go", "reading.go", "salvage_rows.go", "salvage_subs.go", "schema.go", "snapshot.go",
+	"space.go", "synced.go", "tidy.go", "views_more.go", "views_rows.go", "views_table.go"}
 
 // TestStatementsAreConstant: no statement is put together but in those files, so that one who
 // adds such a place has to look at what goes into it.

@@ -50,7 +50,7 @@ func (db *DB) Tidy() (more bool, err error) {
 		db.tidy.shrunk = true
 		return true, db.w.Exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", tidyPages))
 	}
-	if !db.tidy.shrunk {
+	if !db.tidy.shrunk || !db.snapshots.none() {
 		return false, nil
 	}
 	db.tidy.shrunk = false
@@ -67,10 +67,13 @@ func (db *DB) boundWAL() {
 	}
 }
 
-// beginWAL checkpoints all of the WAL and cuts it to nothing.
+// beginWAL checkpoints all of the WAL and cuts it to nothing, unless a snapshot needs it.
 func (db *DB) beginWAL() error {
-	db.readMu.Lock() // the only reader
+	db.readMu.Lock() // who reads pages is done soon
 	defer db.readMu.Unlock()
+	if !db.snapshots.none() {
+		return nil
+	}
 	_, _, err := db.w.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	return err
 }
