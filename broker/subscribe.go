@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
@@ -125,7 +126,7 @@ func (c *conn) subscribeSome(step []request, reasons []codec.ReasonCode) (group 
 	if cl.conn != c {
 		return 0, errTakenOver
 	}
-	_ = c.subscribeStepLocked(step, reasons, 0)
+	_ = cl.subscribeStepLocked(step, reasons, 0, c.now, &c.pending)
 	if cl.sess.Durable() {
 		group = cl.lastGroup
 	}
@@ -159,11 +160,7 @@ func (c *conn) subscribeLast(step []request, reasons []codec.ReasonCode, packetI
 	if cl.conn != c {
 		return errTakenOver
 	}
-	visits := visitsAtOnce
-	if cl.owedLocked() != nil || cl.sess.QueueLen()+feedStep > feedQueueMax { // what is found could not be sent now
-		visits = 0
-	}
-	made := c.subscribeStepLocked(step, reasons, visits)
+	made := cl.subscribeStepLocked(step, reasons, cl.visitsLocked(), c.now, &c.pending)
 	unlockRouter()
 	group := uint64(0)
 	if cl.sess.Durable() && slices.ContainsFunc(reasons, func(r codec.ReasonCode) bool { return r < 0x80 }) {
@@ -175,19 +172,28 @@ func (c *conn) subscribeLast(step []request, reasons []codec.ReasonCode, packetI
 	return nil
 }
 
+// visitsLocked is how many nodes may be visited in search of the retained messages of new
+// subscriptions: none if what is found could not be sent now.
+func (cl *Client) visitsLocked() int {
+	if cl.owedLocked() != nil || cl.sess.QueueLen()+feedStep > feedQueueMax {
+		return 0
+	}
+	return visitsAtOnce
+}
+
 // subscribeStepLocked makes subscriptions and searches for what they are owed of the
 // retained messages, with so many visits of nodes. It returns the debts for which the
 // search came to its end. The caller holds router.mu for writing, client.mu and the gate.
-func (c *conn) subscribeStepLocked(step []request, reasons []codec.ReasonCode, visits int) (made []*debt) {
+func (cl *Client) subscribeStepLocked(step []request, reasons []codec.ReasonCode, visits int, now time.Time, pend *pending) (made []*debt) {
 	for _, a := range step {
-		d, ok := c.subscribeLocked(a.sub)
+		d, ok := cl.subscribeLocked(a.sub, now, pend)
 		if !ok {
 			reasons[a.at] = codec.QuotaExceeded
 		}
 		if d == nil || visits <= 0 {
 			continue
 		}
-		if d.found, visits = d.search(&c.b.router.retained, visits); visits >= 0 {
+		if d.found, visits = d.search(&cl.b.router.retained, visits); visits >= 0 {
 			d.searched = true
 			made = append(made, d)
 		}
@@ -198,25 +204,9 @@ func (c *conn) subscribeStepLocked(step []request, reasons []codec.ReasonCode, v
 // checkFilter returns the Reason Code for a Topic Filter, below 0x80 if it may
 // be subscribed to at a QoS, or the error that ends the connection.
 func (c *conn) checkFilter(whole codec.View, noLocal bool, qos codec.QoS) (codec.ReasonCode, error) {
-	_, filter, shared, err := topics.ParseShare(whole)
-	if err != nil { // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
-		return 0, refuse(codec.ProtocolError, "a Shared Subscription is $share/{ShareName}/{filter}")
-	}
-	if shared && noLocal { // [MQTT-3.8.3-4]
-		return 0, refuse(codec.ProtocolError, "No Local on a Shared Subscription")
-	}
-	switch err := topics.ValidFilter(filter, c.b.o.MaxTopicLevels); err {
-	case nil:
-	case topics.ErrTooDeep:
-		return codec.TopicFilterInvalid, nil
-	default: // [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]
-		return 0, refuse(codec.MalformedPacket, err.Error())
-	}
-	if shared && !c.b.o.SharedSubAvailable {
-		return codec.SharedSubscriptionsNotSupported, nil
-	}
-	if !c.b.o.WildcardAvailable && topics.HasWildcard(filter) {
-		return codec.WildcardSubscriptionsNotSupported, nil
+	filter, reason, err := c.b.checkFilter(whole, noLocal)
+	if err != nil || reason != codec.Success {
+		return reason, err
 	}
 	if perm := c.b.permission.Load(); perm != nil {
 		if allowed, err := c.maySubscribe(perm, filter, qos); err != nil || !allowed {
@@ -226,12 +216,39 @@ func (c *conn) checkFilter(whole codec.View, noLocal bool, qos codec.QoS) (codec
 	return codec.Success, nil
 }
 
+// checkFilter returns the Topic Filter without $share, and the Reason Code for it whoever
+// asks for it, or the error that ends a connection that does.
+func (b *Broker) checkFilter(whole codec.View, noLocal bool) (filter codec.View, reason codec.ReasonCode, err error) {
+	_, filter, shared, err := topics.ParseShare(whole)
+	if err != nil { // [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+		return nil, 0, refuse(codec.ProtocolError, "a Shared Subscription is $share/{ShareName}/{filter}")
+	}
+	if shared && noLocal { // [MQTT-3.8.3-4]
+		return nil, 0, refuse(codec.ProtocolError, "No Local on a Shared Subscription")
+	}
+	switch err := topics.ValidFilter(filter, b.o.MaxTopicLevels); err {
+	case nil:
+	case topics.ErrTooDeep:
+		return filter, codec.TopicFilterInvalid, nil
+	default: // [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]
+		return nil, 0, refuse(codec.MalformedPacket, err.Error())
+	}
+	if shared && !b.o.SharedSubAvailable {
+		return filter, codec.SharedSubscriptionsNotSupported, nil
+	}
+	if !b.o.WildcardAvailable && topics.HasWildcard(filter) {
+		return filter, codec.WildcardSubscriptionsNotSupported, nil
+	}
+	return filter, codec.Success, nil
+}
+
 // subscribeLocked makes one subscription and returns what it is newly owed of the
 // retained messages; nil: nothing. It reports false, and has changed nothing, if the
-// Session has too many subscriptions or the store has no room. [MQTT-3.8.4-3]
-func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
+// Session has too many subscriptions or the store has no room. [MQTT-3.8.4-3] The caller
+// holds router.mu for writing, client.mu and the gate.
+func (cl *Client) subscribeLocked(sub *session.Subscription, now time.Time, pend *pending) (d *debt, ok bool) {
 	control.Panic(control.PanicInSubscribe)
-	b, cl := c.b, c.client
+	b := cl.b
 	known := cl.sess.Subscription(sub.Filter) != nil
 	if !known && cl.sess.SubscriptionCount() >= b.options().MaxSubscriptions {
 		return nil, false
@@ -242,9 +259,9 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 	if !known && cl.sess.Durable() && !b.commits.Admit(subscriptionCost(sub), codec.TypeSubscribe.String()) {
 		return nil, false
 	}
-	c.pending.fx.Reset()
-	cl.sess.Subscribe(sub, &c.pending.fx)
-	cl.applyLocked(c.now, &c.pending)
+	pend.fx.Reset()
+	cl.sess.Subscribe(sub, &pend.fx)
+	cl.applyLocked(now, pend)
 	b.router.subscribeLocked(cl, binding{sub: sub, sess: cl.sess.ID})
 	if sub.Shared() { // it gets no retained messages: section 4.8.2
 		return nil, true
@@ -255,7 +272,7 @@ func (c *conn) subscribeLocked(sub *session.Subscription) (d *debt, ok bool) {
 		cl.keepOwedLocked(sub)
 		return nil, true
 	}
-	return cl.oweLocked(sub, c.now, &c.pending), true
+	return cl.oweLocked(sub, now, pend), true
 }
 
 // queueSuback queues the SUBACK, to be sent when group is on disk; 0: at once.
@@ -312,7 +329,16 @@ func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode
 // limitOfFilters returns the setting that made the Server answer with reason to some of
 // so many filters of a packet, and its value; empty: none did.
 func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string, limit any) {
-	o := &c.b.o
+	if reason == codec.QuotaExceeded {
+		return c.quotaOfFilters(filters)
+	}
+	return c.b.limitOfFilter(reason)
+}
+
+// limitOfFilter returns the setting that makes the Server answer with reason to a filter;
+// empty: it is not for a setting, or for one that quotaOfFilters knows.
+func (b *Broker) limitOfFilter(reason codec.ReasonCode) (key string, limit any) {
+	o := &b.o
 	switch reason {
 	case codec.TopicFilterInvalid:
 		return "mqtt.max-topic-levels", o.MaxTopicLevels
@@ -320,19 +346,22 @@ func (c *conn) limitOfFilters(reason codec.ReasonCode, filters int) (key string,
 		return "mqtt.shared-sub-available", false
 	case codec.WildcardSubscriptionsNotSupported:
 		return "mqtt.wildcard-available", false
-	case codec.QuotaExceeded:
-		return c.quotaOfFilters(filters)
 	}
 	return "", nil
 }
 
 // quotaOfFilters returns which of the settings that bound subscriptions is reached.
 func (c *conn) quotaOfFilters(filters int) (key string, limit any) {
-	cl, o := c.client, c.b.options()
 	if c.tooMany(c.packets.subscribe.UserProperties) {
-		return "mqtt.max-user-properties", o.MaxUserProperties
+		return "mqtt.max-user-properties", c.b.options().MaxUserProperties
 	}
-	if c.b.fullOfFilters() {
+	return c.client.quotaOfFilters(filters)
+}
+
+// quotaOfFilters is the part of it that is not about the packet.
+func (cl *Client) quotaOfFilters(filters int) (key string, limit any) {
+	o := cl.b.options()
+	if cl.b.fullOfFilters() {
 		return "limits.memory", o.Limits.Memory
 	}
 	cl.mu.Lock()

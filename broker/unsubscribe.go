@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
@@ -72,7 +73,7 @@ func (c *conn) unsubscribeSome(step []codec.View, codes []byte, packetID uint16)
 	if cl.conn != c {
 		return codes, nil, 0, errTakenOver
 	}
-	codes, shares := c.unsubscribeStepLocked(step, codes)
+	codes, shares := cl.unsubscribeStepLocked(step, codes, c.now, &c.pending)
 	unlockRouter() // the queue may be long
 	var orphans []session.Entry
 	if shares != nil {
@@ -93,8 +94,7 @@ func (c *conn) unsubscribeSome(step []codec.View, codes []byte, packetID uint16)
 // unsubscribeStepLocked removes subscriptions and appends their Reason Codes to codes.
 // shares are the Shared Subscriptions among them that have other members. The caller
 // holds router.mu for writing, client.mu and the gate.
-func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) (_ []byte, shares map[string]bool) {
-	cl := c.client
+func (cl *Client) unsubscribeStepLocked(step []codec.View, codes []byte, now time.Time, pend *pending) (_ []byte, shares map[string]bool) {
 	for _, filter := range step {
 		code := codec.NoSubscriptionExisted
 		if control.Broken(control.UnsubackAlwaysSuccess) {
@@ -102,8 +102,8 @@ func (c *conn) unsubscribeStepLocked(step []codec.View, codes []byte) (_ []byte,
 		}
 		if cl.sess.Subscription(string(filter)) != nil && !control.Broken(control.UnsubscribeIgnored) { // compared byte by byte [MQTT-3.10.4-1]
 			code = codec.Success
-			c.unsubscribeLocked(string(filter))
-			if c.b.router.shares[string(filter)] != nil {
+			cl.unsubscribeLocked(string(filter), now, pend)
+			if cl.b.router.shares[string(filter)] != nil {
 				if shares == nil {
 					shares = make(map[string]bool)
 				}
@@ -126,15 +126,15 @@ func (c *conn) queueUnsuback(group uint64, packetID uint16, codes []byte) {
 
 // unsubscribeLocked removes one subscription. The caller holds router.mu for
 // writing, client.mu and the gate.
-func (c *conn) unsubscribeLocked(filter string) {
+func (cl *Client) unsubscribeLocked(filter string, now time.Time, pend *pending) {
 	control.Panic(control.PanicInUnsubscribe)
-	b, cl := c.b, c.client
-	c.pending.fx.Reset()
-	cl.sess.Unsubscribe(filter, &c.pending.fx)
-	cl.applyLocked(c.now, &c.pending)
+	b := cl.b
+	pend.fx.Reset()
+	cl.sess.Unsubscribe(filter, &pend.fx)
+	cl.applyLocked(now, pend)
 	b.router.unsubscribeLocked(cl, cl.sess.ID, filter)
 	cl.unsubscribedAt = b.router.changes.Load()
-	cl.disownLocked(cl.debtLocked(filter), c.now, &c.pending) // [MQTT-3.10.4-2]
+	cl.disownLocked(cl.debtLocked(filter), now, pend) // [MQTT-3.10.4-2]
 }
 
 // unsubscribeAll takes the subscriptions of a Session that has ended out of the router.

@@ -121,13 +121,17 @@ func (s *selection[T]) offer(r rank, item T) {
 	}
 	if s.rows = append(s.rows, selected[T]{r, item}); len(s.rows) > 2*s.limit+1 {
 		s.sort()
-		clear(s.rows[s.limit+1:])
-		s.rows, s.cut = s.rows[:s.limit+1], true // one more tells that there is a next part
+		if len(s.rows) > s.limit {
+			clear(s.rows[s.limit+1:])
+			s.rows, s.cut = s.rows[:s.limit+1], true // one more tells that there is a next part
+		}
 	}
 }
 
+// sort sorts rows, and drops what was offered twice.
 func (s *selection[T]) sort() {
 	slices.SortFunc(s.rows, func(a, b selected[T]) int { return s.compare(a.rank, b.rank) })
+	s.rows = slices.CompactFunc(s.rows, func(a, b selected[T]) bool { return a.rank == b.rank })
 }
 
 // take returns the rows of this part in order, and the cursor of the next one; "": there is
