@@ -77,11 +77,11 @@ func TestPageNumbers(t *testing.T) {
 	got := inNode(t, `
 const {readFileSync} = await import("node:fs");
 const f = await import("data:text/javascript," + encodeURIComponent(readFileSync(process.cwd() + "/page/format.js", "utf8")));
-console.log([f.count(1310720), f.rate(0), f.rate(3.14), f.rate(20439.7), f.bytes(0), f.bytes(1023), f.bytes(1310720), f.bytes(41e9), f.axisBytes(8 << 20), f.axisBytes(100 << 20),
+console.log([f.count(1310720), f.rate(0), f.rate(3.14), f.rate(20439.7), f.bytes(0), f.bytes(1023), f.bytes(1310720), f.bytes(41e9), f.axisBytes(8 << 20), f.axisBytes(100 << 20), f.axisBytes(2.5 * (1 << 20)),
 	f.latency(0), f.latency(0.000362), f.latency(0.0076), f.latency(0.0452), f.latency(0.25), f.latency(3), f.axisLatency(0.01), f.duration(0), f.duration(59.6), f.duration(3661), f.duration(90000),
 	f.short(20000), f.short(1500000), f.short(0.5), f.expiry(4294967295), f.expiry(0), f.plural(1, "client"), f.plural(20000, "client")].join("; "));
 `)
-	want := "1,310,720; 0; 3.1; 20,440; 0 B; 1,023 B; 1.25 MiB; 38.2 GiB; 8 MiB; 100 MiB; " +
+	want := "1,310,720; 0; 3.1; 20,440; 0 B; 1,023 B; 1.25 MiB; 38.2 GiB; 8 MiB; 100 MiB; 2.5 MiB; " +
 		"0 ms; 362 µs; 7.6 ms; 45.2 ms; 250 ms; 3.00 s; 10 ms; 0 s; 1 min; 1 h 1 min; 1 d 1 h; 20k; 1.5M; 0.5; never; with its connection; 1 client; 20,000 clients\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -56,7 +56,7 @@ async function read(response) {
   try {
     details = await response.json();
   } catch { /* not from the broker: the status is all there is */ }
-  const fields = (details.errors ?? []).map(e => (e.location ? e.location.replace(/^(body|query|path)\./, "") + ": " : "") + e.message);
+  const fields = (details.errors ?? []).filter(e => e.message !== details.detail).map(e => (e.location ? e.location.replace(/^(body|query|path)\./, "") + ": " : "") + e.message);
   const text = [details.detail || details.title || response.statusText || "Status " + response.status, ...fields].join(" · ");
   return new Problem(response.status, text, Number(response.headers.get("Retry-After")) || 0);
 }

@@ -38,13 +38,15 @@ export function client(view) {
 const options = s => [s.no_local && "no local", s.retain_as_published && "retain as published",
   ["", "retained if new", "no retained"][s.retain_handling ?? 0], s.identifier && "identifier " + s.identifier].filter(Boolean).join(", ") || "–";
 
+const when = time => (time ? `${moment(time)} (${ago(time)})` : null);
+
 function describe(c) {
   const state = h("span", {class: "state " + (c.connected ? "good" : "off")}, c.connected ? "connected" : "away");
   return [
     h("div", {class: "cards"},
       h("section", {}, h("h2", {}, "Connection"), facts([
         ["State", state],
-        ["Since", c.connected ? `${moment(c.connected_at)} (${ago(c.connected_at)})` : c.disconnected_at ? `${moment(c.disconnected_at)} (${ago(c.disconnected_at)})` : null],
+        ["Since", when(c.connected ? c.connected_at : c.disconnected_at)],
         ["User", name(c.user, "anonymous")], ["Logged in by", c.login_method], ["Groups", c.groups?.length ? c.groups.map(g => [name(g), " "]) : null],
         ["Address", c.address && name(c.address)], ["Listener", c.listener && name(c.listener)], ["Protocol", c.protocol && "MQTT " + c.protocol],
         ["Keep alive", c.connected ? (c.keep_alive_seconds ? count(c.keep_alive_seconds) + " s" : "none") : null],

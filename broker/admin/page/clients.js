@@ -36,7 +36,7 @@ export function clients(view) {
       {head: "Address", sort: "address", minor: true, wide: true, same: c => c.address, cell: c => name(c.address)},
       {head: "Protocol", sort: "protocol", minor: true, wide: true, cell: c => c.protocol ?? "–"},
       {head: "Since", minor: true, number: true, sort: "connected_at",
-        cell: c => (c.connected ? duration(since(c.connected_at)) : c.disconnected_at ? duration(since(c.disconnected_at)) : "–")},
+        cell: c => duration(since(c.connected ? c.connected_at : c.disconnected_at))},
       subscribed, queued,
       {head: "In", sort: "messages_in", number: true, minor: true, cell: c => count(c.messages_in)},
       {head: "Out", sort: "messages_out", number: true, minor: true, cell: c => count(c.messages_out)},
@@ -51,7 +51,7 @@ export function sessions(view) {
     filters: [searchFilter(), filter("Connected", choice([["", "all"], ["true", "connected"], ["false", "away"]], "", {name: "connected"}))],
     columns: [
       id, state, user,
-      {head: "Away for", sort: "disconnected_at", number: true, cell: c => (c.connected || !c.disconnected_at ? "–" : duration(since(c.disconnected_at)))},
+      {head: "Away for", sort: "disconnected_at", number: true, cell: c => (c.connected ? "–" : duration(since(c.disconnected_at)))},
       {head: "Ends", minor: true, number: true, cell: c => (c.expires_at ? ahead(c.expires_at) : c.connected ? expiry(c.session_expiry_seconds) : "never")},
       subscribed, queued, queuedBytes, dropped,
     ],

@@ -25,7 +25,7 @@ export function bytes(n) {
 }
 
 // axisBytes and axisLatency are for an axis: without zeros that say nothing.
-export const axisBytes = n => bytes(n).replace(/\.?0+ /, match => (match.startsWith(".") ? " " : match));
+export const axisBytes = n => bytes(n).replace(/(\.\d*?)0+ /, (_, part) => (part === "." ? "" : part) + " ");
 export const axisLatency = seconds => latency(seconds).replace(/\.0+ /, " ");
 
 // latency is a time that something took, in seconds.
@@ -38,6 +38,7 @@ export function latency(seconds) {
 
 // duration is a time in seconds, with its two largest units.
 export function duration(seconds) {
+  if (Number.isNaN(seconds)) return "–";
   seconds = Math.max(0, Math.round(seconds));
   const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   const first = units.findIndex(([size]) => seconds >= size);

@@ -18,17 +18,17 @@ function meanCommit(i) {
 }
 
 // commitPlot is how long commits take.
-export const commitPlot = () => plot({title: "Time to commit", format: latency, axis: axisLatency,
+export const commitPlot = () => plot({title: "Time to commit", format: latency, axis: axisLatency, floor: 1e-3,
   series: [{name: "p99", value: level("commit_p99_seconds")}, {name: "mean", value: meanCommit}]});
 
 export function overview(view) {
   const byQoS = field => [0, 1, 2].map(qos => ({name: "QoS " + qos, value: each(s => s[field][qos])}));
   const plots = [
-    plot({title: "Messages in", unit: "/s", format: rate, stacked: true, series: byQoS("messages_in")}),
-    plot({title: "Messages out", unit: "/s", format: rate, stacked: true, series: byQoS("messages_out")}),
-    plot({title: "Network", unit: "/s", format: bytes, axis: axisBytes, binary: true, series: [
+    plot({title: "Messages in", unit: "/s", format: rate, floor: 1, stacked: true, series: byQoS("messages_in")}),
+    plot({title: "Messages out", unit: "/s", format: rate, floor: 1, stacked: true, series: byQoS("messages_out")}),
+    plot({title: "Network", unit: "/s", format: bytes, axis: axisBytes, binary: true, floor: 1024, series: [
       {name: "in", value: each(s => s.bytes_in)}, {name: "out", value: each(s => s.bytes_out)}]}),
-    plot({title: "Time to process", format: latency, axis: axisLatency, series: [{name: "p99", value: level("processing_p99_seconds")}]}),
+    plot({title: "Time to process", format: latency, axis: axisLatency, floor: 1e-4, series: [{name: "p99", value: level("processing_p99_seconds")}]}),
     commitPlot(),
     plot({title: "Dropped", unit: "/s", format: rate, floor: 1, series: [{name: "for subscribers", value: each(s => sum(s.dropped))}]}),
     plot({title: "Connections", format: count, floor: 4, series: [{name: "open", value: level("connections")}]}),

@@ -5,31 +5,40 @@ import {h, put, setText} from "./dom.js";
 import {clock, short} from "./format.js";
 import {onNumbers, samples} from "./live.js";
 
-const minutes = 10;
 const height = 96;
 const plots = new Set();
 let hovered = null; // a time in milliseconds
 
+// minutes are how many are drawn: as many as there are, ten at most.
+function minutes() {
+  const kept = samples.length ? (samples.at(-1).time - samples[0].time) / 60_000 : 0;
+  return [1, 2, 5].find(m => kept <= m) ?? 10;
+}
+
 // plot makes a figure. Its series have a name and value(i), which is that of a sample, NaN if
 // there is none; with stacked they stand on each other. format writes a value, and axis one at
-// the axis, whose steps are powers of 1,024 if binary; limit() is a line that is drawn across.
-// The view that it is in calls stop of what is returned.
+// the axis, whose steps are powers of 1,024 if binary; floor is the least that it goes to.
+// limit() is said beside the values, and is a line across when they come near it. The view
+// that it is in calls stop of what is returned.
 export function plot({title, unit, series, format, axis = short, binary, stacked, limit, floor = 0}) {
   const now = series.map((s, n) => h("span", {class: "key c" + (n % 8)}, h("i", {}), s.name, h("b", {}, "–")));
+  const bound = limit ? h("span", {class: "key"}) : null;
   const when = h("span", {class: "when"});
   const drawing = h("svg", {role: "img", preserveAspectRatio: "none"});
-  const top = h("span", {class: "tick top"}), half = h("span", {class: "tick half"});
+  const top = h("span", {class: "tick top"}), half = h("span", {class: "tick half"}), from = h("span", {class: "tick from"});
   const box = h("div", {class: "drawing"}, drawing, top, half,
-    h("span", {class: "tick from"}, `−${minutes} min`), h("span", {class: "tick to"}, "now"));
-  const figure = h("figure", {class: "plot"}, h("figcaption", {}, h("h3", {}, title, unit ? h("small", {}, " " + unit) : null), when, h("div", {class: "keys"}, now)), box);
+    from, h("span", {class: "tick to"}, "now"));
+  const figure = h("figure", {class: "plot"}, h("figcaption", {}, h("h3", {}, title, unit ? h("small", {}, " " + unit) : null), when, h("div", {class: "keys"}, now, bound)), box);
   const self = {figure, draw};
 
   function draw() {
     const width = drawing.clientWidth;
     if (!width || !samples.length) return;
-    const end = samples.at(-1).time, start = end - minutes * 60_000;
+    const end = samples.at(-1).time, start = end - minutes() * 60_000;
     const lines = values(series, stacked, start, Math.ceil(width / 2));
-    let max = Math.max(floor, limit?.() ?? 0, ...lines.flatMap(l => l.points.map(p => p.high)));
+    let max = Math.max(floor, ...lines.flatMap(l => l.points.map(p => p.high)));
+    const edge = limit && max > limit() / 4 ? limit() : 0;
+    max = Math.max(max, edge);
     max = binary ? 1024 ** power(max, 1024) * nice(max / 1024 ** power(max, 1024)) : nice(max);
     const x = time => ((time - start) / (end - start)) * width;
     const y = value => height - 1 - (value / max) * (height - 6);
@@ -37,8 +46,9 @@ export function plot({title, unit, series, format, axis = short, binary, stacked
     put(drawing,
       [max, max / 2].map(v => h("line", {class: "grid", x1: 0, x2: width, y1: y(v), y2: y(v)})),
       lines.map((l, n) => (stacked ? h("path", {class: "area c" + (n % 8), d: area(l.points, x, y)}) : h("path", {class: "line c" + (n % 8), d: line(l.points, x, y)}))),
-      limit?.() ? h("line", {class: "limit", x1: 0, x2: width, y1: y(limit()), y2: y(limit())}) : null,
+      edge ? h("line", {class: "limit", x1: 0, x2: width, y1: y(edge), y2: y(edge)}) : null,
       hovered === null ? null : h("line", {class: "cross", x1: x(hovered), x2: x(hovered), y1: 0, y2: height}));
+    setText(from, `−${minutes()} min`);
     setText(top, axis(max));
     setText(half, axis(max / 2));
     say(hovered === null ? samples.length - 1 : nearest(hovered));
@@ -50,13 +60,14 @@ export function plot({title, unit, series, format, axis = short, binary, stacked
       return Number.isNaN(value) ? "–" : format(value);
     });
     texts.forEach((text, n) => setText(now[n].lastChild, text));
+    if (bound) setText(bound, limit() ? "of " + format(limit()) : "");
     setText(when, hovered === null ? "" : clock(samples[i].time));
     if (hovered === null) drawing.setAttribute("aria-label", `${title}, now: ` + series.map((s, n) => `${s.name} ${texts[n]}`).join(", "));
   }
 
   box.addEventListener("pointermove", event => {
     const part = (event.clientX - drawing.getBoundingClientRect().left) / drawing.clientWidth;
-    hover(samples.length ? samples.at(-1).time - (1 - part) * minutes * 60_000 : null);
+    hover(samples.length ? samples.at(-1).time - (1 - part) * minutes() * 60_000 : null);
   });
   box.addEventListener("pointerleave", () => hover(null));
   plots.add(self);

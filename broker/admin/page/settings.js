@@ -5,8 +5,14 @@ import {ask, say} from "./dialog.js";
 import {button, field, h, name, section, shown} from "./dom.js";
 import {table} from "./table.js";
 
-// value is what a key has, and what was made of it.
-const value = k => (k.value || "–") + (k.unit && k.value ? " " + k.unit : "") + (k.in_use ? `, in use: ${k.in_use}` : "");
+// value is all that is said of the value of a key.
+const value = k => [k.value, k.in_use, k.default].join("\n");
+
+// more is what was made of a value, and what it would be.
+const more = k => [
+  k.in_use ? h("div", {class: "help"}, "in use: " + shown(k.in_use)) : null,
+  k.source && k.source !== "default" && k.default !== k.value ? h("div", {class: "help"}, "default: " + shown(k.default || "none")) : null,
+];
 
 export function settings(view) {
   const open = table({caption: "Listeners", key: l => l.name, columns: [
@@ -22,11 +28,10 @@ export function settings(view) {
   }, 10);
 
   const made = table({caption: "Configuration", key: k => k.key, columns: [
-    {head: "Key", same: k => k.key, cell: k => h("code", {}, k.key)},
-    {head: "Value", same: value, cell: k => h("bdi", {class: "name"}, shown(value(k)))},
-    {head: "From", same: k => k.source + k.default, cell: k => [shown(k.source || "–"), k.source && k.source !== "default" ? h("div", {class: "quiet"}, "default: " + shown(k.default || "none")) : null]},
-    {head: "A change needs", minor: true, cell: k => k.change ?? ""},
-    {head: "What it is", minor: true, wide: true, same: k => k.help, cell: k => h("span", {class: "quiet"}, k.help)},
+    {head: "Key", same: k => k.key, cell: k => [h("code", {}, k.key), h("div", {class: "help"}, k.help)]},
+    {head: "Value", same: value, cell: k => [h("bdi", {class: "name"}, shown(k.value || "–")), more(k)]},
+    {head: "From", same: k => k.source, cell: k => shown(k.source || "–")},
+    {head: "A change needs", minor: true, wide: true, cell: k => k.change ?? ""},
   ]});
   const look = h("input", {type: "search", size: 28, spellcheck: "false", autocapitalize: "none", placeholder: "key, value or help"});
   const changed = h("input", {type: "checkbox"});
