@@ -21,12 +21,13 @@ type API struct {
 	log  *slog.Logger
 	// panicked counts.
 	panicked func()
+	streams  chan struct{} // has an element for each stream that goes on
 }
 
 // New returns an empty API but for its own description and the page. panicked is called when an operation
 // panics, after which the API goes on.
 func New(version string, log *slog.Logger, panicked func()) *API {
-	a := &API{mux: http.NewServeMux(), log: log, panicked: panicked}
+	a := &API{mux: http.NewServeMux(), log: log, panicked: panicked, streams: make(chan struct{}, streamsMax)}
 	a.huma = humago.New(a.mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -76,8 +77,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case http.ErrAbortHandler: //nolint:errorlint // it is this value
 			panic(p)
 		default:
-			a.panicked()
-			a.log.Error("panic", "doing", "administration "+r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			a.sayPanic(r.URL.Path, p)
 			answerProblem(w, problem(http.StatusInternalServerError, "the operation failed; the log of the broker says more"))
 		}
 	}()
@@ -99,6 +99,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		detail += " in this version of the broker"
 	}
 	answerProblem(w, problem(http.StatusNotFound, detail))
+}
+
+func (a *API) sayPanic(path string, p any) {
+	a.panicked()
+	a.log.Error("panic", "doing", "administration "+path, "panic", p, "stack", string(debug.Stack()))
 }
 
 // A buffer has an answer.

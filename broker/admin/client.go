@@ -170,12 +170,9 @@ func errorOf(resp *http.Response) error {
 	if err != nil || json.Unmarshal(text, p) != nil || p.Detail == "" {
 		return failed
 	}
-	failed.Text = p.Detail
-	for _, f := range p.Errors {
-		failed.Field = f.Location
-		if f.Message != p.Detail {
-			failed.Text = p.Error()
-		}
+	failed.Text = p.Error()
+	if len(p.Errors) > 0 {
+		failed.Field = p.Errors[0].Location
 	}
 	return failed
 }

@@ -142,6 +142,7 @@ func (a *API) authorise(op *Operation, ctx huma.Context, next func(huma.Context)
 	status, detail := http.StatusForbidden, "this needs the role "+string(op.Role)+", and yours is "+string(who.Role)
 	if who.Role == Nobody {
 		status, detail = http.StatusUnauthorized, "this needs a token, or a user with a role"
+		ctx.SetHeader("Www-Authenticate", `Bearer realm="promptmq"`) // not Basic, for which browsers ask by themselves
 	}
 	_ = huma.WriteErr(a.huma, ctx, status, detail) // who asked has gone
 }

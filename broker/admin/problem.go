@@ -30,6 +30,9 @@ type Fault struct {
 func (p *Problem) Error() string {
 	text := p.Detail
 	for _, f := range p.Errors {
+		if f.Message == p.Detail {
+			continue
+		}
 		if text += "; " + f.Message; f.Location != "" {
 			text += " (" + f.Location + ")"
 		}
@@ -100,7 +103,7 @@ func problemOf(err error, locate func(field string) string) *Problem {
 	case errors.As(err, &failed) && failed.Status != 0:
 		status, field = failed.Status, failed.Field
 	case errors.As(err, &wrong):
-		status, field = http.StatusUnprocessableEntity, wrong.Field
+		status, field, detail = http.StatusUnprocessableEntity, wrong.Field, wrong.Why
 	case errors.As(err, &against):
 		status = http.StatusConflict
 	case errors.Is(err, inspect.ErrNotFound):

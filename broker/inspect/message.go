@@ -14,8 +14,8 @@ type Retained struct {
 // A Message is an Application Message with its payload.
 type Message struct {
 	Topic           string         `json:"topic"`
-	Payload         []byte         `json:"payload" doc:"Base64."`
-	QoS             int            `json:"qos" minimum:"0" maximum:"2"`
+	Payload         []byte         `json:"payload" required:"false" doc:"Base64."`
+	QoS             int            `json:"qos" required:"false" minimum:"0" maximum:"2"`
 	Retain          bool           `json:"retain,omitempty"`
 	ExpirySeconds   uint32         `json:"message_expiry_seconds,omitempty" doc:"None: never."`
 	ContentType     string         `json:"content_type,omitempty"`

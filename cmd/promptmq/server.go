@@ -131,6 +131,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	}
 	reloads.addOperation(api)
 	addLogOperations(api, log, reloads.level, &end.lines.tail)
+	addOperations(api, b, db)
 	if err := b.Start(); err != nil {
 		return hintSalvage(err)
 	}
