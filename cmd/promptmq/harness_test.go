@@ -309,6 +309,10 @@ func (s *server) stopWith(signal os.Signal) {
 		if n := s.metric("promptmq_panics_total"); n != 0 {
 			s.t.Errorf("%v panics were recovered", n)
 		}
+		_, body := s.get("/metrics")
+		for _, fault := range lintMetrics(body) {
+			s.t.Errorf("/metrics: %s", fault)
+		}
 	}
 	if err := s.cmd.Process.Signal(signal); err != nil {
 		s.t.Fatal(err)
