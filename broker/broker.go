@@ -73,6 +73,7 @@ type Broker struct {
 	overload    overload
 	history     history
 	censuses    censuses
+	sys         sysTree
 	userCount   userCount       // of Sessions
 	ctx         context.Context // of log lines; never done
 	serving     context.Context // done when the broker stops
@@ -88,6 +89,9 @@ type Broker struct {
 	nextID           atomic.Uint64
 	sessions         atomic.Int64
 	connectedClients atomic.Int64
+	connectedMost    atomic.Int64 // there were at a time
+	connects         atomic.Int64 // CONNECT packets that came
+	sessionsExpired  atomic.Int64
 	sessionBytes     atomic.Int64 // of the names and Wills of Sessions
 	partialBytes     atomic.Int64 // in buffers of connections that wait for the rest of a packet
 	partials         partials

@@ -102,6 +102,7 @@ func (c *conn) handleBuffered() (more bool, err error) {
 			return false, c.sized(err)
 		}
 		c.lastPacket, c.unfinishedSince, c.finished = momentOf(c.now), 0, true
+		c.pending.ReceivedPacket()
 		if err := c.handle(f); err != nil {
 			return false, err
 		}

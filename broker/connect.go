@@ -16,6 +16,7 @@ func (c *conn) handleConnect(f codec.Frame) (err error) {
 	var p codec.Connect
 	defer func() { nameRefused(err, p.ClientID) }()
 	c.b.network.Connected(c.net())
+	c.b.connects.Add(1)
 	err = p.Decode(f)
 	c.version = p.Version
 	c.reader.SetVersion(p.Version)

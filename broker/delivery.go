@@ -19,6 +19,7 @@ const (
 	fromWill                // a Will Message
 	fromStore               // a retained message
 	fromSession             // a member of a Shared Subscription, which no longer takes it
+	fromServer              // $SYS
 	fromOperator            // an operator
 )
 

@@ -64,6 +64,7 @@ func (cl *Client) takeDueLocked(s *stored, now time.Time, pend *pending) (after 
 		return after
 	}
 	if s.expiresAt.over(now) {
+		cl.b.sessionsExpired.Add(1)
 		return cl.endLocked(now, pend)
 	}
 	pend.fx.Reset()

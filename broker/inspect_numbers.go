@@ -16,6 +16,8 @@ const (
 	historyEvery = time.Second
 	historyMax   = 600
 	quantileOver = 60
+
+	recentlyCounted = 10 * time.Second
 )
 
 // A history is the last samples of the Numbers.
@@ -81,7 +83,7 @@ func (h *history) lastMinute() times {
 
 // Numbers returns the counters and levels of now.
 func (b *Broker) Numbers() inspect.Numbers {
-	m, now, queues := b.m, b.clock.Now(), b.census()
+	m, now, queues := b.m, b.clock.Now(), b.recentCensus()
 	n := inspect.Numbers{
 		At: now.UTC(), UptimeSeconds: inspect.Since(b.history.began, now), Version: b.o.Version,
 		Connections: int(m.ConnectionsCurrent.Get()), ConnectionsTotal: m.ConnectionsTotal.Get(),
@@ -118,6 +120,15 @@ func (b *Broker) Numbers() inspect.Numbers {
 		n.Ready = true
 	}
 	return n
+}
+
+// recentCensus is a census that need not be of now if there are many Clients: it is asked for
+// each second.
+func (b *Broker) recentCensus() *census {
+	if last := b.censuses.last.Load(); last != nil && b.sessions.Load() >= censusClients && b.clock.Now().Sub(last.at) < recentlyCounted {
+		return last
+	}
+	return b.census()
 }
 
 // fillTimes fills in how long commits and packets took.

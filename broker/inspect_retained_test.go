@@ -11,7 +11,6 @@ import (
 
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/inspect"
-	"github.com/x0a1b/promptmq/codec"
 )
 
 // retain has an operator retain one message for each topic.
@@ -233,7 +232,7 @@ func TestInspectExportRetained(t *testing.T) {
 
 func TestInspectPublish(t *testing.T) {
 	f := newFixtureWith(t, func(o *broker.Options) { o.MaxRetainedMessages, o.MaxPacketSize, o.MaxQoS = 2, 1000, 1 })
-	sub := f.connectV5("sub", func(p *codec.Connect) { p.SessionExpirySeconds = 1000 })
+	sub := f.connectV5("sub", lasting)
 	sub.subscribeOne("a/#", 1)
 	ctx := context.Background()
 	published, err := f.b.Publish(ctx, inspect.Message{Topic: "a/b", Payload: []byte("hello"), QoS: 1, ContentType: "text/plain"})

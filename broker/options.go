@@ -92,6 +92,10 @@ type Options struct {
 	MaxRetainedMessages int
 	MaxRetainedBytes    int64
 
+	// SysInterval is the time between two looks at what has changed of $SYS; 0: there is
+	// none.
+	SysInterval time.Duration
+
 	// MaxUserProperties is the most User Properties of one CONNECT, of its Will, of one
 	// PUBLISH or SUBSCRIBE. 0: no limit.
 	MaxUserProperties int
@@ -166,6 +170,7 @@ func DefaultOptions() Options {
 		MaxRetainedMessages:     1000000,
 		MaxRetainedBytes:        1 << 30,
 		MaxUserProperties:       1000,
+		SysInterval:             10 * time.Second,
 	}
 }
 

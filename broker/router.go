@@ -44,6 +44,8 @@ type router struct {
 
 	// changes counts changes of filters and shares; written with mu held.
 	changes atomic.Uint64
+	// sysSubs are the subscriptions to $SYS.
+	sysSubs atomic.Int64
 }
 
 func newRouter() *router {
@@ -81,6 +83,9 @@ func (r *router) countLocked(n int, whole string) {
 	r.subs += n
 	if strings.HasPrefix(whole, "$share/") {
 		r.shared += n
+	}
+	if isSys(whole) {
+		r.sysSubs.Add(int64(n))
 	}
 	r.filterBytes += int64(n * len(whole))
 }

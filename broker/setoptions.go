@@ -18,7 +18,7 @@ func (b *Broker) SetOptions(o Options) {
 	now.MaxSessionExpirySeconds = o.MaxSessionExpirySeconds
 	now.MaxRetainedMessages, now.MaxRetainedBytes = o.MaxRetainedMessages, o.MaxRetainedBytes
 	now.CleanupInterval, now.CleanupBatch, now.MaxMessageAge = o.CleanupInterval, o.CleanupBatch, o.MaxMessageAge
-	now.MaxUserProperties = o.MaxUserProperties
+	now.MaxUserProperties, now.SysInterval = o.MaxUserProperties, o.SysInterval
 	o.Limits.Memory = now.Limits.Memory
 	now.Limits = o.Limits
 	b.live.Store(&now)

@@ -79,6 +79,8 @@ func (b *Broker) Start() error {
 	}
 	b.background.Add(1)
 	go b.cleanup()
+	b.background.Add(1)
+	go b.publishSys()
 	if b.o.Limits.Memory > 0 {
 		b.background.Add(1)
 		go b.watchMemory()

@@ -33,6 +33,7 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
+	c.pending.sys = nil
 	reasons, err := c.checkSubscribe(p)
 	if err != nil {
 		return err
@@ -69,6 +70,8 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	if err := c.subscribeLast(step, reasons, p.PacketID); err != nil {
 		return err
 	}
+	c.showSys(c.pending.sys)
+	c.pending.sys = nil
 	c.noteRefusedFilters(p, reasons)
 	return nil
 }
@@ -268,6 +271,9 @@ func (cl *Client) subscribeLocked(sub *session.Subscription, now time.Time, pend
 	}
 	// [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 	owed := sub.RetainHandling == 0 || (sub.RetainHandling == 1 && !known) || control.Broken(control.RetainHandlingIgnored)
+	if owed && isSys(sub.Filter) {
+		pend.sys = append(pend.sys, sub)
+	}
 	if !owed {
 		cl.keepOwedLocked(sub)
 		return nil, true

@@ -123,6 +123,7 @@ func (c *conn) admitLocked(cl *Client, p *codec.Connect, who *principal) error {
 		b.connectedClients.Add(-1)
 		return refuse(codec.QuotaExceeded, "too many connections", "limit", c.b.o.MaxConnections, "key", "mqtt.max-connections")
 	}
+	raise(&b.connectedMost, b.connectedClients.Load())
 	fresh := cl.sess == nil || p.CleanStart || (takeover && cl.sess.ExpirySeconds() == 0)
 	if fresh && c.params.sessionExpirySeconds > 0 && !b.commits.Admit(sessionCost(p), codec.TypeConnect.String()) {
 		if !takeover {

@@ -16,7 +16,7 @@ var whileRunning = []string{
 	"mqtt.keep-alive", "mqtt.max-subscriptions", "mqtt.max-sessions", "mqtt.max-session-expiry",
 	"mqtt.max-retained-messages", "mqtt.max-retained-bytes",
 	"auth.allow-anonymous", "auth.rules-file", "auth.acl-file",
-	"mqtt.max-user-properties", "limits.connection-rate", "limits.connection-rate-per-address",
+	"mqtt.sys-interval", "mqtt.max-user-properties", "limits.connection-rate", "limits.connection-rate-per-address",
 	"limits.message-rate", "limits.byte-rate", "limits.sessions-per-user", "limits.retained-messages-per-user", "limits.retained-bytes-per-user",
 	"auth.password-file", "auth.remember-password", "auth.hashing.workers", "auth.hashing.waiting", "auth.backoff-max",
 	"auth.ban.failures", "auth.ban.window", "auth.ban.time", "auth.ban.exempt",

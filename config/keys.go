@@ -109,6 +109,8 @@ var keys = []key{
 	{"mqtt.max-retained-bytes", "Most bytes of retained messages.",
 		unit("bytes", integer{1024, 1 << 50}), func(c *Config) any { return &c.Broker.MaxRetainedBytes }},
 
+	{"mqtt.sys-interval", "How often the topics below $SYS/broker are published that have changed, with the names that Mosquitto gives them. They cost nothing while nobody subscribes to them. 0s: there are none.",
+		offOr{duration{time.Second, time.Hour}}, func(c *Config) any { return &c.Broker.SysInterval }},
 	{"mqtt.max-user-properties", "Most user properties of one packet. A CONNECT with more, or with a Will with more, is refused with 0x97 (Quota exceeded), as are a PUBLISH with QoS 1 or 2 and all filters of a SUBSCRIBE; a PUBLISH with QoS 0 is dropped. 0: no limit.",
 		unit("user properties", integer{0, 1_000_000}), func(c *Config) any { return &c.Broker.MaxUserProperties }},
 

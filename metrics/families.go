@@ -55,6 +55,8 @@ var help = map[string]string{
 	"promptmq_metrics_connections_closed_total":             "Connections to the listener for metrics closed to make room for another.",
 	"promptmq_overload_connections_closed_total":            "Connections closed because memory was short and most of it waited for them.",
 	"promptmq_overload_state":                               "How short memory is: 0 normal, 1 CONNECT is refused, 2 who publishes is not read, 3 the connections for which most waits are closed.",
+	"promptmq_packets_received_total":                       "MQTT packets of any type that clients have sent.",
+	"promptmq_packets_sent_total":                           "MQTT packets of any type for clients, but for a last DISCONNECT or a CONNACK that refuses.",
 	"promptmq_panics_total":                                 "Panics recovered in connections; anything but 0 is a bug.",
 	"promptmq_protocol_errors_total":                        "Connections closed because of what the client sent, by reason.",
 	"promptmq_publishers_paused_total":                      "Times that a client that publishes was not read for a while, by cause: memory, message_rate, byte_rate.",

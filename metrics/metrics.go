@@ -58,6 +58,10 @@ type Broker struct {
 	DeliveriesDropped  *Counter // before they were queued; Dropped counts later drops too
 	DeliveriesPassedOn *Counter
 
+	// Packets of any type, and those that were queued for Clients.
+	PacketsReceived *Counter
+	PacketsSent     *Counter
+
 	// Bytes on the sockets, and the system calls that moved them.
 	BytesReceived *Counter
 	BytesSent     *Counter
@@ -112,6 +116,9 @@ func NewBroker() *Broker {
 		DeliveriesQueued:   set.NewCounter(labelled("promptmq_deliveries_total", "outcome", "queued")),
 		DeliveriesDropped:  set.NewCounter(labelled("promptmq_deliveries_total", "outcome", "dropped")),
 		DeliveriesPassedOn: set.NewCounter(labelled("promptmq_deliveries_total", "outcome", "passed_on")),
+
+		PacketsReceived: set.NewCounter("promptmq_packets_received_total"),
+		PacketsSent:     set.NewCounter("promptmq_packets_sent_total"),
 
 		BytesReceived: set.NewCounter("promptmq_bytes_received_total"),
 		BytesSent:     set.NewCounter("promptmq_bytes_sent_total"),

@@ -124,6 +124,7 @@ func (o *Outbox) Queue(p *Pending, encode func(dst []byte) []byte) bool {
 	if o.out == nil {
 		o.growLocked()
 	}
+	p.answers++
 	o.out = encode(o.out)
 	o.listLocked(p)
 	return true
@@ -154,6 +155,7 @@ func (o *Outbox) QueueHeld(p *Pending, h Hold, encode func(dst []byte) []byte) (
 	if o.is(closing) {
 		return false
 	}
+	p.answers++
 	if control.Broken(control.AckBeforeCommit) {
 		h.Commit = 0
 	}

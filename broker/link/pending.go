@@ -15,6 +15,8 @@ type Pending struct {
 	// Messages since the last flush, by QoS: a plain addition for each, in place of atomic
 	// ones on memory that all processors write to.
 	received, sent [3]traffic
+	// Packets since then: of any type from Clients, and to Clients of all but PUBLISH.
+	packets, answers int
 }
 
 // Len is the number of outboxes to flush.
@@ -33,6 +35,9 @@ func (p *Pending) Add(o *Outbox) {
 
 // Received counts a message from a Client.
 func (p *Pending) Received(m *codec.Publish) { p.received[m.QoS].add(len(m.Payload)) }
+
+// ReceivedPacket counts a packet from a Client.
+func (p *Pending) ReceivedPacket() { p.packets++ }
 
 // Flush writes what may be written without blocking, and counts the messages in m.
 // No lock may be held.
@@ -61,6 +66,14 @@ func (p *Pending) flushFrom(i int) {
 
 // count adds the tally to m and begins a new one.
 func (p *Pending) count(m *metrics.Broker) {
+	if p.packets > 0 {
+		m.PacketsReceived.Add(p.packets)
+		p.packets = 0
+	}
+	if p.answers > 0 {
+		m.PacketsSent.Add(p.answers)
+		p.answers = 0
+	}
 	for qos := range p.sent {
 		if r := &p.received[qos]; r.messages > 0 {
 			m.MessagesReceived[qos].Add(r.messages)
@@ -82,4 +95,5 @@ func (t *traffic) add(bytes int) { t.messages, t.bytes = t.messages+1, t.bytes+b
 func (t *traffic) countSent(m *metrics.Broker, qos codec.QoS) {
 	m.MessagesSent[qos].Add(t.messages)
 	m.MessageBytesSent[qos].Add(t.bytes)
+	m.PacketsSent.Add(t.messages)
 }

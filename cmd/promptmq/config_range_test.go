@@ -53,6 +53,7 @@ var ranges = map[string]struct{ lowest, highest, below, above string }{
 	"storage.sqlite.mmap-size":        {"0", "1099511627776", "-1", "1099511627777"},
 	"storage.sqlite.busy-timeout":     {"0", "3600000", "-1", "3600001"},
 
+	"mqtt.sys-interval":                  {"0s", "1h0m0s", "999ms", "1h0m1s"},
 	"mqtt.max-user-properties":           {"0", "1000000", "-1", "1000001"},
 	"limits.memory":                      {"-1", "1125899906842624", "33554431", "1125899906842625"},
 	"limits.connection-rate":             {"0", "10000000", "-1", "10000001"},

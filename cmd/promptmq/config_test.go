@@ -25,7 +25,7 @@ var settable = map[string]string{
 	"mqtt.max-packet-size": "268435455", "mqtt.topic-alias-maximum": "0", "mqtt.max-topic-levels": "11", "mqtt.max-subscriptions": "12",
 	"mqtt.max-sessions": "13", "mqtt.max-queued-messages": "14", "mqtt.max-queued-bytes": "1125899906842624",
 	"mqtt.will-grace": `"1m0s"`, "mqtt.max-retained-messages": "16", "mqtt.max-retained-bytes": "17000",
-	"mqtt.max-user-properties": "100", "limits.memory": "100000000", "limits.connection-rate": "100", "limits.connection-rate-per-address": "10",
+	"mqtt.sys-interval": `"15s"`, "mqtt.max-user-properties": "100", "limits.memory": "100000000", "limits.connection-rate": "100", "limits.connection-rate-per-address": "10",
 	"limits.message-rate": "50", "limits.byte-rate": "100000", "limits.sessions-per-user": "5", "limits.retained-messages-per-user": "6", "limits.retained-bytes-per-user": "7000",
 	"auth.allow-anonymous": "true",
 	"auth.password-file":   `"/etc/mqtt users"`, "auth.remember-password": `"0s"`, "auth.hashing.workers": "3", "auth.hashing.waiting": "64", "auth.backoff-max": `"5s"`,
