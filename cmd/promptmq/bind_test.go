@@ -14,6 +14,7 @@ import (
 // for each listener; the log says which.
 func TestBindMeansWhatItSays(t *testing.T) {
 	t.Parallel()
+	shows(t, "metrics.bind")
 	six := true
 	if ln, err := net.Listen("tcp6", "[::1]:0"); err != nil {
 		t.Logf("no IPv6 on this machine: %v", err)

@@ -130,6 +130,7 @@ func TestDoubtfulFileSystem(t *testing.T) {
 // TestLogSaysWhere: paths in the log are absolute, and durations have a unit.
 func TestLogSaysWhere(t *testing.T) {
 	t.Parallel()
+	shows(t, "storage.data-dir")
 	wd, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,12 @@ func buildAndTest(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if keys := notShown(code); len(keys) > 0 {
+		fmt.Fprintf(os.Stderr, "FAIL: no test that ran has shown the effect of %s: TestEveryKey says which was to\n", strings.Join(keys, ", "))
+		return 1
+	}
+	return code
 }
 
 // environ is this process's environment without settings of a broker, plus

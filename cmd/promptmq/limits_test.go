@@ -45,6 +45,7 @@ func TestLimits(t *testing.T) {
 	for key, lt := range limitTests {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
+			shows(t, key)
 			lt.test(t, start(t, lt.yaml))
 		})
 	}

@@ -155,3 +155,17 @@ func TestOutputFails(t *testing.T) {
 		}
 	}
 }
+
+// A level has what is as severe, and what is more so: of a broker that cannot listen there is the
+// start, and the end.
+func TestLogLevel(t *testing.T) {
+	t.Parallel()
+	shows(t, "log.level")
+	for level, want := range map[string][2]bool{"trace": {true, true}, "info": {true, true}, "warn": {false, true}, "error": {false, true}, "fatal": {false, true}, "panic": {false, true}} {
+		r := run(t, nil, "server", "--log-level", level, "--data-dir", t.TempDir(), "--server-bind", "192.0.2.1:0", "--server-ws-bind", "", "--metrics-enabled=false")
+		got := [2]bool{strings.Contains(r.stderr, `"level":"INFO","msg":"starting"`), strings.Contains(r.stderr, `"level":"FATAL"`)}
+		if got != want || r.code != exitFailure {
+			t.Errorf("%s: exit code %d\n%s", level, r.code, r.stderr)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 // Without log.format a terminal has text, and anything else JSON.
 func TestLogFormat(t *testing.T) {
 	t.Parallel()
+	shows(t, "log.format")
 	for _, c := range []struct {
 		format   string
 		terminal bool

@@ -42,6 +42,7 @@ func TestMetricsOverHTTP(t *testing.T) {
 
 func TestMetricsPath(t *testing.T) {
 	t.Parallel()
+	shows(t, "metrics.path")
 	s := start(t, "metrics:\n  path: /prom\n")
 	code, body := s.get("/prom")
 	if code != 200 || !strings.Contains(body, "promptmq_build_info{") {
@@ -55,6 +56,7 @@ func TestMetricsPath(t *testing.T) {
 
 func TestListenersOff(t *testing.T) {
 	t.Parallel()
+	shows(t, "metrics.enabled")
 	s := start(t, "", "--metrics-enabled=false", "--server-ws-bind=")
 	if s.mqtt == "" || s.ws != "" || s.metrics != "" {
 		t.Errorf("mqtt %q, ws %q, metrics %q", s.mqtt, s.ws, s.metrics)
@@ -134,6 +136,8 @@ func TestStartLog(t *testing.T) {
 // Each PRAGMA has the value that was asked for when read back.
 func TestPragmas(t *testing.T) {
 	t.Parallel()
+	shows(t, "storage.sqlite.cache-size", "storage.sqlite.temp-store", "storage.sqlite.mmap-size", "storage.sqlite.busy-timeout",
+		"storage.sqlite.synchronous", "storage.sqlite.journal-mode", "storage.sqlite.foreign-keys")
 	tests := []struct{ flag, value, pragma, want string }{
 		{"--sqlite-cache-size", "1234", "cache_size", "1234"},
 		{"--sqlite-cache-size", "-4096", "cache_size", "-4096"},

@@ -17,7 +17,7 @@ import (
 )
 
 // settingTests show the effect of each setting, through the configuration file
-// and the socket. TestEverySettingIsShown compares it with the list of keys.
+// and the socket. TestEveryKey compares it with the list of keys.
 var settingTests = map[string]struct {
 	yaml string
 	test func(t *testing.T, s *server)
@@ -487,23 +487,8 @@ func TestSettings(t *testing.T) {
 	for key, st := range settingTests {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
+			shows(t, key)
 			st.test(t, start(t, st.yaml))
 		})
-	}
-}
-
-// TestEverySettingIsShown: a key without a test that shows its effect is a key
-// that may have none. Those of log, storage and metrics have theirs elsewhere
-// in this package.
-func TestEverySettingIsShown(t *testing.T) {
-	for key := range printed(t, nil) {
-		section, _, _ := strings.Cut(key, ".")
-		if section != "mqtt" && section != "server" && section != "auth" && section != "limits" && !strings.HasPrefix(key, "storage.cleanup.") {
-			continue
-		}
-		_, isLimit := limitTests[key]
-		if _, ok := settingTests[key]; !ok && !isLimit && !shownBySources(key) {
-			t.Errorf("nothing shows the effect of %s", key)
-		}
 	}
 }

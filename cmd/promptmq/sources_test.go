@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,6 +108,8 @@ var tokenTests = map[string]struct {
 
 func TestTokenSettings(t *testing.T) {
 	t.Parallel()
+	shows(t, slices.Collect(maps.Keys(tokenTests))...)
+	shows(t, "auth.jwt.jwks-refresh")
 	s := start(t, "")
 	key, public, set := ecKey(t)
 	fetched := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, set) })
@@ -209,6 +213,8 @@ var callbackTests = map[string]struct {
 
 func TestCallbackSettings(t *testing.T) {
 	t.Parallel()
+	shows(t, slices.Collect(maps.Keys(callbackTests))...)
+	shows(t, "auth.http.url", "auth.http.ca-file", "auth.http.timeout", "auth.http.max-concurrent", "auth.http.breaker-pause")
 	s, d, secure := start(t, ""), newWebDirectory(t, false), newWebDirectory(t, true)
 	with := func(d *webDirectory, more string) {
 		t.Helper()
@@ -283,17 +289,6 @@ func TestCallbackSettings(t *testing.T) {
 	if n := s.metric("promptmq_callback_breaker_open"); n != 0 {
 		t.Errorf("promptmq_callback_breaker_open is %v", n)
 	}
-}
-
-// shownBySources are the settings that the tests of this file show.
-func shownBySources(key string) bool {
-	_, token := tokenTests[key]
-	_, callback := callbackTests[key]
-	switch key {
-	case "auth.jwt.jwks-refresh", "auth.http.url", "auth.http.ca-file", "auth.http.timeout", "auth.http.max-concurrent", "auth.http.breaker-pause":
-		return true
-	}
-	return token || callback
 }
 
 // What must not be known is in no log line, metric or answer, whatever becomes of a login.

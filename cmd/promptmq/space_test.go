@@ -14,6 +14,7 @@ import (
 // ready. Package broker has the rest.
 func TestMaxSize(t *testing.T) {
 	t.Parallel()
+	shows(t, "storage.max-size")
 	const limit = 1 << 20
 	s := start(t, fmt.Sprintf("storage: {max-size: %d}", limit))
 	absent(t, s, "sub", "q")
