@@ -26,6 +26,7 @@ type commandLine struct {
 	ACL     aclCommand              `cmd:"" name:"acl" help:"Add, remove and list the rules of who may do what, and explain them."`
 	Ban     banCommand              `cmd:"" aliases:"bans" help:"List and lift the bans of addresses from which too many logins failed."`
 	Reload  reloadCommand           `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
+	SQL     sqlCommand              `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
 	Bench   benchCommand            `cmd:"" help:"Measure an MQTT broker, this one or any other."`
 	Version versionCommand          `cmd:"" help:"Print the version."`
 	Compare comparePasswordsCommand `cmd:"" name:"compare-passwords" hidden:""`

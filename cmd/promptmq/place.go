@@ -120,8 +120,8 @@ func (p *place) openStopped(dir string, create bool) (*administered, error) {
 	if !create && !store.Exists(dir) {
 		return nil, fmt.Errorf("there is no database in %s: is that the data directory of the server?", dir)
 	}
-	if owner, known := store.Owner(dir); known && owner != os.Geteuid() && os.Geteuid() == 0 {
-		return nil, fmt.Errorf("no broker runs, and %s belongs to user %d, who could not use what root makes in there: run this command as that user", dir, owner)
+	if err := ownerAsks(dir); err != nil {
+		return nil, err
 	}
 	cfg, err := p.load()
 	if err != nil {
@@ -136,6 +136,14 @@ func (p *place) openStopped(dir string, create bool) (*administered, error) {
 		return nil, errors.Join(hintSalvage(err), db.Close())
 	}
 	return &administered{admin.Local(api), dir, false, db.Close}, nil
+}
+
+// ownerAsks returns an error if root would make files that the broker could not use.
+func ownerAsks(dir string) error {
+	if owner, known := store.Owner(dir); known && owner != os.Geteuid() && os.Geteuid() == 0 {
+		return fmt.Errorf("no broker runs, and %s belongs to user %d, who could not use what root makes in there: run this command as that user", dir, owner)
+	}
+	return nil
 }
 
 // stoppedAPI has the operations that need no broker.

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/inspect"
+	"github.com/x0a1b/promptmq/store"
+	"github.com/x0a1b/promptmq/terminal"
+)
+
+type sqlCommand struct {
+	place
+	Query   string        `arg:"" optional:"" help:"One SELECT on the views, which docs/sql.md and --views tell."`
+	Views   bool          `help:"List the views and their columns."`
+	Backup  string        `placeholder:"FILE" help:"Ask a backup, in place of the store of a broker."`
+	JSON    bool          `xor:"form" help:"Write JSON: an object for each row, on a line."`
+	CSV     bool          `xor:"form" help:"Write CSV, with the names of the columns first."`
+	Timeout time.Duration `default:"5s" help:"When the query is ended, at most 30s."`
+	MaxRows int           `default:"1000" help:"Most rows, at most 100,000."`
+}
+
+// Run implements the command.
+func (c *sqlCommand) Run() error {
+	if c.Views {
+		return c.writeViews()
+	}
+	if c.Query == "" {
+		return admin.Refuse("say what to SELECT, or --views")
+	}
+	rows, err := c.answer()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		err = writeRowsJSON(rows)
+	case c.CSV:
+		err = writeRowsCSV(rows)
+	default:
+		err = writeRowsTable(rows)
+	}
+	if err == nil && rows.More {
+		fmt.Fprintf(os.Stderr, "promptmq: there are more rows than these %d: --max-rows\n", len(rows.Rows))
+	}
+	return err
+}
+
+// answeredRows is inspect.QueryRows, whose cells stay as they came: numbers are not rounded.
+type answeredRows struct {
+	Columns []string            `json:"columns"`
+	Rows    [][]json.RawMessage `json:"rows"`
+	More    bool                `json:"more"`
+}
+
+// answer asks the broker that runs, or else the files of one that does not.
+func (c *sqlCommand) answer() (*answeredRows, error) {
+	limits := store.QueryLimits{Within: c.Timeout, Rows: c.MaxRows}
+	if c.Backup != "" {
+		return ownAnswer(store.QueryFile(context.Background(), c.Backup, c.Query, limits))
+	}
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		var rows *answeredRows
+		err := c.ask(func(ctx context.Context, a *administered) (err error) {
+			rows, err = admin.Call[answeredRows](ctx, a.Client, http.MethodPost, "/sql", &inspect.Query{
+				Query: c.Query, TimeoutSeconds: c.Timeout.Seconds(), MaxRows: c.MaxRows,
+			})
+			return err
+		})
+		if !errors.Is(err, admin.ErrNobody) {
+			return rows, err
+		}
+		dir, err := c.dir()
+		if err != nil {
+			return nil, err
+		}
+		if err := ownerAsks(dir); err != nil {
+			return nil, err
+		}
+		rows, err = ownAnswer(store.QueryStopped(context.Background(), dir, c.Query, limits))
+		if !errors.Is(err, store.ErrInUse) || time.Since(began) > answersWithin {
+			return rows, err
+		}
+	}
+}
+
+// ownAnswer is what this process found, in the form that a broker answers.
+func ownAnswer(found *store.QueryResult, err error) (*answeredRows, error) {
+	if err != nil {
+		return nil, queryProblem(hintSalvage(err))
+	}
+	text, err := json.Marshal(queryRows(found))
+	if err != nil {
+		return nil, err
+	}
+	rows := new(answeredRows)
+	return rows, json.Unmarshal(text, rows)
+}
+
+// addQueries adds what answers queries on the store of a broker, and what is in its memory.
+func addQueries(api *admin.API, db *store.DB, live store.Live) {
+	db.ShowLive(live)
+	type query struct{ Body inspect.Query }
+	admin.Handle(api, admin.Operation{Method: http.MethodPost, Path: "/sql", Role: admin.Viewer, Group: "store",
+		Summary:     "Answer one SELECT on the views of docs/sql.md.",
+		Description: "It changes nothing and holds up nobody who writes. One query is answered at a time.",
+		Refused:     []int{http.StatusServiceUnavailable}},
+		func(ctx context.Context, in *query) (*inspect.QueryRows, error) {
+			within := time.Duration(in.Body.TimeoutSeconds * float64(time.Second))
+			found, err := db.Query(ctx, in.Body.Query, store.QueryLimits{Within: within, Rows: in.Body.MaxRows})
+			if err != nil {
+				return nil, queryProblem(err)
+			}
+			return queryRows(found), nil
+		})
+}
+
+// queryProblem says of an error whether the query is its cause.
+func queryProblem(err error) error {
+	switch {
+	case errors.As(err, new(store.QueryError)):
+		return admin.Refuse("%v", err)
+	case errors.Is(err, store.ErrQueryBusy):
+		return &admin.Error{Text: err.Error(), Status: http.StatusServiceUnavailable}
+	}
+	return err
+}
+
+func queryRows(found *store.QueryResult) *inspect.QueryRows {
+	for _, row := range found.Rows {
+		for i, cell := range row {
+			if b, ok := cell.([]byte); ok {
+				row[i] = cellBytes{b}
+			}
+		}
+	}
+	return &inspect.QueryRows{Columns: found.Columns, Rows: found.Rows, More: found.More, Took: inspect.Seconds(found.Took.Seconds())}
+}
+
+// A cellBytes is a cell that is no text.
+type cellBytes struct {
+	Base64 []byte `json:"base64"`
+}
+
+// cellText is a cell as people read it: NULL is empty, bytes are text if they can be, else
+// in hexadecimal digits.
+func cellText(cell json.RawMessage) string {
+	switch cell[0] {
+	case 'n':
+		return ""
+	case '"':
+		var s string
+		if json.Unmarshal(cell, &s) == nil {
+			return s
+		}
+	case '{':
+		var b cellBytes
+		if json.Unmarshal(cell, &b) == nil {
+			if isText(b.Base64) {
+				return string(b.Base64)
+			}
+			return fmt.Sprintf("x'%x'", b.Base64)
+		}
+	}
+	return string(cell)
+}
+
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' })
+}
+
+func writeRowsTable(rows *answeredRows) error {
+	t := terminal.Table{}
+	for _, name := range rows.Columns {
+		t.Columns = append(t.Columns, terminal.Column{Title: strings.ToUpper(name), Least: 8})
+	}
+	for _, row := range rows.Rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = cellText(cell)
+		}
+		t.Add(cells...)
+	}
+	columns, _ := terminal.Size(os.Stdout)
+	return t.Write(os.Stdout, columns)
+}
+
+func writeRowsCSV(rows *answeredRows) error {
+	w := csv.NewWriter(os.Stdout)
+	_ = w.Write(rows.Columns) // the error stays
+	for _, row := range rows.Rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = cellText(cell)
+		}
+		_ = w.Write(cells)
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// writeRowsJSON writes an object for each row. Of two columns of one name the last is told.
+func writeRowsJSON(rows *answeredRows) error {
+	var line bytes.Buffer
+	for _, row := range rows.Rows {
+		line.Reset()
+		line.WriteByte('{')
+		for i, cell := range row {
+			name, err := json.Marshal(rows.Columns[i])
+			if err != nil {
+				return err
+			}
+			if i > 0 {
+				line.WriteByte(',')
+			}
+			line.Write(name)
+			line.WriteByte(':')
+			line.Write(cell)
+		}
+		line.WriteString("}\n")
+		if _, err := os.Stdout.Write(line.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *sqlCommand) writeViews() error {
+	if c.JSON {
+		return writeJSON(os.Stdout, store.Views())
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "VIEW"}, {Title: "COLUMN"}, {Title: "TYPE"}, {Title: "WHAT", Least: 20}}}
+	for _, v := range store.Views() {
+		t.Add(v.Name, "", "", v.About)
+		for _, column := range v.Columns {
+			t.Add("", column.Name, column.Type, column.About)
+		}
+	}
+	columns, _ := terminal.Size(os.Stdout)
+	return t.Write(os.Stdout, columns)
+}
+
+// liveViews has the rows of the views of what is in the memory of a broker.
+func liveViews(b operated) store.Live {
+	return store.Live{
+		Clients: func(ctx context.Context) ([][]any, error) {
+			var rows [][]any
+			for w := (inspect.Window{Limit: 1000}); ; {
+				page, err := b.Clients(ctx, inspect.ClientFilter{}, w)
+				if err != nil {
+					return nil, err
+				}
+				for i := range page.Items {
+					rows = append(rows, clientRow(&page.Items[i]))
+				}
+				if w.Cursor = page.Next; w.Cursor == "" {
+					return rows, nil
+				}
+			}
+		},
+	}
+}
+
+// An operated is what the views see of a broker.
+type operated interface {
+	Clients(context.Context, inspect.ClientFilter, inspect.Window) (inspect.Page[inspect.Client], error)
+}
+
+// clientRow has the columns of the view clients.
+func clientRow(c *inspect.Client) []any {
+	return []any{
+		c.ID, emptyIsNull(c.User), c.Connected, emptyIsNull(c.Address), emptyIsNull(c.Listener), emptyIsNull(c.Protocol), c.ConnectedAt, c.DisconnectedAt, c.KeepAlive, c.Durable,
+		c.Subscriptions, c.Queued, c.QueuedBytes, c.InFlight, c.Dropped, c.MessagesIn, c.MessagesOut, c.BytesIn, c.BytesOut, c.HasWill,
+	}
+}
+
+func emptyIsNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
