@@ -180,7 +180,9 @@ var listenerTests = map[string]func(t *testing.T, w *listenerWorld){
 				t.Errorf("%s: CONNACK %v", name, ack.Reason) // it is not taken for one of this machine
 			}
 			eventually(t, "the log says where "+name+" is", func() bool {
-				return slices.ContainsFunc(w.log(), func(r record) bool { return r.text("client") == "by-"+name && strings.HasPrefix(r.text("remote"), want) })
+				return slices.ContainsFunc(w.log(), func(r record) bool {
+					return r.text("client") == "by-"+name && strings.HasPrefix(r.text("remote"), want)
+				})
 			})
 		}
 	},

@@ -34,6 +34,7 @@ type logQueue struct {
 	mu      sync.Mutex // guards the following
 	pending []byte     // whole lines
 	lost    int        // lines dropped and not yet told
+	failed  error      // why the last of them were not written; nil: there were too many
 	writing bool       // a goroutine is at it; it takes what is added to pending
 	cut     bool       // the last write ended in the middle of a line
 	drained chan struct{}
@@ -73,8 +74,8 @@ func (q *logQueue) write() {
 	for len(q.pending) > 0 {
 		lines, lost := q.pending, q.lost
 		q.pending, q.lost = spare[:0], 0
-		if q.writeLocked(lines) && lost > 0 && q.writeLocked(q.tell(lost)) {
-			lost = 0
+		if q.writeLocked(lines) && lost > 0 && q.writeLocked(q.tell(lost, q.failed)) {
+			lost, q.failed = 0, nil
 		}
 		q.lost += lost
 		spare = lines
@@ -103,15 +104,20 @@ func (q *logQueue) writeLocked(lines []byte) bool {
 		q.cut = lines[n-1] != '\n'
 	}
 	if err != nil {
+		q.failed = err
 		q.dropLocked(bytes.Count(lines[n:], []byte{'\n'}))
 	}
 	return err == nil
 }
 
-// tell returns the line that says how many were dropped.
-func (q *logQueue) tell(lost int) []byte {
+// tell returns the line that says how many were dropped, and why if that is known.
+func (q *logQueue) tell(lost int, failed error) []byte {
 	var line bytes.Buffer
-	q.format.Logger(&line, q.level).Warn("log lines were dropped: the reader of the log did not take them in time", "lines", lost)
+	attrs := []any{"lines", lost}
+	if failed != nil {
+		attrs = append(attrs, "error", failed)
+	}
+	q.format.Logger(&line, q.level).Warn("log lines were dropped: the reader of the log did not take them in time", attrs...)
 	if line.Len() > 0 { // the level may leave it out
 		q.tail.add(line.Bytes())
 	}
