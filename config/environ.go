@@ -9,6 +9,16 @@ import (
 // FileVariable names the configuration file where no flag does.
 const FileVariable = variablePrefix + "CONFIG"
 
+// URLVariable and TokenVariable are for commands that ask a broker elsewhere: they say where,
+// and what is shown to it.
+const (
+	URLVariable   = variablePrefix + "URL"
+	TokenVariable = variablePrefix + "TOKEN"
+)
+
+// noSettings are the variables that are ours and no settings.
+var noSettings = []string{FileVariable, URLVariable, TokenVariable}
+
 // kubernetes matches what Kubernetes puts into each container for a service
 // whose name begins with promptmq. None of it is meant for the broker.
 var kubernetes = regexp.MustCompile(`^PROMPTMQ_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
@@ -23,7 +33,7 @@ func (c *Config) readEnviron(environ []string) Errors {
 	var errs Errors
 	for _, assignment := range environ {
 		name, text, _ := strings.Cut(assignment, "=")
-		if !strings.HasPrefix(name, variablePrefix) || name == FileVariable || kubernetes.MatchString(name) {
+		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(noSettings, name) || kubernetes.MatchString(name) {
 			continue
 		}
 		i := slices.Index(names, name)

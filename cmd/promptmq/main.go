@@ -19,12 +19,14 @@ const (
 )
 
 type commandLine struct {
-	Server  serverCommand           `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
-	Config  configCommand           `cmd:"" help:"Check, print or explain a configuration."`
-	Cert    certCommand             `cmd:"" help:"Make certificates for TLS."`
-	User    userCommand             `cmd:"" aliases:"users" help:"Add, change and list the users, of a running broker or one that is stopped."`
-	ACL     aclCommand              `cmd:"" name:"acl" help:"Add, remove and list the rules of who may do what, and explain them."`
-	Ban     banCommand              `cmd:"" aliases:"bans" help:"List and lift the bans of addresses from which too many logins failed."`
+	Server serverCommand `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
+	Config configCommand `cmd:"" help:"Check, print or explain a configuration."`
+	Cert   certCommand   `cmd:"" help:"Make certificates for TLS."`
+	User   userCommand   `cmd:"" aliases:"users" help:"Add, change and list the users, of a running broker or one that is stopped."`
+	ACL    aclCommand    `cmd:"" name:"acl" help:"Add, remove and list the rules of who may do what, and explain them."`
+	Ban    banCommand    `cmd:"" aliases:"bans" help:"List and lift the bans of addresses from which too many logins failed."`
+	operateCommands
+
 	Reload  reloadCommand           `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
 	SQL     sqlCommand              `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
 	Bench   benchCommand            `cmd:"" help:"Measure an MQTT broker, this one or any other."`
@@ -94,16 +96,21 @@ func (c *printCommand) Run() error {
 	return cfg.WriteYAML(os.Stdout)
 }
 
-func main() {
-	cli := commandLine{
+// newParser returns what parses the command line.
+func newParser() *kong.Kong {
+	cli := &commandLine{
 		Server: serverCommand{settings: settings{Flags: config.NewFlags()}},
 		Config: configCommand{Print: printCommand{settings: settings{Flags: config.NewFlags()}}},
 	}
-	parser := kong.Must(&cli,
+	return kong.Must(cli,
 		kong.Name("promptmq"),
 		kong.Description("An MQTT broker that acknowledges a message when it is on disk."),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 120}),
 	)
+}
+
+func main() {
+	parser := newParser()
 	command, err := parser.Parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "promptmq: %v\nRun \"promptmq --help\" for the commands and their flags.\n", err)

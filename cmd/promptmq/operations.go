@@ -13,6 +13,7 @@ import (
 // addOperations adds what is seen of a broker and its store, and changed of it.
 func addOperations(api *admin.API, b *broker.Broker, db *store.DB) {
 	admin.AddClients(api, b)
+	admin.AddSessions(api, b)
 	admin.AddMessages(api, b)
 	admin.AddNumbers(api, b)
 	addQueries(api, db, liveViews(b))

@@ -19,10 +19,11 @@ import (
 // directory and does not answer.
 const answersWithin = 15 * time.Second
 
-// A place is the data directory that a command works on.
+// A place is what a command works on: a data directory, or a broker elsewhere.
 type place struct {
 	File    string `name:"config" env:"PROMPTMQ_CONFIG" placeholder:"FILE" help:"YAML file that the server has."`
-	DataDir string `name:"data-dir" placeholder:"DIR" help:"Data directory of the server. Default: what the file or the environment ($$PROMPTMQ_DATA_DIR) says, else ./data."`
+	DataDir string `name:"data-dir" placeholder:"DIR" xor:"place" help:"Data directory of the server. Default: what the file or the environment ($$PROMPTMQ_DATA_DIR) says, else ./data."`
+	remote
 }
 
 func (p *place) load() (*config.Config, error) {
@@ -60,11 +61,14 @@ type administered struct {
 // administer calls do with who has the data directory: the broker that runs on it, or else
 // this process, which then keeps a broker from it. With create it may make a database.
 func (p *place) administer(create bool, do func(context.Context, *administered) error) error {
+	ctx := context.Background()
+	if a, err := p.elsewhere(p.DataDir != ""); a != nil || err != nil {
+		return doWith(ctx, a, err, do)
+	}
 	dir, err := p.dir()
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
 	a, err := p.find(ctx, dir, create)
 	if err != nil {
 		return err
@@ -72,21 +76,29 @@ func (p *place) administer(create bool, do func(context.Context, *administered) 
 	return errors.Join(do(ctx, a), a.close())
 }
 
-// ask calls do with the broker that runs on the data directory.
-func (p *place) ask(do func(context.Context, *administered) error) error {
-	dir, err := p.dir()
-	if err != nil {
-		return err
-	}
-	ctx := context.Background()
-	a, err := dial(ctx, dir)
-	if errors.Is(err, admin.ErrNobody) {
-		return fmt.Errorf("no broker runs on %s: %w", dir, err)
-	}
+// doWith calls do if there is no error yet.
+func doWith(ctx context.Context, a *administered, err error, do func(context.Context, *administered) error) error {
 	if err != nil {
 		return err
 	}
 	return do(ctx, a)
+}
+
+// ask calls do with the broker that runs on the data directory, or elsewhere.
+func (p *place) ask(do func(context.Context, *administered) error) error {
+	ctx := context.Background()
+	if a, err := p.elsewhere(p.DataDir != ""); a != nil || err != nil {
+		return doWith(ctx, a, err, do)
+	}
+	dir, err := p.dir()
+	if err != nil {
+		return err
+	}
+	a, err := dial(ctx, dir)
+	if errors.Is(err, admin.ErrNobody) {
+		return fmt.Errorf("no broker runs on %s: say where one does with --data-dir, --config or --url: %w", dir, err)
+	}
+	return doWith(ctx, a, err, do)
 }
 
 // dial finds the broker that runs on the data directory.
