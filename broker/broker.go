@@ -74,7 +74,8 @@ type Broker struct {
 	history     history
 	censuses    censuses
 	sys         sysTree
-	userCount   userCount       // of Sessions
+	userCount   userCount // of Sessions
+	drops       dropLog
 	ctx         context.Context // of log lines; never done
 	serving     context.Context // done when the broker stops
 	stopServing context.CancelFunc

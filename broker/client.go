@@ -31,14 +31,14 @@ type Client struct {
 	sess      *session.Session // nil: there is none
 	conn      *conn            // attached, or waiting for its CONNACK; nil: there is none
 	lastGroup uint64           // number of the last group that has something of sess
-	stored    *stored          // nil: nothing of sess was ever written, and nothing is owed
+	stored    *stored          // nil: nothing of sess was ever written, and nothing is owed or was dropped
 	// unsubscribedAt is the router's change by which the Client last removed a
 	// subscription: messages that were routed before may have been for that.
 	unsubscribedAt uint64
 }
 
 // stored is what the broker knows of a Session beside it, if that is durable, has a
-// Will or is owed retained messages; and of a Will that the last process left.
+// Will, is owed retained messages or has lost some; and of a Will that the last process left.
 type stored struct {
 	owed   *backlog // nil: nothing is
 	client *Client
@@ -47,6 +47,7 @@ type stored struct {
 	// leftAt is when the last connection of the Session ended; negative: that is not known,
 	// but it was before the time that this is without the sign.
 	leftAt moment
+	drops  *dropCount  // nil: no message for the Session was dropped
 	timer  uint32      // its place in timers
 	part   commit.Part // what the next commits write for the Session
 	// kept has the Will that the last process left; nil: none. The Client has no

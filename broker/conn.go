@@ -69,6 +69,7 @@ type readState struct {
 	gatedCount int  // packets handled since it is
 	storedSome bool // something of what was read is in the open group
 	published  bool // there was a PUBLISH in what was read
+	messages   int  // PUBLISH packets in what was read that were not counted yet
 	finished   bool // there was the end of a packet
 	packets    packets
 	pending    pending // to be flushed when all that was read is handled

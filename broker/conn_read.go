@@ -71,6 +71,8 @@ func (c *conn) Received(n int) bool {
 		if more, c.in.Ended = c.handleBuffered(); c.in.Ended == nil {
 			c.in.Unfinished = c.reader.Buffered() > 0
 		}
+		c.out.CountReceived(n, c.messages)
+		n, c.messages = 0, 0
 		c.pending.flush(c.b.m)
 		if c.in.Ended != nil {
 			return false

@@ -83,7 +83,7 @@ func (c *conn) accept(p *codec.Connect, id string, who *principal, ack *codec.Co
 		aliasMaximum = 100
 	}
 	c.limitRates()
-	c.out.SetClient(c.version, aliasMaximum, c.params.packetBytesMax)
+	c.out.SetClient(c.version, aliasMaximum, c.params.packetBytesMax, c.now)
 	c.fillConnack(ack)
 	if !c.fits(ack) { // before anything is done: the Client could not be told
 		return refuse(codec.PacketTooLarge, "CONNACK exceeds the Maximum Packet Size of the Client", "limit", p.MaximumPacketSize)

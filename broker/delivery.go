@@ -236,6 +236,9 @@ func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 	} else {
 		pend.outcomes.fromQueue[o]++
 	}
+	if o >= dropped && cl != nil && cl.sess != nil {
+		cl.noteDropLocked(d, o)
+	}
 	// A ledger and $SYS are one line each here: d.why, d.pub or d.send, cl, o.
 	return o
 }

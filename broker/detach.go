@@ -159,6 +159,9 @@ func (cl *Client) endedLocked(closed session.Closed) detachment {
 	if cl.stored != nil {
 		after.group = cl.stored.part.Group()
 		cl.b.timers.remove(cl.stored)
+		if cl.stored.drops != nil {
+			cl.b.drops.forget(cl)
+		}
 	}
 	cl.sess, cl.stored = nil, nil
 	cl.who.Store(nil)

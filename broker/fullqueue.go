@@ -66,6 +66,9 @@ func (cl *Client) noteDroppedLocked(d *session.Dropped, now time.Time, pend *pen
 	was[tooLarge] += d.TooLarge
 	was[tooOld] += d.TooOld
 	was[queueFullOldest] += d.DroppedOldest
+	if n := d.Expired + d.TooLarge + d.TooOld + d.DroppedOldest; n > 0 {
+		cl.noteQueueDropsLocked(n, &pend.fx.LastDropped, now)
+	}
 	n := d.DroppedNewest + d.DroppedOldest
 	if n == 0 {
 		return

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/inspect"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -70,6 +71,7 @@ var clientColumns = map[string]func(cl *Client) rank{
 	"address":                func(cl *Client) rank { return rank{text: cl.addressLocked()} },
 	"listener":               func(cl *Client) rank { return rank{text: cl.listenerLocked()} },
 	"protocol":               func(cl *Client) rank { return rank{number: int64(cl.sess.Version())} },
+	"connected_at":           func(cl *Client) rank { return rank{number: unixNano(cl.trafficLocked().ConnectedAt)} },
 	"disconnected_at":        func(cl *Client) rank { return rank{number: unixNano(cl.disconnectedAtLocked())} },
 	"keep_alive_seconds":     func(cl *Client) rank { return rank{number: int64(cl.keepAliveLocked())} },
 	"durable":                func(cl *Client) rank { return rankOfBool(cl.sess.Durable()) },
@@ -79,6 +81,11 @@ var clientColumns = map[string]func(cl *Client) rank{
 	"queued":                 func(cl *Client) rank { return rank{number: int64(cl.sess.QueueLen())} },
 	"queued_bytes":           func(cl *Client) rank { return rank{number: cl.sess.QueueBytes()} },
 	"in_flight":              func(cl *Client) rank { return rank{number: int64(cl.sess.InFlight())} },
+	"dropped":                func(cl *Client) rank { return rank{number: int64(cl.droppedLocked())} },
+	"messages_in":            func(cl *Client) rank { return rank{number: int64(cl.trafficLocked().MessagesIn)} },
+	"messages_out":           func(cl *Client) rank { return rank{number: int64(cl.trafficLocked().MessagesOut)} },
+	"bytes_in":               func(cl *Client) rank { return rank{number: int64(cl.trafficLocked().BytesIn)} },
+	"bytes_out":              func(cl *Client) rank { return rank{number: int64(cl.trafficLocked().BytesOut)} },
 	"waiting_bytes":          func(cl *Client) rank { return rank{number: int64(cl.waitingLocked())} },
 	"has_will":               func(cl *Client) rank { return rankOfBool(cl.sess.Will() != nil) },
 }
@@ -122,9 +129,19 @@ func (cl *Client) rowLocked() inspect.Client {
 		Protocol: shownVersion(s.Version()), DisconnectedAt: cl.disconnectedAtLocked(), KeepAlive: int(cl.keepAliveLocked()),
 		Durable: s.Durable(), ExpiryInterval: s.ExpirySeconds(), ExpiresAt: cl.expiresAtLocked(),
 		Subscriptions: s.SubscriptionCount(), Queued: s.QueueLen(), QueuedBytes: s.QueueBytes(), InFlight: s.InFlight(),
-		WaitingOut: cl.waitingLocked(), HasWill: s.Will() != nil,
+		WaitingOut: cl.waitingLocked(), HasWill: s.Will() != nil, Dropped: cl.droppedLocked(),
 	}
+	t := cl.trafficLocked()
+	row.ConnectedAt, row.MessagesIn, row.MessagesOut, row.BytesIn, row.BytesOut = utc(t.ConnectedAt), t.MessagesIn, t.MessagesOut, t.BytesIn, t.BytesOut
 	return row
+}
+
+// trafficLocked is what has passed over the Client's connection; zero: there is none.
+func (cl *Client) trafficLocked() link.Traffic {
+	if cl.conn == nil {
+		return link.Traffic{}
+	}
+	return cl.conn.out.Traffic()
 }
 
 // shownVersion names the version as inspect.Client.Protocol does.
@@ -241,7 +258,7 @@ func (b *Broker) Client(id string) (d inspect.ClientDetail, err error) {
 	for _, r := range rows {
 		d.Subscribed = append(d.Subscribed, r.item)
 	}
-	d.LastDrops = []inspect.Drop{}
+	d.LastDrops = b.drops.of(cl)
 	return d, nil
 }
 

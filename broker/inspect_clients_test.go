@@ -86,9 +86,6 @@ func testClientsPaged(t *testing.T) {
 	fields := reflect.VisibleFields(reflect.TypeFor[inspect.Client]())
 	for _, field := range fields {
 		column, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if slices.Contains([]string{"connected_at", "dropped", "messages_in", "messages_out", "bytes_in", "bytes_out"}, column) {
-			continue // not known yet
-		}
 		for _, descending := range []bool{false, true} {
 			want := slices.SortedFunc(slices.Values(all), func(a, b inspect.Client) int {
 				order := cmp.Or(compareValues(reflect.ValueOf(a).FieldByIndex(field.Index), reflect.ValueOf(b).FieldByIndex(field.Index)), strings.Compare(a.ID, b.ID))

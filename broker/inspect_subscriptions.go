@@ -10,8 +10,8 @@ import (
 )
 
 // Subscriptions returns a part of the list of all subscriptions, sorted by Client Identifier
-// and Topic Filter. Total is 0 if f has a Topic or a Search: finding out would take too long. It fails with ctx's error or inspect.ErrBadCursor, and with an
-// *inspect.Invalid if Topic is no Topic Name.
+// and Topic Filter. Like that of Clients it is no snapshot. It fails with ctx's error,
+// inspect.ErrBadCursor, or an *inspect.Invalid if Topic is no Topic Name.
 func (b *Broker) Subscriptions(ctx context.Context, f inspect.SubscriptionFilter, w inspect.Window) (page inspect.Page[inspect.Subscription], err error) {
 	found, err := newSelection[inspect.Subscription](w, "subscriptions", false)
 	if err != nil {
@@ -21,12 +21,13 @@ func (b *Broker) Subscriptions(ctx context.Context, f inspect.SubscriptionFilter
 		return page, &inspect.Invalid{Field: "topic", Why: "not a valid Topic Name"}
 	}
 	f.Search = strings.ToLower(f.Search)
-	clients, total := b.subscribers(&f)
-	next := eachOf(clients) // who has a certain filter is counted, in any order
-	if f.Filter == "" {
+	clients := b.subscribers(&f)
+	all := f == inspect.SubscriptionFilter{}
+	next := eachOf(clients)
+	if all { // a part of them is enough, in the order of the list
 		next = newClientQueue(clients, found.after.text).next
 	}
-	for i := 0; f.Filter != "" || len(found.rows) <= found.limit; i++ { // one more than the limit: there is a next part
+	for i := 0; !all || len(found.rows) <= found.limit; i++ { // one more than the limit: there is a next part
 		if i%lookEvery == 0 && ctx.Err() != nil {
 			return page, ctx.Err()
 		}
@@ -36,49 +37,38 @@ func (b *Broker) Subscriptions(ctx context.Context, f inspect.SubscriptionFilter
 		}
 		cl.offerSubscriptions(&f, found)
 	}
-	if f.Filter != "" && f.Topic == "" && f.Search == "" {
-		total = found.total
+	page.Total = found.total
+	if all {
+		page.Total = b.router.subscriptions()
 	}
 	var rows []selected[inspect.Subscription]
 	rows, page.Next = found.take()
-	page.Items, page.Total = make([]inspect.Subscription, 0, len(rows)), total
+	page.Items = make([]inspect.Subscription, 0, len(rows))
 	for _, r := range rows {
 		page.Items = append(page.Items, r.item)
 	}
 	return page, nil
 }
 
-// subscribers returns the Clients that may have subscriptions that the filter lets through,
-// and how many subscriptions there are, if it lets all of them through; else 0.
-func (b *Broker) subscribers(f *inspect.SubscriptionFilter) (clients []*Client, total int) {
+// subscribers returns the Clients that may have subscriptions that the filter lets through.
+func (b *Broker) subscribers(f *inspect.SubscriptionFilter) []*Client {
 	switch {
 	case f.Client != "":
 		if cl := b.registry.find(f.Client); cl != nil {
-			clients = []*Client{cl}
-			if f.Filter == "" && f.Topic == "" && f.Search == "" {
-				total = cl.subscriptionCount()
-			}
+			return []*Client{cl}
 		}
+		return nil
 	case f.Topic != "":
-		clients = b.router.receivers([]byte(f.Topic))
-	default:
-		clients = b.registry.all()
-		if f.Filter == "" && f.Search == "" {
-			b.router.mu.RLock()
-			total = b.router.subs
-			b.router.mu.RUnlock()
-		}
+		return b.router.receivers([]byte(f.Topic))
 	}
-	return clients, total
+	return b.registry.all()
 }
 
-func (cl *Client) subscriptionCount() int {
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	if cl.sess == nil {
-		return 0
-	}
-	return cl.sess.SubscriptionCount()
+// subscriptions is how many there are.
+func (r *router) subscriptions() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.subs
 }
 
 // receivers returns the Clients that have a subscription for a Topic Name, each once.

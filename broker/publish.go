@@ -42,6 +42,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 		panic("asked for")
 	}
 	c.pending.Received(p)
+	c.messages++
 	if p.QoS > 0 {
 		if c.receiving > 0 {
 			c.receiving = max(0, c.receiving-c.out.TakeCredits())

@@ -104,5 +104,6 @@ var help = map[string]string{
 	"promptmq_tls_cert_loads_total":                         "Times that changed files of a listener's TLS were taken over (ok), or not, so that the old ones stay (error).",
 	"promptmq_tls_errors_total":                             "Connections that an error of TLS ended after the handshake, by reason.",
 	"promptmq_tls_handshake_failures_total":                 "TLS handshakes that failed, by reason.",
+	"promptmq_drops_not_kept_total":                         "Dropped messages that are not among the last drops of the API, since there were 1,000 in that second.",
 	"promptmq_write_timeouts_total":                         "Connections closed because the client took nothing for server.write-timeout while something waited for it.",
 }

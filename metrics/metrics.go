@@ -28,6 +28,7 @@ type Broker struct {
 	TakeoversCutShort *Counter
 	KeepAliveTimeouts *Counter
 	WriteTimeouts     *Counter
+	DropsNotKept      *Counter
 	ScrapesClosed     *Counter
 	Panics            *Counter
 	LogLinesDropped   *Counter
@@ -100,6 +101,7 @@ func NewBroker() *Broker {
 		OverloadClosed:     set.NewCounter("promptmq_overload_connections_closed_total"),
 		ScrapesClosed:      set.NewCounter("promptmq_metrics_connections_closed_total"),
 		WriteTimeouts:      set.NewCounter("promptmq_write_timeouts_total"),
+		DropsNotKept:       set.NewCounter("promptmq_drops_not_kept_total"),
 		Panics:             set.NewCounter("promptmq_panics_total"),
 		LogLinesDropped:    set.NewCounter("promptmq_log_lines_dropped_total"),
 		Bans:               set.NewCounter("promptmq_bans_total"),

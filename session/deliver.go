@@ -218,12 +218,12 @@ func (s *Session) pump(now time.Time, fx *Effects) {
 			continue
 		}
 		if !q.sentBefore && q.Message.Expired(now) { // [MQTT-3.3.2-5] [MQTT-4.3.3-7]
-			fx.Expired++
+			fx.dropped(&q.Entry, Expired)
 			s.finish(s.cursor, fx)
 			continue
 		}
 		if s.packetBytesMax > 0 && uint64(publishBytes(&q.Entry, s.version, now)) > uint64(s.packetBytesMax) { // [MQTT-3.1.2-25]
-			fx.TooLarge++
+			fx.dropped(&q.Entry, TooLarge)
 			s.finish(s.cursor, fx)
 			continue
 		}

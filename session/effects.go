@@ -36,6 +36,7 @@ type Effects struct {
 	Rows *Rows
 
 	Dropped
+	LastDropped LastDropped
 
 	spare *Rows // memory for Rows; nil: none
 }
@@ -47,6 +48,39 @@ type Dropped struct {
 	// DroppedNewest and DroppedOldest count messages that a full queue did
 	// not take, and those that left it to make room.
 	DroppedNewest, DroppedOldest int
+}
+
+// LastDropped is the last message of a queue that an event made a Session drop, if that was
+// because of Why. What a full queue did not take is not among them.
+type LastDropped struct {
+	Message *Message // nil: none was
+	QoS     codec.QoS
+	Why     DropCause
+}
+
+// A DropCause is why a message left a queue without being delivered.
+type DropCause byte
+
+const (
+	Expired DropCause = iota
+	TooLarge
+	TooOld
+	MadeRoom // for a newer one
+)
+
+// dropped counts e, which is dropped from the queue.
+func (fx *Effects) dropped(e *Entry, why DropCause) {
+	switch why {
+	case Expired:
+		fx.Expired++
+	case TooLarge:
+		fx.TooLarge++
+	case TooOld:
+		fx.TooOld++
+	case MadeRoom:
+		fx.DroppedOldest++
+	}
+	fx.LastDropped = LastDropped{e.Message, e.QoS, why}
 }
 
 // Reset empties fx for the next event. It is called for each message, twice: it writes
@@ -70,6 +104,9 @@ func (fx *Effects) Reset() {
 		fx.releaseRows()
 	}
 	fx.Dropped = Dropped{}
+	if fx.LastDropped.Message != nil {
+		fx.LastDropped = LastDropped{}
+	}
 }
 
 // releaseRows keeps the memory of Rows for events that come many in a row: those of

@@ -124,8 +124,8 @@ func (s *Session) dropOldest(fx *Effects) bool {
 	}
 	seq, bytes := s.queue[i].Seq, s.queue[i].bytes()
 	s.queueBytes -= int64(bytes)
+	fx.dropped(&s.queue[i].Entry, MadeRoom)
 	s.window.drop(i)
-	fx.DroppedOldest++
 	s.noteLost(1)
 	s.markDone(seq, fx)
 	return true

@@ -11,9 +11,9 @@ import "time"
 func (e *Entry) stale(now time.Time, maxAge time.Duration, fx *Effects) bool {
 	switch {
 	case e.Message.Expired(now): // [MQTT-3.3.2-5]
-		fx.Expired++
+		fx.dropped(e, Expired)
 	case maxAge > 0 && !e.QueuedAt.IsZero() && now.Sub(e.QueuedAt) >= maxAge:
-		fx.TooOld++
+		fx.dropped(e, TooOld)
 	default:
 		return false
 	}

@@ -20,7 +20,7 @@ type Client struct {
 	Queued         int       `json:"queued" doc:"Messages that wait for it, those in flight among them."`
 	QueuedBytes    int64     `json:"queued_bytes"`
 	InFlight       int       `json:"in_flight" doc:"Messages sent with QoS 1 or 2 and not yet acknowledged."`
-	Dropped        uint64    `json:"dropped" doc:"Messages for it that were dropped since the start of the broker."`
+	Dropped        uint64    `json:"dropped" doc:"Messages for its session that were dropped since that began, or the broker started."`
 	MessagesIn     uint64    `json:"messages_in" doc:"PUBLISH packets that came on this connection."`
 	MessagesOut    uint64    `json:"messages_out" doc:"PUBLISH packets that were sent on this connection."`
 	BytesIn        uint64    `json:"bytes_in"`

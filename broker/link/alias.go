@@ -57,7 +57,7 @@ func (a *aliasNumbers) released(number uint16) { delete(a.ahead, number) }
 // that are held. [MQTT-3.1.2-26] [MQTT-3.1.2-27] [MQTT-3.3.2-11]
 func (o *Outbox) aliasLocked(m *codec.Publish, held bool) (alias uint16) {
 	topic := m.Topic
-	number, sets := o.aliases.find(topic, o.aliasMaximum, held)
+	number, sets := o.account.aliases.find(topic, o.aliasMaximum, held)
 	if m.TopicAlias = number; number != 0 && !sets {
 		m.Topic = nil
 	}
@@ -67,9 +67,9 @@ func (o *Outbox) aliasLocked(m *codec.Publish, held bool) (alias uint16) {
 	if !sets {
 		return 0
 	}
-	if o.aliases == nil {
-		o.aliases = &aliasNumbers{numbers: make(map[string]uint16)}
+	if o.account.aliases == nil {
+		o.account.aliases = &aliasNumbers{numbers: make(map[string]uint16)}
 	}
-	o.aliases.set(topic, number, held)
+	o.account.aliases.set(topic, number, held)
 	return number
 }

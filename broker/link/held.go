@@ -81,7 +81,7 @@ func (o *Outbox) releaseLocked() {
 			o.credits++
 		}
 		if seg.alias != 0 {
-			o.aliases.released(seg.alias)
+			o.account.aliases.released(seg.alias)
 		}
 		if qos := seg.message; qos > 0 {
 			sent[qos].messages++
@@ -94,6 +94,7 @@ func (o *Outbox) releaseLocked() {
 		return
 	}
 	h.qos1 -= sent[1].messages
+	o.sentLocked(sent[1].messages + sent[2].messages)
 	for qos := codec.QoS(1); qos <= 2; qos++ {
 		if sent[qos].messages > 0 {
 			sent[qos].countSent(o.config.Metrics, qos)

@@ -37,7 +37,7 @@ type course struct {
 func newCourse(b *bench, seed uint64) *course {
 	b.wire.room = 1 << 40
 	c := &course{bench: b, r: rand.New(rand.NewPCG(seed, 0)), audit: newAudit(b.wire, b.disk)}
-	b.out.SetClient(codec.Version5, uint16(c.r.IntN(4)), uint32(c.r.IntN(2)*c.r.IntN(30)))
+	b.out.SetClient(codec.Version5, uint16(c.r.IntN(4)), uint32(c.r.IntN(2)*c.r.IntN(30)), time.Time{})
 	return c
 }
 
@@ -187,7 +187,7 @@ func TestConcurrent(t *testing.T) {
 	)
 	base := newSeed(t)
 	b := newBench(t, 100)
-	b.out.SetClient(codec.Version5, 3, 0)
+	b.out.SetClient(codec.Version5, 3, 0, time.Time{})
 	a := newAudit(b.wire, b.disk)
 	var senderGroup, group sync.WaitGroup
 	done := make(chan struct{})

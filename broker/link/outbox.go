@@ -82,7 +82,7 @@ type Outbox struct {
 	credits int32                   // acknowledgements released since the reader last asked
 	held    *held                   // awaiting commits; nil: nothing is
 	room    chan struct{}           // closed when something changes for who waits; nil: nobody does
-	aliases *aliasNumbers           // nil: none was set
+	account *account                // nil before SetClient
 }
 
 // marks are flags of an Outbox.
@@ -106,10 +106,11 @@ func (o *Outbox) Init(config *OutboxConfig, t Transport) { o.config, o.Transport
 
 // SetClient says what CONNECT settled: the protocol version, how many Topic Aliases
 // the Server may set, and the Client's Maximum Packet Size in bytes; 0: no limit. It
-// comes before any message is queued.
-func (o *Outbox) SetClient(v codec.Version, aliasMaximum uint16, packetBytesMax uint32) {
+// comes before any message is queued, from the reader, at the time at.
+func (o *Outbox) SetClient(v codec.Version, aliasMaximum uint16, packetBytesMax uint32, at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.account = &account{connectedAt: at}
 	o.version, o.aliasMaximum, o.packetBytesMax = v, aliasMaximum, packetBytesMax
 }
 
@@ -216,6 +217,7 @@ func (o *Outbox) publish(p *Pending, m *codec.Publish, commit uint64, mayDrop bo
 	o.out, _ = o.appendPublishLocked(o.out, m, false)
 	o.listLocked(p)
 	p.sent[m.QoS].add(len(m.Payload))
+	o.sentLocked(1)
 	return Taken
 }
 

@@ -177,7 +177,7 @@ func newBench(t testing.TB, room int) *bench {
 			}
 		},
 	}, b.wire)
-	b.out.SetClient(codec.Version5, 0, 0)
+	b.out.SetClient(codec.Version5, 0, 0, time.Time{})
 	return b
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -109,7 +110,7 @@ func TestQoS1KeepsOrder(t *testing.T) {
 // of that.
 func TestAliasOrder(t *testing.T) {
 	b := newBench(t, -1)
-	b.out.SetClient(codec.Version5, 2, 0)
+	b.out.SetClient(codec.Version5, 2, 0, time.Time{})
 	b.publish(2, "topic/a", "a1", 1)
 	b.publish(2, "topic/a", "a2", 1)
 	b.publish(0, "topic/a", "a3", 0) // sets it too
@@ -129,7 +130,7 @@ func TestAliasOrder(t *testing.T) {
 // TestAliasFits: an alias that would make the packet too large is neither used nor set.
 func TestAliasFits(t *testing.T) {
 	b := newBench(t, -1)
-	b.out.SetClient(codec.Version5, 2, 16)
+	b.out.SetClient(codec.Version5, 2, 16, time.Time{})
 	m := codec.Publish{Topic: codec.View("t"), Payload: codec.View("0123456789")} // 16 bytes
 	b.out.QueuePublish(&b.p, &m, 0)
 	m.Payload = m.Payload[:7]
@@ -282,7 +283,7 @@ func TestAllocations(t *testing.T) {
 	}
 	b := newBench(t, -1)
 	b.wire.onWrite = func([]byte) { b.wire.written = b.wire.written[:0] }
-	b.out.SetClient(codec.Version5, 4, 0)
+	b.out.SetClient(codec.Version5, 4, 0, time.Time{})
 	var waiting []interface{ Committed() }
 	b.out.config.Commits = &lastWaiter{disk: b.disk, waiting: &waiting}
 	done := new(receipt)

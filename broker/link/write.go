@@ -90,6 +90,7 @@ func (o *Outbox) writeLocked(piece []byte, timeout time.Duration) (n int, err er
 	returned := false
 	defer func() {
 		o.mu.Lock()
+		o.writtenLocked(n)
 		switch {
 		case !returned: // it panics
 			o.failLocked()
