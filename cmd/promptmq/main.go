@@ -28,6 +28,9 @@ type commandLine struct {
 	operateCommands
 
 	Reload  reloadCommand           `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
+	Backup  backupCommand           `cmd:"" help:"Copy the store to a file, of a running broker or one that is stopped, and verify the copy."`
+	Restore restoreCommand          `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
+	Verify  verifyCommand           `cmd:"" help:"Look through a store or a backup for damage, and say what can be read; exit with 1 if there is any."`
 	SQL     sqlCommand              `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
 	Bench   benchCommand            `cmd:"" help:"Measure an MQTT broker, this one or any other."`
 	Version versionCommand          `cmd:"" help:"Print the version."`

@@ -132,6 +132,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	reloads.addOperation(api)
 	addLogOperations(api, log, reloads.level, &end.lines.tail)
 	addOperations(api, b, db)
+	addBackups(api, db, log)
 	if err := b.Start(); err != nil {
 		return hintSalvage(err)
 	}
