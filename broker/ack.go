@@ -14,6 +14,9 @@ func (c *conn) handleAck(f codec.Frame) error {
 	if err := ack.Decode(f, c.version); err != nil {
 		return err
 	}
+	if c.b.traces.running() {
+		c.traceAck(ack)
+	}
 	cl := c.client
 	c.enterGate()
 	cl.mu.Lock()

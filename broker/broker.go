@@ -76,6 +76,9 @@ type Broker struct {
 	sys         sysTree
 	userCount   userCount // of Sessions
 	drops       dropLog
+	traces      traces
+	connLines   pace
+	fights      fights
 	ctx         context.Context // of log lines; never done
 	serving     context.Context // done when the broker stops
 	stopServing context.CancelFunc

@@ -24,9 +24,6 @@ func (c *conn) fail(err error) {
 			c.mark(finished)
 		}
 		if err == errDisconnect {
-			if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
-				c.b.log.Debug("client disconnected", "client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String())
-			}
 			return
 		}
 		if what, ok := err.(link.ForeignError); ok {
@@ -47,12 +44,21 @@ func (c *conn) fail(err error) {
 		c.closeWith(c.appendDisconnect(nil, reason, detail))
 	}
 	id, attrs := c.logged(err)
+	if !c.marked(greeted) && c.b.traces.running() {
+		c.b.traceClient("refuse", id, "CONNECT: "+reason.String()+": "+detail)
+	}
 	c.b.notices.Info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
 		"client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
 }
 
-// countEnd counts why the connection ended.
-func (c *conn) countEnd(err error) { c.net().Listener().Counts().Disconnected(c.whyEnded(err)) }
+// countEnd counts and logs why the connection ended.
+func (c *conn) countEnd(err error) {
+	why := c.whyEnded(err)
+	c.net().Listener().Counts().Disconnected(why)
+	if c.marked(greeted) {
+		c.noteDisconnected(why, err)
+	}
+}
 
 func (c *conn) whyEnded(err error) metrics.Disconnect {
 	reason, _, known := reasonOf(err)
@@ -102,7 +108,7 @@ func (c *conn) noteEnd(err error) {
 	case c.client == nil && errors.Is(err, net.ErrClosed): // it made room for another, and is counted
 	case c.client == nil:
 		c.b.m.Refused("no CONNECT").Inc()
-	case err != errTakenOver && !errors.Is(err, net.ErrClosed):
+	case err != errTakenOver && !errors.Is(err, net.ErrClosed) && !c.marked(greeted):
 		c.b.notices.Info("ended", c.client.id, "connection ended", attrs...)
 		return
 	}

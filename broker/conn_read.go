@@ -2,11 +2,13 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -160,8 +162,10 @@ func (c *conn) leaveGate() {
 
 // sized adds the size of the next packet to err, if that is that it is too large.
 func (c *conn) sized(err error) error {
-	if reason, detail, _ := reasonOf(err); reason == codec.PacketTooLarge {
-		return refuse(reason, detail, "size", c.reader.NextBytes(), "limit", c.b.o.MaxPacketSize, "key", "mqtt.max-packet-size")
+	if reason, _, _ := reasonOf(err); reason == codec.PacketTooLarge {
+		size, limit := c.reader.NextBytes(), c.b.o.MaxPacketSize
+		return refuse(reason, fmt.Sprintf("the packet has %s bytes, and mqtt.max-packet-size is %s", notice.Grouped(size), notice.Grouped(int(limit))),
+			"size", size, "limit", limit, "key", "mqtt.max-packet-size")
 	}
 	return err
 }
@@ -358,6 +362,7 @@ func (c *conn) rest() {
 	w.in.Ended, w.published, w.finished = nil, false, false
 	w.route.forget()
 	w.pending.fx.Reset()
+	w.pending.tracedSend = nil
 	readStates.Put(w)
 }
 

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"crypto/rand"
-	"log/slog"
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/memory"
@@ -174,10 +173,7 @@ func (c *conn) attach(p *codec.Connect, id string, who *principal, ack *codec.Co
 	cl.applyLocked(c.now, &c.pending)
 	cl.startFeedLocked()
 	c.waited()
-	if b.log.Enabled(b.ctx, slog.LevelDebug) {
-		c.pending.say(b.notices.Unlimited(slog.LevelDebug, "client connected", "client", notice.Shown(id), "listener", c.net().Listener().String(),
-			"remote", c.net().RemoteAddr().String(), "version", c.version, "sessionPresent", ack.SessionPresent))
-	}
+	c.noteConnected(p, who, ack.SessionPresent)
 	return nil
 }
 

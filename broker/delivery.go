@@ -239,7 +239,9 @@ func (cl *Client) decideLocked(d *delivery, pend *pending) (o outcome) {
 	if o >= dropped && cl != nil && cl.sess != nil {
 		cl.noteDropLocked(d, o)
 	}
-	// A ledger and $SYS are one line each here: d.why, d.pub or d.send, cl, o.
+	if cl != nil && cl.b.traces.running() {
+		cl.traceDecided(d, o, pend)
+	}
 	return o
 }
 

@@ -29,6 +29,8 @@ type pending struct {
 	refused []session.Send
 	denying bool // who has applied an event goes on with refused
 	orphans []orphan
+	// tracedSend is the message that a trace was told is sent, while it is being queued.
+	tracedSend *session.Message
 	// sys are new subscriptions to $SYS: see showSys.
 	sys []*session.Subscription
 	// notices are log lines that wait until no lock is held.

@@ -43,6 +43,9 @@ func (c *conn) handlePublish(f codec.Frame) error {
 	}
 	c.pending.Received(p)
 	c.messages++
+	if c.b.traces.running() {
+		c.tracePublish("publish", p, "")
+	}
 	if p.QoS > 0 {
 		if c.receiving > 0 {
 			c.receiving = max(0, c.receiving-c.out.TakeCredits())
@@ -116,6 +119,7 @@ func (c *conn) checkTopicName(name codec.View) codec.ReasonCode {
 // disconnected (section 3.3.5 of 3.1.1). QoS 0 is counted only.
 func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 	c.b.m.RefusedMessages(reason.String()).Inc()
+	c.tracePublish("refuse", p, reason.String())
 	if p.QoS == 0 {
 		return nil
 	}
@@ -131,6 +135,7 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 // connection, has it acknowledged as if there were no subscriber.
 func (c *conn) denyPublish(p *codec.Publish) {
 	c.b.m.RefusedMessages(codec.NotAuthorized.String()).Inc()
+	c.tracePublish("refuse", p, codec.NotAuthorized.String())
 	c.pending.say(c.b.notices.Line(slog.LevelInfo, "publish denied", c.client.id, "a message was not published: its client may not publish it",
 		"client", notice.Shown(c.client.id), "topic", notice.Shown(p.Topic), "qos", p.QoS, "retain", p.Retain))
 	reason := codec.NotAuthorized

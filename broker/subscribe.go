@@ -70,6 +70,9 @@ func (c *conn) handleSubscribe(f codec.Frame) error {
 	if err := c.subscribeLast(step, reasons, p.PacketID); err != nil {
 		return err
 	}
+	if c.b.traces.running() {
+		c.traceFilters(p, reasons)
+	}
 	c.showSys(c.pending.sys)
 	c.pending.sys = nil
 	c.noteRefusedFilters(p, reasons)

@@ -147,6 +147,7 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *principal, a
 			attrs = append(attrs, "cut_short", true)
 		}
 		c.pending.say(c.b.notices.Line(slog.LevelInfo, "takeover", cl.id, "session taken over", attrs...))
+		c.noteFight(cl.id, s.from)
 	}
 	cl.takeKeptLocked(c.now, &c.pending) // the Client is back: void [MQTT-3.1.3-9]
 	over = c.chooseSessionLocked(cl, p, who, ack)

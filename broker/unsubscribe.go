@@ -37,6 +37,9 @@ func (c *conn) handleUnsubscribe(f codec.Frame) error {
 	if err == nil {
 		_, err = c.unsubscribeStep(step, codes, p.PacketID)
 	}
+	if err == nil && c.b.traces.running() {
+		c.traceUnsubscribed(p)
+	}
 	return err
 }
 

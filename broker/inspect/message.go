@@ -53,7 +53,7 @@ type Event struct {
 	At     time.Time `json:"at"`
 	Client string    `json:"client,omitempty"`
 	// Kind is what happened: connect, disconnect, publish, deliver, drop, subscribe,
-	// unsubscribe, acknowledge, refuse.
+	// unsubscribe, acknowledge, refuse; or lost: the reader was too slow for some.
 	Kind   string `json:"kind"`
 	Topic  string `json:"topic,omitempty" doc:"Or Topic Filter."`
 	QoS    int    `json:"qos"`
