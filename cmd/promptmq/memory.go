@@ -14,13 +14,9 @@ func limitMemory(log *slog.Logger, o broker.Options) broker.Options {
 	if l.Memory == broker.MemoryDefault {
 		l.Memory, of = memory.DefaultLimit()
 	}
-	switch {
-	case l.Memory <= 0 && of == "limits.memory":
-		log.Warn("memory is not limited: limits.memory is 0")
-		return o
-	case l.Memory <= 0:
+	if l.Memory <= 0 {
 		l.Memory = 0
-		log.Warn("memory is not limited, because how much there is cannot be told: set limits.memory")
+		log.Warn("memory is not limited: limits.memory is 0, or how much there is cannot be told")
 		return o
 	}
 	memory.SoftLimit(l.Memory)

@@ -16,6 +16,7 @@ func addOperations(api *admin.API, b *broker.Broker, db *store.DB) {
 	admin.AddSessions(api, b)
 	admin.AddMessages(api, b)
 	admin.AddNumbers(api, b)
+	admin.AddStatus(api, b)
 	addQueries(api, db, liveViews(b))
 	admin.Handle(api, admin.Operation{Method: http.MethodGet, Path: "/listeners", Role: admin.Viewer, Group: "configuration", Summary: "The listeners for MQTT that are open."},
 		func(context.Context, *admin.Nothing) (*inspect.Page[inspect.Listener], error) {

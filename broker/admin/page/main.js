@@ -28,7 +28,7 @@ const views = [
   {path: "clients", title: "Clients", make: view => (view.parts[1] === undefined ? clients(view) : client(view))},
   {path: "sessions", title: "Sessions", make: sessions},
   {path: "subscriptions", title: "Subscriptions", make: subscriptions},
-  {path: "retained", title: "Retained messages", make: retained, group: true},
+  {path: "retained", title: "Retained messages", short: "Retained", make: retained, group: true},
   {path: "publish", title: "Publish", make: publish, admin: true},
   {path: "drops", title: "Drops", make: drops},
   {path: "store", title: "Store", make: store, group: true},
@@ -80,7 +80,7 @@ function openMenu(open) {
 async function enter(who) {
   me = who;
   put(element("nav"), h("ul", {}, views.filter(v => !v.admin || me.role === "admin").map(v =>
-    h("li", {class: v.group ? "group" : null}, h("a", {href: to([v.path]), "data-path": v.path}, v.title)))));
+    h("li", {class: v.group ? "group" : null}, h("a", {href: to([v.path]), "data-path": v.path}, v.short ?? v.title)))));
   put(element("who"), h("span", {}, me.user || me.name || "", h("small", {}, me.role)), button("Sign out", leave));
   element("top").hidden = element("nav").hidden = false;
   document.body.classList.add("in");

@@ -1,12 +1,13 @@
 // The overview: what needs attention, and ten minutes of everything that moves.
 
 import {call} from "./api.js";
-import {h, link, name, put, section, to, totals} from "./dom.js";
-import {axisBytes, axisLatency, bytes, count, latency, plural, rate} from "./format.js";
+import {h, link, name, put, section, shown, to, totals} from "./dom.js";
+import {axisBytes, axisLatency, bytes, count, latency, rate} from "./format.js";
 import {latest, onNumbers, perSecond, samples, sum} from "./live.js";
 import {plot} from "./plot.js";
 import {table} from "./table.js";
 
+const rowsShown = 8;
 const each = counter => i => perSecond(i, counter);
 const level = field => i => samples[i][field] ?? NaN;
 
@@ -44,12 +45,6 @@ export function overview(view) {
   const renew = () => {
     const n = latest();
     if (!n) return;
-    const found = concerns(n);
-    const text = JSON.stringify(found.map(c => c.slice(0, 3)));
-    if (attention.dataset.was !== text) {
-      attention.dataset.was = text;
-      put(attention, found.map(([grade, about, what, where]) => h("li", {class: grade}, h("b", {}, about), " ", what, where ? [" ", link(where, "Look")] : null)));
-    }
     put(all, totals([
       ["clients connected", count(n.connections)], ["sessions", count(n.sessions)], ["subscriptions", count(n.subscriptions)],
       ["retained messages", count(n.retained)], ["messages in, in all", count(sum(n.messages_in))], ["messages out, in all", count(sum(n.messages_out))],
@@ -67,30 +62,19 @@ export function overview(view) {
     {head: "Dropped", number: true, cell: c => count(c.dropped)},
   ]});
   const longest = h("div", {});
-  view.show(longest, () => call("GET /clients", {signal: view.signal, query: {sort: "queued", order: "desc", limit: 8}}), page => {
-    queues.show(page.items.filter(c => c.queued > 0), "No client has messages waiting.");
+  view.show(longest, () => call("GET /status", {signal: view.signal}), status => {
+    tell(attention, status.findings);
+    queues.show(status.fullest_queues.filter(c => c.queued > 0).slice(0, rowsShown), "No client has messages waiting.");
     return queues.node.isConnected ? undefined : [queues.node];
   }, 5);
   return [all, attention, h("div", {class: "plots"}, plots.map(p => p.figure)), section("Queues", h("div", {class: "beside"}, waiting.figure, longest))];
 }
 
-// concerns are what somebody should look at: its grade, what it is about, a sentence, and
-// where to look.
-function concerns(n) {
-  const found = [];
-  const first = samples[0];
-  const dropped = sum(n.dropped) - sum(first.dropped);
-  const panics = n.panics - first.panics;
-  if (!n.ready) found.push(["bad", "Not ready.", n.not_ready || "The broker is starting.", "#/log"]);
-  if (n.overload !== "normal") found.push(["bad", "Overload: " + n.overload + ".", "Memory is short, so the broker protects itself.", null]);
-  if (n.panics) found.push(["bad", plural(n.panics, "panic") + ".", panics ? "The last one within ten minutes." : "None within the last ten minutes.", "#/log"]);
-  if (n.memory_limit_bytes && n.memory_needed_bytes > 0.8 * n.memory_limit_bytes) {
-    found.push(["warn", "Memory.", `${bytes(n.memory_needed_bytes)} are needed, the limit is ${bytes(n.memory_limit_bytes)}.`, "#/settings"]);
-  }
-  if (n.disk_free_bytes && n.disk_free_bytes < 1 << 30) found.push(["warn", "Disk.", `${bytes(n.disk_free_bytes)} are free.`, "#/store"]);
-  if (n.wal_bytes > 256 << 20) found.push(["warn", "WAL.", `It has grown to ${bytes(n.wal_bytes)}: somebody reads the store for long.`, "#/store"]);
-  if (n.commit_p99_seconds > 0.25) found.push(["warn", "Slow disk.", `One of a hundred commits takes longer than ${latency(n.commit_p99_seconds)}.`, "#/store"]);
-  if (dropped > 0) found.push(["warn", plural(dropped, "message") + " dropped", "within the last ten minutes.", "#/drops"]);
-  if (!found.length) found.push(["good", "Nothing needs attention.", "No drops, no overload, no panics.", null]);
-  return found;
+// tell shows what somebody should know, if it is something else than before.
+function tell(list, findings) {
+  const said = JSON.stringify(findings);
+  if (list.dataset.said === said) return;
+  list.dataset.said = said;
+  put(list, findings.length ? findings.map(f => h("li", {class: f.attention ? "warn" : null}, h("b", {}, shown(f.what)), " ", shown(f.do)))
+    : h("li", {class: "good"}, h("b", {}, "Nothing needs attention."), " Nothing is full, and nothing was dropped or refused in the last ten minutes."));
 }

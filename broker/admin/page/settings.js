@@ -6,12 +6,12 @@ import {button, field, h, name, section, shown} from "./dom.js";
 import {table} from "./table.js";
 
 // value is all that is said of the value of a key.
-const value = k => [k.value, k.in_use, k.default].join("\n");
+const value = k => [k.value, k.in_use, k.source, k.default].join("\n");
 
-// more is what was made of a value, and what it would be.
+// more is where a value comes from, what was made of it, and what it would be.
 const more = k => [
+  h("div", {class: "help"}, k.source === "default" ? "default" : `from ${shown(k.source || "–")}` + (k.default === k.value ? "" : `; default: ${shown(k.default || "none")}`)),
   k.in_use ? h("div", {class: "help"}, "in use: " + shown(k.in_use)) : null,
-  k.source && k.source !== "default" && k.default !== k.value ? h("div", {class: "help"}, "default: " + shown(k.default || "none")) : null,
 ];
 
 export function settings(view) {
@@ -30,7 +30,6 @@ export function settings(view) {
   const made = table({caption: "Configuration", key: k => k.key, columns: [
     {head: "Key", same: k => k.key, cell: k => [h("code", {}, k.key), h("div", {class: "help"}, k.help)]},
     {head: "Value", same: value, cell: k => [h("bdi", {class: "name"}, shown(k.value || "–")), more(k)]},
-    {head: "From", same: k => k.source, cell: k => shown(k.source || "–")},
     {head: "A change needs", minor: true, wide: true, cell: k => k.change ?? ""},
   ]});
   const look = h("input", {type: "search", size: 28, spellcheck: "false", autocapitalize: "none", placeholder: "key, value or help"});

@@ -77,7 +77,7 @@ function sql(view) {
 function rows(out, seconds) {
   const list = out.rows ?? [];
   return [
-    h("p", {class: "quiet", role: "status"}, `${plural(list.length, "row")}${out.truncated ? ", and there are more" : ""} in ${latency(seconds)}`),
+    h("p", {class: "quiet", role: "status"}, `${plural(list.length, "row")}${out.more ? ", and there are more" : ""} in ${latency(seconds)}`),
     h("div", {class: "table", role: "region", "aria-label": "Answer", tabindex: "0"}, h("table", {},
       h("thead", {}, h("tr", {}, (out.columns ?? []).map((c, n) => h("th", {scope: "col", class: typeof list[0]?.[n] === "number" ? "number" : null}, shown(c))))),
       h("tbody", {}, list.map(row => h("tr", {}, row.map(value => h("td", {class: typeof value === "number" ? "number" : null},
