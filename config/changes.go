@@ -15,7 +15,7 @@ var whileRunning = []string{
 	"server.ws-origins", "server.ws-ping-interval", "server.read-timeout", "server.read-rate-min", "server.shutdown-notice",
 	"mqtt.keep-alive", "mqtt.max-subscriptions", "mqtt.max-sessions", "mqtt.max-session-expiry",
 	"mqtt.max-retained-messages", "mqtt.max-retained-bytes",
-	"auth.allow-anonymous", "auth.rules-file", "auth.acl-file",
+	"auth.allow-anonymous", "auth.rules-file", "auth.acl-file", "admin.tokens-file",
 	"mqtt.sys-interval", "mqtt.max-user-properties", "limits.connection-rate", "limits.connection-rate-per-address",
 	"limits.message-rate", "limits.byte-rate", "limits.sessions-per-user", "limits.retained-messages-per-user", "limits.retained-bytes-per-user",
 	"auth.password-file", "auth.remember-password", "auth.hashing.workers", "auth.hashing.waiting", "auth.backoff-max",

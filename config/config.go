@@ -20,6 +20,7 @@ type Config struct {
 	Tokens   login.TokenOptions
 	Callback login.CallbackOptions
 	Auth     Auth
+	Admin    Admin
 	// File is the absolute path of the YAML file that was read; empty: none.
 	File string
 
@@ -45,6 +46,13 @@ type Log struct {
 type Auth struct {
 	// RulesFile is a file of rules, ACLFile an acl_file of Mosquitto; "": none.
 	RulesFile, ACLFile string
+}
+
+// Admin is the API over the network; without Bind it is on its socket only.
+type Admin struct {
+	Bind            string
+	TLSCert, TLSKey string // files; "": no TLS
+	TokensFile      string // "": none
 }
 
 // Metrics is the HTTP listener for scrapes and probes.

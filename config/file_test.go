@@ -18,7 +18,7 @@ func write(t *testing.T, text string) string {
 }
 
 func TestFileFaults(t *testing.T) {
-	const sections = "log, server, mqtt, limits, auth, storage, metrics"
+	const sections = "log, server, mqtt, limits, auth, storage, metrics, admin"
 	tests := []struct{ name, text, want string }{
 		{"misspelt key", "mqtt:\n  max-qso: 1\n", "F:2: mqtt.max-qso: unknown key; did you mean mqtt.max-qos?"},
 		{"misspelt section", "sever:\n  bind: x\n", "F:1: sever: unknown key; did you mean server?"},

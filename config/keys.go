@@ -237,6 +237,15 @@ var keys = []key{
 		address{required: true}, func(c *Config) any { return &c.Metrics.Bind }},
 	{"metrics.path", "Path of the metrics in the Prometheus text format.",
 		urlPath{}, func(c *Config) any { return &c.Metrics.Path }},
+
+	{"admin.bind", "Address of the listener for the API and the page, with TLS; without it only an address of this machine, such as 127.0.0.1:9091, is taken. Who asks needs a token, or is a user with a role (`promptmq user role`). Empty: the API is on the socket in the data directory only.",
+		address{}, func(c *Config) any { return &c.Admin.Bind }},
+	{"admin.tls-cert", "PEM file with the certificate of that listener and those between it and a root. It is taken over when it changes. Empty: no TLS.",
+		filePath{}, func(c *Config) any { return &c.Admin.TLSCert }},
+	{"admin.tls-key", "PEM file with its key.",
+		filePath{}, func(c *Config) any { return &c.Admin.TLSKey }},
+	{"admin.tokens-file", "File with the tokens that the API takes there: lines of admin:TOKEN or viewer:TOKEN, or with sha256: and the SHA-256 of the token in place of it. Empty: none.",
+		filePath{}, func(c *Config) any { return &c.Admin.TokensFile }},
 }
 
 // withoutEffect are sections that this version does not act upon.

@@ -246,6 +246,7 @@ func (c *Config) crossCheckListeners() Errors {
 	if c.Metrics.Enabled {
 		others = append(others, struct{ key, address string }{"metrics.bind", c.Metrics.Bind})
 	}
+	others = append(others, struct{ key, address string }{"admin.bind", c.Admin.Bind})
 	for i, e := range c.listeners {
 		for _, other := range others {
 			if e.config.Kind != link.KindUnix && sameSocket(e.config.Address, other.address) {

@@ -83,6 +83,7 @@ func (c *Config) crossCheck() Errors {
 			fail("metrics.bind", "is the address of server.ws-bind too")
 		}
 	}
+	c.checkAdmin(fail)
 	c.checkLogins(fail)
 	return append(errs, c.crossCheckListeners()...)
 }

@@ -16,21 +16,27 @@ type User struct {
 	// Hash is of the password, Scram what SCRAM proves it against; "": none.
 	Hash, Scram string
 	Groups      []string
-	Disabled    bool
-	Changed     time.Time // to the millisecond
+	// Role is what it may do with the broker itself; "": nothing.
+	Role     string
+	Disabled bool
+	Changed  time.Time // to the millisecond
 }
 
 const groupsSeparator = ","
 
 func userSum(u *User) int64 {
-	return columnSum(kindUser, textKey(u.Name), textKey(u.Hash), textKey(u.Scram), textKey(strings.Join(u.Groups, groupsSeparator)),
-		uint64(boolInt(u.Disabled)), uint64(unixMilli(u.Changed)))
+	columns := []uint64{kindUser, textKey(u.Name), textKey(u.Hash), textKey(u.Scram), textKey(strings.Join(u.Groups, groupsSeparator)),
+		uint64(boolInt(u.Disabled)), uint64(unixMilli(u.Changed))}
+	if u.Role != "" { // else it is that of a version without roles
+		columns = append(columns, textKey(u.Role))
+	}
+	return columnSum(columns...)
 }
 
 // userOf reads a row from this column on, and reports whether it is what was written.
 func userOf(s *sqlite3.Stmt, column int) (u User, sound bool) {
 	text := func(i int) string { return string(s.ColumnRawBlob(column + i)) }
-	u = User{Name: text(0), Hash: text(1), Scram: text(2), Disabled: s.ColumnInt64(column+4) != 0, Changed: timeOf(s.ColumnInt64(column + 5))}
+	u = User{Name: text(0), Hash: text(1), Scram: text(2), Disabled: s.ColumnInt64(column+4) != 0, Changed: timeOf(s.ColumnInt64(column + 5)), Role: text(7)}
 	if groups := text(3); groups != "" {
 		u.Groups = strings.Split(groups, groupsSeparator)
 	}
@@ -39,7 +45,7 @@ func userOf(s *sqlite3.Stmt, column int) (u User, sound bool) {
 
 func userArgs(u *User) []any {
 	return []any{[]byte(u.Name), []byte(u.Hash), []byte(u.Scram), []byte(strings.Join(u.Groups, groupsSeparator)),
-		boolInt(u.Disabled), unixMilli(u.Changed), userSum(u)}
+		boolInt(u.Disabled), unixMilli(u.Changed), userSum(u), []byte(u.Role)}
 }
 
 func ruleSum(position int64, text string) int64 {
@@ -49,7 +55,7 @@ func ruleSum(position int64, text string) int64 {
 // Users returns all, by name. It is for the goroutine of Apply, as all that reads or
 // changes users and rules.
 func (db *DB) Users() (users []User, err error) {
-	err = db.query("SELECT name, hash, scram, groups, disabled, changed, sum FROM user ORDER BY name", func(s *sqlite3.Stmt) error {
+	err = db.query("SELECT name, hash, scram, groups, disabled, changed, sum, role FROM user ORDER BY name", func(s *sqlite3.Stmt) error {
 		u, sound := userOf(s, 0)
 		if !sound {
 			return damaged(fmt.Errorf("the user %q", u.Name))
@@ -90,8 +96,8 @@ func (db *DB) counted(err error, key string, n int) error {
 // changed. The same goes for all that changes users and rules.
 func (db *DB) PutUser(u *User) error {
 	return db.changeAccess(func() error {
-		err := db.execOnce(`INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET hash = excluded.hash,
-			scram = excluded.scram, groups = excluded.groups, disabled = excluded.disabled, changed = excluded.changed, sum = excluded.sum`, userArgs(u)...)
+		err := db.execOnce(`INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET hash = excluded.hash,
+			scram = excluded.scram, groups = excluded.groups, disabled = excluded.disabled, changed = excluded.changed, sum = excluded.sum, role = excluded.role`, userArgs(u)...)
 		if err != nil {
 			return err
 		}

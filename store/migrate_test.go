@@ -90,14 +90,14 @@ func TestMigratesRetained(t *testing.T) {
 	// As version 7 wrote it.
 	m := session.Message{Topic: "old", Payload: []byte("p"), Retain: true}
 	data := finishPacked(appendMessage(startPacked(nil), &m), kindRetained, textKey("old"), 1)
-	if err := db.w.Exec(fmt.Sprintf("INSERT INTO retained VALUES (CAST('old' AS BLOB), 1, x'%x'); PRAGMA user_version = 7", data)); err != nil {
+	if err := db.w.Exec(fmt.Sprintf("INSERT INTO retained VALUES (CAST('old' AS BLOB), 1, x'%x'); ALTER TABLE user DROP COLUMN role; PRAGMA user_version = 7", data)); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	db = openTest(t, o)
-	if version, err := queryInt(db.w, "PRAGMA user_version"); err != nil || version != 8 {
+	if version, err := queryInt(db.w, "PRAGMA user_version"); err != nil || version != int64(len(migrations)) {
 		t.Errorf("version %d, %v", version, err)
 	}
 	want(`retained "old" 1 of ""`)
@@ -118,4 +118,66 @@ func TestMigratesRetained(t *testing.T) {
 	}
 	db = openTest(t, o)
 	want(lines...)
+}
+
+// TestMigratesRoles: users of a store of version 8 have no role after the migration, and may be
+// given one, which a salvage keeps. A role that changed on the disk is damage.
+func TestMigratesRoles(t *testing.T) {
+	o := testOptions(t.TempDir())
+	db := openTest(t, o)
+	put := func(u *User) {
+		t.Helper()
+		if err := db.PutUser(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string) {
+		t.Helper()
+		users, err := db.Users()
+		if got := fmt.Sprintf("%+v", users); err != nil || got != what {
+			t.Errorf("%s, %v; expected %s", got, err, what)
+		}
+	}
+	put(&User{Name: "ann", Hash: "h", Groups: []string{"g"}})
+	if err := db.w.Exec("ALTER TABLE user DROP COLUMN role; PRAGMA user_version = 8"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = openTest(t, o)
+	users, err := db.Users()
+	if err != nil || len(users) != 1 || users[0].Role != "" || users[0].Hash != "h" {
+		t.Fatalf("%+v, %v", users, err)
+	}
+	users[0].Role = "viewer"
+	put(&users[0])
+	put(&User{Name: "bob", Hash: "h", Role: "admin"})
+	if users, err = db.Users(); err != nil || len(users) != 2 || users[1].Role != "admin" {
+		t.Errorf("%+v, %v", users, err)
+	}
+	whole := fmt.Sprintf("%+v", users)
+	for _, role := range []string{"", "admin", "Viewer"} {
+		if err := db.w.Exec("SAVEPOINT s; UPDATE user SET role = CAST('" + role + "' AS BLOB) WHERE name = CAST('ann' AS BLOB)"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Users(); err == nil {
+			t.Errorf("the role %q in place of viewer is not noticed", role)
+		}
+		if err := db.w.Exec("ROLLBACK TO s; RELEASE s"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(t, db, oneSession(1, "m"))
+	if err := db.w.Exec("UPDATE session SET expiry = expiry + 1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := Salvage(o, salvageTime); err != nil || report.Damage == nil {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	db = openTest(t, o)
+	want(whole)
 }

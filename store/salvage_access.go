@@ -8,7 +8,18 @@ func (s *salvager) takeUser(row *sqlite3.Stmt) (ok bool, err error) {
 		return false, nil
 	}
 	s.users++
-	return true, s.insert("INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", userArgs(&u)...)
+	return true, s.insert("INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", userArgs(&u)...)
+}
+
+// roleOf names the column with the roles of users, or what a version without them has.
+func (s *salvager) roleOf() string {
+	if s.from != nil {
+		if stmt, _, err := s.from.Prepare("SELECT role FROM user"); err == nil {
+			_ = stmt.Close() // never run
+			return "role"
+		}
+	}
+	return "x''"
 }
 
 // takeRule gives a rule the next position, for one before it may be lost.

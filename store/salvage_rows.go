@@ -57,7 +57,7 @@ func (s *salvager) copyAll() error {
 		{"retained", "rowid, topic, version, data", s.takeRetained},
 		{"run", "id, session, first, last, body, data", s.takeRun},
 		{"owed", "rowid, session, filter, after, up_to, sum", s.takeOwed},
-		{"user", "rowid, name, hash, scram, groups, disabled, changed, sum", s.takeUser},
+		{"user", "rowid, name, hash, scram, groups, disabled, changed, sum, " + s.roleOf(), s.takeUser},
 		{"rule", "position, text, sum", s.takeRule},
 	} {
 		if s.predates(t.name) {

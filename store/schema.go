@@ -137,17 +137,21 @@ UPDATE session SET user_name = x'', sum = row_sum(6, id, client_id, x'', version
 `,
 	// The tables are the same; a retained message may have its user behind it, which
 	// programs before this version would take for damage.
-	"",
+	"", `
+-- What a user may do with the broker itself; empty: nothing. sum has it if it is not empty.
+ALTER TABLE user ADD COLUMN role BLOB NOT NULL DEFAULT x'';
+`,
 }
 
 // sumsVersion is the version from which on rows have checksums; from owedVersion
 // and unsummedVersion on there are tables of these names, from accessVersion on user
-// and rule.
+// and rule, from rolesVersion on users have roles.
 const (
 	sumsVersion     = 2
 	owedVersion     = 4
 	unsummedVersion = 5
 	accessVersion   = 7
+	rolesVersion    = 9
 )
 
 // rowSum gives migrations the SQL function row_sum(kind, column...).
@@ -177,6 +181,7 @@ type tables struct {
 	owed      bool // there is a table of this name
 	unsummed  bool // there is a table of this name
 	access    bool // there are the tables user and rule
+	roles     bool // users have roles
 }
 
 func tablesOf(c *sqlite3.Conn) (t tables, err error) {
@@ -204,6 +209,11 @@ func tablesOf(c *sqlite3.Conn) (t tables, err error) {
 	}
 	access, err := queryInt(c, "SELECT count(*) FROM sqlite_schema WHERE name IN ('user', 'rule')")
 	t.access = access == 2
+	if err != nil {
+		return t, err
+	}
+	roles, err := queryInt(c, "SELECT count(*) FROM pragma_table_info('user') WHERE name = 'role'")
+	t.roles = roles > 0
 	return t, err
 }
 
@@ -235,7 +245,7 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 	case version > int64(len(migrations)):
 		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
 	case t.ours != tablesOurs || t.sums != (version >= sumsVersion) || t.owed != (version >= owedVersion) ||
-		t.unsummed != (version >= unsummedVersion) || t.access != (version >= accessVersion):
+		t.unsummed != (version >= unsummedVersion) || t.access != (version >= accessVersion) || t.roles != (version >= rolesVersion):
 		return 0, damaged(fmt.Errorf("the tables are not those of schema version %d", version))
 	}
 	return version, nil

@@ -40,7 +40,7 @@ func New(version string, log *slog.Logger, panicked func()) *API {
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"token":   {Type: "http", Scheme: "bearer", Description: "A line of admin.tokens-file."},
 					"user":    {Type: "http", Scheme: "basic", Description: "A user with a role."},
-					"session": {Type: "apiKey", In: "cookie", Name: "promptmq", Description: "What POST /api/v1/session gives."},
+					"session": {Type: "apiKey", In: "cookie", Name: "__Host-promptmq", Description: "What POST /api/v1/session gives; without TLS its name is promptmq."},
 				},
 			},
 		},
@@ -81,6 +81,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answerProblem(w, problem(http.StatusInternalServerError, "the operation failed; the log of the broker says more"))
 		}
 	}()
+	r = r.WithContext(context.WithValue(r.Context(), writerKey{}, w))
 	h, pattern := a.mux.Handler(r)
 	if pattern != "" {
 		a.mux.ServeHTTP(w, r)

@@ -57,7 +57,20 @@ type answer[T any] struct{ Body *T }
 // inspect.Invalid too, an inspect.Refused with 409, inspect.ErrNotFound with 404, the end of the
 // time with 503, any other with 500.
 func Handle[In, Out any](a *API, op Operation, f func(context.Context, *In) (*Out, error)) {
-	do := func(ctx context.Context, in *In) (*Out, error) {
+	if _, none := any((*Out)(nil)).(*Nothing); none {
+		handleRaw(a, op, f)
+		return
+	}
+	handleRaw(a, op, func(ctx context.Context, in *In) (*answer[Out], error) {
+		out, err := f(ctx, in)
+		return &answer[Out]{out}, err
+	})
+}
+
+// handleRaw is Handle for an output in the words of huma.
+func handleRaw[In, Out any](a *API, op Operation, f func(context.Context, *In) (*Out, error)) {
+	huma.Register(a.huma, a.describe(&op), func(ctx context.Context, in *In) (*Out, error) {
+		wholeRequest(ctx)
 		ctx, cancel := context.WithTimeout(ctx, commandWithin)
 		defer cancel()
 		out, err := f(ctx, in)
@@ -66,18 +79,17 @@ func Handle[In, Out any](a *API, op Operation, f func(context.Context, *In) (*Ou
 		}
 		a.note(ctx, &op, err)
 		return out, err
-	}
-	if _, none := any((*Out)(nil)).(*Nothing); none {
-		huma.Register(a.huma, a.describe(&op), func(ctx context.Context, in *In) (*Nothing, error) {
-			_, err := do(ctx, in)
-			return new(Nothing), err
-		})
-		return
-	}
-	huma.Register(a.huma, a.describe(&op), func(ctx context.Context, in *In) (*answer[Out], error) {
-		out, err := do(ctx, in)
-		return &answer[Out]{out}, err
 	})
+}
+
+type writerKey struct{}
+
+// wholeRequest says that the request has come: its time to do so, over which net/http would
+// end the context, is over.
+func wholeRequest(ctx context.Context) {
+	if w, ok := ctx.Value(writerKey{}).(http.ResponseWriter); ok {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a buffer has none
+	}
 }
 
 // locator says where a field of an input stands, as in query.limit: what is no parameter is in
@@ -132,6 +144,9 @@ func (a *API) describe(op *Operation) huma.Operation {
 	return h
 }
 
+// challenge is not Basic, for which browsers ask by themselves.
+const challenge = `Bearer realm="promptmq"`
+
 // authorise goes on to an operation if who asks has the role for it.
 func (a *API) authorise(op *Operation, ctx huma.Context, next func(huma.Context)) {
 	who := callerOf(ctx.Context())
@@ -142,7 +157,7 @@ func (a *API) authorise(op *Operation, ctx huma.Context, next func(huma.Context)
 	status, detail := http.StatusForbidden, "this needs the role "+string(op.Role)+", and yours is "+string(who.Role)
 	if who.Role == Nobody {
 		status, detail = http.StatusUnauthorized, "this needs a token, or a user with a role"
-		ctx.SetHeader("Www-Authenticate", `Bearer realm="promptmq"`) // not Basic, for which browsers ask by themselves
+		ctx.SetHeader("Www-Authenticate", challenge)
 	}
 	_ = huma.WriteErr(a.huma, ctx, status, detail) // who asked has gone
 }

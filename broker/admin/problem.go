@@ -104,6 +104,8 @@ func problemOf(err error, locate func(field string) string) *Problem {
 		status, field = failed.Status, failed.Field
 	case errors.As(err, &wrong):
 		status, field, detail = http.StatusUnprocessableEntity, wrong.Field, wrong.Why
+	case errors.Is(err, inspect.ErrBadCursor):
+		status, field = http.StatusUnprocessableEntity, "cursor"
 	case errors.As(err, &against):
 		status = http.StatusConflict
 	case errors.Is(err, inspect.ErrNotFound):

@@ -1,6 +1,9 @@
 package admin
 
-import "context"
+import (
+	"context"
+	"net/netip"
+)
 
 // A Role is what somebody may do.
 type Role string
@@ -35,6 +38,10 @@ type Caller struct {
 	Name string
 	// Address is where a Caller is that came over the network.
 	Address string
+
+	address netip.Addr
+	secure  bool   // over TLS
+	cookie  string // of its session; "": none
 }
 
 type callerKey struct{}

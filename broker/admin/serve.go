@@ -34,7 +34,7 @@ func Serve(dir string, a *API, errs *log.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the administration socket in %s: %w", dir, err)
 	}
-	s := &Server{listener: &listener{Listener: ln, remove: remove}, served: make(chan struct{})}
+	s := &Server{listener: &listener{Listener: ln, remove: remove, admits: mayAdminister, slots: slots{max: connectionsMax}}, served: make(chan struct{})}
 	s.http = http.Server{
 		Handler: fromSocket(a), ErrorLog: errs, MaxHeaderBytes: headerBytesMax,
 		ReadHeaderTimeout: requestWithin, ReadTimeout: requestWithin, WriteTimeout: commandWithin + 2*requestWithin, IdleTimeout: idleWithin,
@@ -68,6 +68,7 @@ func (s *Server) Close(ctx context.Context) error {
 type listener struct {
 	net.Listener
 	remove func() // the socket
+	admits func(net.Conn) bool
 	once   sync.Once
 	slots  slots
 }
@@ -79,7 +80,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if mayAdminister(c) && l.slots.take() {
+		if l.admits(c) && l.slots.take() {
 			return &conn{Conn: c, slots: &l.slots}, nil
 		}
 		_ = c.Close() // nothing was written
@@ -92,8 +93,10 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// slots are those of connectionsMax that are taken.
+// slots are for connections.
 type slots struct {
+	max int
+
 	mu    sync.Mutex
 	taken int
 }
@@ -101,7 +104,7 @@ type slots struct {
 func (s *slots) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken == connectionsMax {
+	if s.taken == s.max {
 		return false
 	}
 	s.taken++

@@ -97,6 +97,7 @@ func handleStream[In any](a *API, op Operation, kind string, row reflect.Type, f
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			defer func() { <-a.streams }()
 			_, w := humago.Unwrap(hc)
+			wholeRequest(ctx)
 			s := &stream{w: w, kind: kind, left: streamBytesMax}
 			if err := f(ctx, in, s); err != nil && !s.open {
 				answerProblem(w, problemOf(err, locator[In]()))

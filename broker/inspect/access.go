@@ -6,6 +6,7 @@ import "time"
 type User struct {
 	Name     string    `json:"name"`
 	Groups   []string  `json:"groups"`
+	Role     string    `json:"role,omitempty" enum:"admin,viewer" doc:"What it may do with this API; none: nothing."`
 	Disabled bool      `json:"disabled"`
 	SCRAM    bool      `json:"scram" doc:"It can log in with SCRAM-SHA-256."`
 	Changed  time.Time `json:"changed"`

@@ -135,3 +135,11 @@ func (c *Chain) LiftBan(address netip.Addr) bool {
 	defer c.guard.mu.Unlock()
 	return c.guard.backoff.Lift(address, time.Now())
 }
+
+// Failed counts a guess at something that others know, such as a token of the API, as a wrong
+// password is counted. The same guess again counts once.
+func (c *Chain) Failed(from netip.Addr, guess []byte) {
+	wrong := &access.Refusal{Reason: codec.BadUserNameOrPassword, Cause: "bad-token"}
+	c.m.LoginsRefused(wrong.Cause).Inc()
+	c.guard.told(wrong, from, c.key.digest([]byte("token"), guess))
+}

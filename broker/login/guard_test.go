@@ -161,3 +161,20 @@ func TestOldPassword(t *testing.T) {
 		}
 	})
 }
+
+// TestFailedToken: guesses at something that others know get an address banned, and the same guess
+// over and over does not.
+func TestFailedToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, nil)
+		from, again := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")
+		for n := range 100 {
+			c.Failed(from, fmt.Append(nil, "guess ", n))
+			c.Failed(again, []byte("an old token"))
+		}
+		if !c.Banned(from) || c.Banned(again) {
+			t.Errorf("%v", c.Bans())
+		}
+	})
+}

@@ -34,7 +34,7 @@ func (g *accessControl) parts() []part {
 
 // checkFiles reads the files that a configuration names, and says what is wrong with them.
 func checkFiles(cfg *config.Config) config.Errors {
-	_, faults := prepareParts(append((&accessControl{}).parts(), passwords(nil), new(sources).part), cfg)
+	_, faults := prepareParts(append((&accessControl{}).parts(), passwords(nil), new(sources).part, new(network).part), cfg)
 	return faults
 }
 

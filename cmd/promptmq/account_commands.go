@@ -40,6 +40,7 @@ type newUser struct {
 	Name string `json:"name" maxLength:"1024"`
 	Secrets
 	Groups []string `json:"groups,omitempty" maxItems:"64"`
+	Role   string   `json:"role,omitempty" enum:"admin,viewer," doc:"What it may do with this API; empty: nothing."`
 }
 
 type userPassword struct {
@@ -52,6 +53,7 @@ type userPassword struct {
 type userChange struct {
 	Groups   *[]string `json:"groups,omitempty" maxItems:"64"`
 	Disabled *bool     `json:"disabled,omitempty"`
+	Role     *string   `json:"role,omitempty" enum:"admin,viewer," doc:"What it may do with this API; empty: nothing."`
 }
 
 type changed struct {
@@ -92,7 +94,7 @@ func (a *accounts) addUserOperations(api *admin.API, end func(user string) int) 
 		Body userChange
 	}
 	admin.Handle(api, admin.Operation{Method: http.MethodPatch, Path: "/users/{name}", Role: admin.Admin, Group: "users", Refused: []int{http.StatusNotFound},
-		Summary: "Change the groups of a user, or disable or enable it.", Description: "Its connections are ended, unless it is only enabled."},
+		Summary: "Change the groups or the role of a user, or disable or enable it.", Description: "Its connections are ended if it is disabled or is in other groups."},
 		func(ctx context.Context, in *changing) (*changed, error) {
 			return a.changeNamed(ctx, in.Name, end, in.Body.ends(), func(u *store.User) { in.Body.apply(u) })
 		})
@@ -129,6 +131,9 @@ func (c *userChange) apply(u *store.User) {
 	}
 	if c.Disabled != nil {
 		u.Disabled = *c.Disabled
+	}
+	if c.Role != nil {
+		u.Role = *c.Role
 	}
 }
 
@@ -178,7 +183,7 @@ func (a *accounts) addUser(ctx context.Context, in *newUser) (*inspect.User, err
 	if err != nil {
 		return nil, err
 	}
-	u := &store.User{Name: in.Name, Hash: hash, Scram: scram, Groups: sortedGroups(in.Groups)}
+	u := &store.User{Name: in.Name, Hash: hash, Scram: scram, Groups: sortedGroups(in.Groups), Role: in.Role}
 	err = a.changeUser(ctx, in.Name, func(was *store.User) (*store.User, error) {
 		switch {
 		case was != nil:
@@ -210,5 +215,5 @@ func (a *accounts) listUsers() []inspect.User {
 
 // shownUser is a user without its secrets.
 func shownUser(u *store.User) *inspect.User {
-	return &inspect.User{Name: u.Name, Groups: append([]string{}, u.Groups...), Disabled: u.Disabled, SCRAM: u.Scram != "", Changed: u.Changed.UTC()}
+	return &inspect.User{Name: u.Name, Groups: append([]string{}, u.Groups...), Role: u.Role, Disabled: u.Disabled, SCRAM: u.Scram != "", Changed: u.Changed.UTC()}
 }

@@ -228,6 +228,9 @@ func checkUser(u *store.User) error {
 	if err := checkName("the name of a user", u.Name); err != nil {
 		return err
 	}
+	if u.Role != "" && u.Role != string(admin.Viewer) && u.Role != string(admin.Admin) {
+		return fmt.Errorf("the role of a user is admin, viewer or none; %.80q is not", u.Role)
+	}
 	if len(u.Groups) > groupsMax {
 		return fmt.Errorf("a user is in %d groups at most", groupsMax)
 	}

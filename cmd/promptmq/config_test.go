@@ -40,6 +40,7 @@ var settable = map[string]string{
 	"storage.sqlite.mmap-size": "0", "storage.sqlite.busy-timeout": "250", "storage.sqlite.synchronous": `"EXTRA"`,
 	"storage.sqlite.journal-mode": `"DELETE"`, "storage.sqlite.foreign-keys": "false",
 	"metrics.enabled": "false", "metrics.bind": `"127.0.0.1:2"`, "metrics.path": `"/prom"`,
+	"admin.bind": `"127.0.0.1:3"`, "admin.tls-cert": `"/etc/cert.pem"`, "admin.tls-key": `"/etc/key.pem"`, "admin.tokens-file": `"/etc/tokens"`,
 }
 
 func flagOf(path string) string {

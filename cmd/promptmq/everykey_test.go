@@ -48,6 +48,7 @@ var shownAlone = map[string]string{
 	"storage.sqlite.busy-timeout": "TestPragmas", "storage.sqlite.synchronous": "TestPragmas", "storage.sqlite.journal-mode": "TestPragmas",
 	"storage.sqlite.foreign-keys": "TestPragmas",
 	"metrics.enabled":             "TestListenersOff", "metrics.bind": "TestBindMeansWhatItSays", "metrics.path": "TestMetricsPath",
+	"admin.bind": "TestAPIAuthorisation", "admin.tokens-file": "TestAPIAuthorisation", "admin.tls-cert": "TestAPIOverTLS", "admin.tls-key": "TestAPIOverTLS",
 	"auth.jwt.jwks-refresh": "TestTokenSettings",
 	"auth.http.url":         "TestCallbackSettings", "auth.http.ca-file": "TestCallbackSettings", "auth.http.timeout": "TestCallbackSettings",
 	"auth.http.max-concurrent": "TestCallbackSettings", "auth.http.breaker-pause": "TestCallbackSettings",

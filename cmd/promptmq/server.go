@@ -133,10 +133,19 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	addLogOperations(api, log, reloads.level, &end.lines.tail)
 	addOperations(api, b, db)
 	addBackups(api, db, log)
+	over := &network{admin.NewWeb(api, &operators{stored, logins.chain})}
+	if err := takeParts([]part{over.part}, &cfg); err != nil {
+		return err
+	}
 	if err := b.Start(); err != nil {
 		return hintSalvage(err)
 	}
 	defer serveSocket(log, cfg.Store.DataDir, api)()
+	stopNetwork, err := over.serve(&cfg, log)
+	if err != nil {
+		return errors.Join(err, shutdown(b))
+	}
+	defer stopNetwork()
 	ready.broker.Store(b)
 	go b.Record(ctx)
 	end.doing("the broker is being stopped")
@@ -148,7 +157,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	reloads.inUse = func(running *config.Config) map[string]string {
 		return inUse(running, b, options.Limits.Memory, end.lines.format, reloads.level)
 	}
-	reloads.begin(b, append(logins.parts(), entry.parts()...)...)
+	reloads.begin(b, append(append(logins.parts(), entry.parts()...), over.part)...)
 
 	return runUntilDone(ctx, log, b, end)
 }

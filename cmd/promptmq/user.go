@@ -19,6 +19,7 @@ type userCommand struct {
 	Add     userAddCommand     `cmd:"" help:"Add a user; its password is asked for."`
 	Passwd  userPasswdCommand  `cmd:"" help:"Change the password of a user, and end its connections."`
 	Groups  userGroupsCommand  `cmd:"" help:"Change the groups that a user is in, and end its connections."`
+	Role    userRoleCommand    `cmd:"" help:"Let a user administer the broker over the API and the page, only see it there, or neither."`
 	Delete  userDeleteCommand  `cmd:"" help:"Delete a user, and end its connections. Its sessions stay its own, unless it was the last user."`
 	Disable userDisableCommand `cmd:"" help:"Let a user connect no more, and end its connections."`
 	Enable  userEnableCommand  `cmd:"" help:"Let a user connect again."`
@@ -30,6 +31,7 @@ type userAddCommand struct {
 	passwordSource
 	Name  string   `arg:"" help:"Name of the user."`
 	Group []string `placeholder:"GROUP" sep:"none" help:"Group that the user is in; may be repeated."`
+	Role  string   `enum:"admin,viewer,none" default:"none" placeholder:"ROLE" help:"What it may do with the API and the page: admin, viewer or none."`
 }
 
 // Run implements the command.
@@ -38,7 +40,7 @@ func (c *userAddCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	in := &newUser{Name: c.Name, Groups: c.Group}
+	in := &newUser{Name: c.Name, Groups: c.Group, Role: roleNamed(c.Role)}
 	in.Hash, in.Scram = hashPassword(password)
 	return c.change(true, c.Name, http.MethodPost, "/users", in, "added")
 }
@@ -71,6 +73,25 @@ type userGroupsCommand struct {
 func (c *userGroupsCommand) Run() error {
 	groups := append([]string{}, c.Group...)
 	return c.change(false, c.Name, http.MethodPatch, admin.Path("users", c.Name), &userChange{Groups: &groups}, "is in other groups")
+}
+
+type userRoleCommand struct {
+	namedUser
+	Role string `arg:"" enum:"admin,viewer,none" help:"admin, viewer or none."`
+}
+
+// Run implements the command.
+func (c *userRoleCommand) Run() error {
+	role := roleNamed(c.Role)
+	return c.change(false, c.Name, http.MethodPatch, admin.Path("users", c.Name), &userChange{Role: &role}, "has the role "+c.Role)
+}
+
+// roleNamed is what is stored for the role of a command line.
+func roleNamed(role string) string {
+	if role == "none" {
+		return ""
+	}
+	return role
 }
 
 type userDeleteCommand struct {
@@ -146,7 +167,7 @@ func (c *userListCommand) Run() error {
 		if c.JSON {
 			return writeJSON(os.Stdout, &userList{users})
 		}
-		rows := [][]string{{"USER", "GROUPS", "STATE", "SCRAM", "CHANGED"}}
+		rows := [][]string{{"USER", "GROUPS", "ROLE", "STATE", "SCRAM", "CHANGED"}}
 		for _, u := range users {
 			state := "enabled"
 			if u.Disabled {
@@ -156,7 +177,7 @@ func (c *userListCommand) Run() error {
 			if u.SCRAM {
 				scram = "yes"
 			}
-			rows = append(rows, []string{u.Name, strings.Join(u.Groups, ","), state, scram, u.Changed.Format(time.RFC3339)})
+			rows = append(rows, []string{u.Name, strings.Join(u.Groups, ","), u.Role, state, scram, u.Changed.Format(time.RFC3339)})
 		}
 		return writeTable(os.Stdout, rows)
 	})
