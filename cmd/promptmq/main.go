@@ -16,6 +16,8 @@ import (
 const (
 	exitFailure = 1 // something failed while running
 	exitUsage   = 2 // the command line or the configuration is wrong
+	// exitAttention is that of status.
+	exitAttention = 3
 )
 
 type commandLine struct {
@@ -135,6 +137,8 @@ func exitCode(err error) int {
 	case errors.As(err, &refused) && refused.Asked:
 		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)
 		return exitUsage
+	case errors.Is(err, errAttention):
+		return exitAttention
 	case !errors.Is(err, errLogged):
 		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)
 	}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/x0a1b/promptmq/broker/inspect"
+	"github.com/x0a1b/promptmq/terminal"
+)
+
+const (
+	topHelp = "q quit  p pause  sort: r rate  i in  o out  u queued  d dropped"
+	// onceRows is how many clients are printed where there is no screen to fill, topicRows how
+	// many topics are shown.
+	onceRows  = 20
+	topicRows = 8
+)
+
+// lines are the screen, of this size; 0: no screen.
+func (v *topView) lines(columns, height int) []string {
+	n := &v.numbers
+	uptime := time.Duration(float64(n.UptimeSeconds) * float64(time.Second))
+	lines := []string{
+		fmt.Sprintf("PromptMQ %s  up %s  %s connections  %s sessions  %s subscriptions", escaped(n.Version), inspect.DurationText(uptime), inspect.CountText(n.Connections), inspect.CountText(n.Sessions), inspect.CountText(n.Subscriptions)),
+		fmt.Sprintf("in %s/s  out %s/s  dropped %s/s  queued %s  commit p99 %s  %s", rateText(v.in), rateText(v.out), rateText(v.dropped), inspect.CountText(n.Queued), inspect.DurationText(time.Duration(n.CommitP99*float64(time.Second))), healthWord(n)),
+		"",
+	}
+	topics := v.topicLines(columns)
+	rows := onceRows
+	if height > 0 {
+		lines = append(lines[:2], v.helpLine())
+		rows = max(0, height-len(lines)-1-len(topics)) // the titles of the table
+	}
+	lines = append(lines, v.table(rows, columns)...)
+	lines = append(lines, topics...)
+	if height > 0 {
+		lines = lines[:min(len(lines), height)]
+	}
+	for i := range lines {
+		if columns > 0 {
+			lines[i] = terminal.Cut(lines[i], columns)
+		}
+	}
+	return lines
+}
+
+func (v *topView) helpLine() string {
+	if v.paused {
+		return "PAUSED: p goes on  q quit"
+	}
+	return topHelp + "  [" + v.sort + "]"
+}
+
+func healthWord(n *inspect.Numbers) string {
+	switch {
+	case !n.Ready:
+		return "NOT READY: promptmq status says more"
+	case n.Overload != "" && n.Overload != "normal":
+		return "SHORT OF MEMORY: promptmq status says more"
+	}
+	return ""
+}
+
+// table has the first rows.
+func (v *topView) table(rows, columns int) []string {
+	t := terminal.Table{Columns: []terminal.Column{
+		{Title: "CLIENT", Least: 12}, {Title: "USER", Least: 6}, {Title: "IN/s", Right: true}, {Title: "OUT/s", Right: true}, {Title: "QUEUED", Right: true}, {Title: "SIZE", Right: true},
+		{Title: "IN FLIGHT", Right: true}, {Title: "DROPPED/s", Right: true}, {Title: "STATE"}, {Title: "ADDRESS", Least: 10},
+	}}
+	for i := range v.rows[:min(rows, len(v.rows))] {
+		r := &v.rows[i]
+		t.Add(r.ID, r.User, rateText(r.in), rateText(r.out), inspect.CountText(r.Queued), inspect.BytesText(r.QueuedBytes), inspect.CountText(r.InFlight), rateText(r.dropped), stateOf(r.Client), r.Address)
+	}
+	return t.Lines(columns)
+}
+
+func (v *topView) topicLines(columns int) []string {
+	if len(v.topics) == 0 {
+		return nil
+	}
+	title := "TOPIC"
+	if v.topicsPart {
+		title = "TOPIC (of a part of the messages)"
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: title, Least: 12}, {Title: "MESSAGES", Right: true}, {Title: "BYTES", Right: true}}}
+	for _, c := range v.topics[:min(topicRows, len(v.topics))] {
+		t.Add(c.topic, inspect.CountText(c.messages), inspect.BytesText(c.bytes))
+	}
+	return append([]string{""}, t.Lines(columns)...)
+}
+
+// rateText is a number a second.
+func rateText(r float64) string {
+	if r > 0 && r < 10 {
+		return strconv.FormatFloat(r, 'f', 1, 64)
+	}
+	return inspect.CountText(int64(r + 0.5))
+}
