@@ -16,6 +16,7 @@ type Sessions interface {
 	PurgeSessions(ctx context.Context, olderThan time.Duration, dryRun bool) (n int, err error)
 	Subscribe(ctx context.Context, id string, s inspect.Subscription) error
 	Unsubscribe(ctx context.Context, id, filter string) error
+	Drops() []inspect.Drop
 }
 
 // A Purge says which sessions end.
@@ -56,6 +57,10 @@ func AddSessions(a *API, b Sessions) {
 			return &page, err
 		})
 	addSubscribing(a, b)
+	Handle(a, Operation{Method: http.MethodGet, Path: "/drops", Role: Viewer, Group: "clients", Summary: "The last messages that did not reach a client, newest first."},
+		func(context.Context, *Nothing) (*inspect.Page[inspect.Drop], error) {
+			return &inspect.Page[inspect.Drop]{Items: append([]inspect.Drop{}, b.Drops()...)}, nil
+		})
 }
 
 // A NewSubscription is one that an operator makes.

@@ -19,10 +19,9 @@ import (
 
 type topCommand struct {
 	place
-	Sort   string        `default:"rate" enum:"rate,in,out,queued,dropped" placeholder:"COLUMN" help:"rate, in, out, queued or dropped. Default: rate, which is in and out."`
-	Every  time.Duration `default:"2s" placeholder:"DURATION" help:"Time between two looks. Default: 2s."`
-	Topics bool          `help:"Show the busiest topics too; the broker then traces every message."`
-	Once   bool          `help:"Look twice, print what was between, and end; so it is if standard output is no terminal."`
+	Sort  string        `default:"rate" enum:"rate,in,out,queued,dropped" placeholder:"COLUMN" help:"rate, in, out, queued or dropped. Default: rate, which is in and out."`
+	Every time.Duration `default:"2s" placeholder:"DURATION" help:"Time between two looks. Default: 2s."`
+	Once  bool          `help:"Look twice, print what was between, and end; so it is if standard output is no terminal."`
 }
 
 // Validate checks the flags.
@@ -39,9 +38,6 @@ func (c *topCommand) Run() error {
 		ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 		defer restore()
 		t := &top{command: c, a: a, view: topView{sort: c.Sort}}
-		if c.Topics {
-			t.traceTopics(ctx)
-		}
 		screen, err := terminal.Open(os.Stdin, os.Stdout)
 		switch {
 		case c.Once, errors.Is(err, terminal.ErrNoTerminal):
@@ -65,7 +61,6 @@ type top struct {
 	command *topCommand
 	a       *administered
 	view    topView
-	topics  *topicCounts
 	before  *topSample
 }
 
@@ -152,9 +147,6 @@ func (t *top) look(ctx context.Context) error {
 		}
 	}
 	t.view.show(t.before, now)
-	if t.topics != nil {
-		t.view.topics, t.view.topicsPart = t.topics.take()
-	}
 	t.before = now
 	return nil
 }
@@ -167,14 +159,12 @@ type topRow struct {
 
 // A topView is what is shown, and how.
 type topView struct {
-	sort       string
-	paused     bool
-	rows       []topRow
-	numbers    inspect.Numbers
-	in, out    float64 // messages a second of all
-	dropped    float64
-	topics     []topicCount
-	topicsPart bool // more was published than was counted
+	sort    string
+	paused  bool
+	rows    []topRow
+	numbers inspect.Numbers
+	in, out float64 // messages a second of all
+	dropped float64
 }
 
 // show takes over what was seen now. before is nil the first time.

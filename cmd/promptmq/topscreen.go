@@ -11,10 +11,8 @@ import (
 
 const (
 	topHelp = "q quit  p pause  sort: r rate  i in  o out  u queued  d dropped"
-	// onceRows is how many clients are printed where there is no screen to fill, topicRows how
-	// many topics are shown.
-	onceRows  = 20
-	topicRows = 8
+	// onceRows is how many clients are printed where there is no screen to fill.
+	onceRows = 20
 )
 
 // lines are the screen, of this size; 0: no screen.
@@ -26,14 +24,12 @@ func (v *topView) lines(columns, height int) []string {
 		fmt.Sprintf("in %s/s  out %s/s  dropped %s/s  queued %s  commit p99 %s  %s", rateText(v.in), rateText(v.out), rateText(v.dropped), inspect.CountText(n.Queued), inspect.DurationText(time.Duration(n.CommitP99*float64(time.Second))), healthWord(n)),
 		"",
 	}
-	topics := v.topicLines(columns)
 	rows := onceRows
 	if height > 0 {
 		lines = append(lines[:2], v.helpLine())
-		rows = max(0, height-len(lines)-1-len(topics)) // the titles of the table
+		rows = max(0, height-len(lines)-1) // the titles of the table
 	}
 	lines = append(lines, v.table(rows, columns)...)
-	lines = append(lines, topics...)
 	if height > 0 {
 		lines = lines[:min(len(lines), height)]
 	}
@@ -73,21 +69,6 @@ func (v *topView) table(rows, columns int) []string {
 		t.Add(r.ID, r.User, rateText(r.in), rateText(r.out), inspect.CountText(r.Queued), inspect.BytesText(r.QueuedBytes), inspect.CountText(r.InFlight), rateText(r.dropped), stateOf(r.Client), r.Address)
 	}
 	return t.Lines(columns)
-}
-
-func (v *topView) topicLines(columns int) []string {
-	if len(v.topics) == 0 {
-		return nil
-	}
-	title := "TOPIC"
-	if v.topicsPart {
-		title = "TOPIC (of a part of the messages)"
-	}
-	t := terminal.Table{Columns: []terminal.Column{{Title: title, Least: 12}, {Title: "MESSAGES", Right: true}, {Title: "BYTES", Right: true}}}
-	for _, c := range v.topics[:min(topicRows, len(v.topics))] {
-		t.Add(c.topic, inspect.CountText(c.messages), inspect.BytesText(c.bytes))
-	}
-	return append([]string{""}, t.Lines(columns)...)
 }
 
 // rateText is a number a second.
