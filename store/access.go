@@ -125,18 +125,20 @@ func (db *DB) countUsers() error {
 
 // SetRules stores the lines of all rules, in place of those that there are.
 func (db *DB) SetRules(lines []string) error {
-	return db.changeAccess(func() error {
-		if err := db.w.Exec("DELETE FROM rule"); err != nil {
+	return db.changeAccess(func() error { return db.putRules(lines) })
+}
+
+func (db *DB) putRules(lines []string) error {
+	if err := db.w.Exec("DELETE FROM rule"); err != nil {
+		return err
+	}
+	for i, text := range lines {
+		position := int64(i + 1)
+		if err := db.execOnce("INSERT INTO rule VALUES (?1, ?2, ?3)", position, []byte(text), ruleSum(position, text)); err != nil {
 			return err
 		}
-		for i, text := range lines {
-			position := int64(i + 1)
-			if err := db.execOnce("INSERT INTO rule VALUES (?1, ?2, ?3)", position, []byte(text), ruleSum(position, text)); err != nil {
-				return err
-			}
-		}
-		return db.putMeta(rulesKey, int64(len(lines)))
-	})
+	}
+	return db.putMeta(rulesKey, int64(len(lines)))
 }
 
 // AccessLost reports whether a salvage may have lost users or rules, and nobody has called

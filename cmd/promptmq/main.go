@@ -33,6 +33,8 @@ type commandLine struct {
 	Backup  backupCommand           `cmd:"" help:"Copy the store to a file, of a running broker or one that is stopped, and verify the copy."`
 	Restore restoreCommand          `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
 	Verify  verifyCommand           `cmd:"" help:"Look through a store or a backup for damage, and say what can be read; exit with 1 if there is any."`
+	Export  exportCommand           `cmd:"" help:"Write sessions, queued and retained messages, users and rules as lines of JSON."`
+	Import  importCommand           `cmd:"" help:"Store what export wrote, all or nothing, where the broker is stopped."`
 	SQL     sqlCommand              `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
 	Bench   benchCommand            `cmd:"" help:"Measure an MQTT broker, this one or any other."`
 	Version versionCommand          `cmd:"" help:"Print the version."`

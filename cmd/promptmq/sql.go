@@ -269,12 +269,20 @@ func liveViews(b operated) store.Live {
 				}
 			}
 		},
+		Drops: func(context.Context) ([][]any, error) {
+			var rows [][]any
+			for _, d := range b.Drops() {
+				rows = append(rows, []any{d.At, d.Client, d.Topic, d.QoS, d.Bytes, d.Reason})
+			}
+			return rows, nil
+		},
 	}
 }
 
 // An operated is what the views see of a broker.
 type operated interface {
 	Clients(context.Context, inspect.ClientFilter, inspect.Window) (inspect.Page[inspect.Client], error)
+	Drops() []inspect.Drop
 }
 
 // clientRow has the columns of the view clients.

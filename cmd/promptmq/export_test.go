@@ -1,0 +1,96 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// TestExportImport: what a running broker exports another one has after an import: it comes to
+// the clients as it would have.
+func TestExportImport(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	c := commander{t, s.dataDir()}
+	c.add("ann", "CANARY-password", "--group", "g")
+	c.ok("acl", "add", "allow user ann all topic #")
+	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", byUser("ann", "CANARY-password", lasting))
+	sub.subscribeOne("t/+", 1)
+	sub.subscribeOne("$share/g/u", 2)
+	sub.drop()
+	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", byUser("ann", "CANARY-password"))
+	for i := range uint16(3) {
+		pub.publish1(1+i, "t/1", "payload")
+	}
+	pub.publish(codec.Publish{QoS: 1, PacketID: 99, Retain: true, Topic: codec.View("kept"), Payload: codec.View("retained")})
+	pub.ack(codec.TypePuback)
+	plain, secret := filepath.Join(t.TempDir(), "plain.ndjson"), filepath.Join(t.TempDir(), "secret.ndjson")
+	c.ok("export", plain)
+	c.ok("export", secret, "--with-secrets")
+	if info, err := os.Stat(plain); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	text := func(path string) string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if strings.Contains(text(plain), "argon2") || strings.Contains(text(plain), "SCRAM") || !strings.Contains(text(secret), "argon2") {
+		t.Error("hashes are where they are not asked for, or are not where they are")
+	}
+	c.fails(exitFailure, "stop the broker first", "import", secret)
+
+	other := commander{t, filepath.Join(t.TempDir(), "other")}
+	broken := filepath.Join(t.TempDir(), "broken.ndjson")
+	for _, fault := range []struct{ line, want string }{
+		{`{"session":{"client":"sub","protocol":5,"session_expiry_seconds":1}}`, "there is a session of client"},
+		{`{"session":{"client":"x","protocol":9,"session_expiry_seconds":1}}`, "protocol"},
+		{`{"session":{"client":"x","protocol":5,"subscriptions":[{"filter":"a/#/b","qos":1}]}}`, "filter"},
+		{`{"queued":{"topic":"a/+","payload":"","qos":1,"deliver_qos":1}}`, "topic"},
+		{`{"queued":{"topic":"a","payload":"","qos":1,"deliver_qos":2}}`, "deliver_qos"},
+		{`{"retained":{"topic":"a","payload":"!","qos":1}}`, "no line of an export"},
+		{`{"retained":{"topic":"a","payload":"","qos":1,"properties":"/w=="}}`, "properties"},
+		{`{"rule":"user ann may all"}`, "line"},
+		{`{"user":{"name":"eve","hash":"x","changed_at":"2026-01-01T00:00:00Z"}}`, "hash"},
+		{`{"unknown":1}`, "no line of an export"},
+		{`{"promptmq_export":{"version":1,"at":"2026-01-01T00:00:00Z"}}`, "the first line"},
+		{`{}`, "says nothing"},
+	} {
+		if err := os.WriteFile(broken, []byte(text(secret)+fault.line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		other.refused(fault.want, "import", broken)
+		other.answers("0,0,0,0", "SELECT sessions, retained, users, rules FROM store")
+	}
+	if out := other.ok("import", secret); !strings.Contains(out, "1 sessions with 3 queued messages, 1 retained messages, 1 users, 1 rules") {
+		t.Errorf("%s", out)
+	}
+	other.ok("verify")
+	other.refused("already", "import", secret)
+	other.answers("ann,g", "SELECT name, groups FROM users")
+	other.answers("sub,ann,3,2", "SELECT client, user, queued, subscriptions FROM sessions")
+	again := filepath.Join(t.TempDir(), "again.ndjson")
+	other.ok("export", again, "--with-secrets")
+	_, first, _ := strings.Cut(text(secret), "\n")
+	if _, second, _ := strings.Cut(text(again), "\n"); first != second {
+		t.Errorf("exported again:\n%s\nwant\n%s", second, first)
+	}
+
+	s.stop()
+	s2 := start(t, "", "--data-dir", other.data)
+	back, _ := connectRaw(t, s2.mqtt, codec.Version5, "sub", byUser("ann", "CANARY-password", lasting, func(c *codec.Connect) { c.CleanStart = false }))
+	for range 3 {
+		if p := back.receive(); string(p.Topic) != "t/1" || string(p.Payload) != "payload" {
+			t.Errorf("%s: %s", p.Topic, p.Payload)
+		}
+	}
+	without := commander{t, filepath.Join(t.TempDir(), "without")}
+	if out := without.ok("import", plain); !strings.Contains(out, "0 users, 1 rules") || !strings.Contains(out, "1 users were left out") {
+		t.Errorf("%s", out)
+	}
+}

@@ -1,0 +1,223 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+// exportVersion is that of the lines of an export.
+const exportVersion = 1
+
+// A line is one of an export: one of its members is there. Queued messages belong to the
+// session before them.
+type line struct {
+	Export   *exportHead   `json:"promptmq_export,omitempty"`
+	Session  *exportedPeer `json:"session,omitempty"`
+	Queued   *exportedCopy `json:"queued,omitempty"`
+	Retained *exportedKept `json:"retained,omitempty"`
+	User     *exportedUser `json:"user,omitempty"`
+	Rule     *string       `json:"rule,omitempty"`
+}
+
+type exportHead struct {
+	Version int       `json:"version"`
+	At      time.Time `json:"at"`
+}
+
+type exportedPeer struct {
+	Client        string                 `json:"client"`
+	User          string                 `json:"user,omitempty"`
+	Version       int                    `json:"protocol"`
+	Expiry        uint32                 `json:"session_expiry_seconds"`
+	ExpiresAt     time.Time              `json:"expires_at,omitzero"`
+	Subscriptions []exportedSubscription `json:"subscriptions,omitempty"`
+}
+
+type exportedSubscription struct {
+	Filter            string `json:"filter"`
+	QoS               int    `json:"qos"`
+	NoLocal           bool   `json:"no_local,omitempty"`
+	RetainAsPublished bool   `json:"retain_as_published,omitempty"`
+	RetainHandling    int    `json:"retain_handling,omitempty"`
+	ID                uint32 `json:"identifier,omitempty"`
+}
+
+type exportedMessage struct {
+	Topic      string    `json:"topic"`
+	Payload    []byte    `json:"payload"`
+	QoS        int       `json:"qos"`
+	Retain     bool      `json:"retain,omitempty"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	Properties []byte    `json:"properties,omitempty"`
+}
+
+type exportedCopy struct {
+	exportedMessage
+	DeliverQoS      int       `json:"deliver_qos"`
+	DeliverRetain   bool      `json:"deliver_retain,omitempty"`
+	QueuedAt        time.Time `json:"queued_at,omitzero"`
+	SubscriptionIDs []uint32  `json:"subscription_identifiers,omitempty"`
+	Share           string    `json:"share,omitempty"`
+}
+
+type exportedKept struct {
+	exportedMessage
+	User string `json:"user,omitempty"`
+}
+
+type exportedUser struct {
+	Name     string    `json:"name"`
+	Hash     string    `json:"hash,omitempty"`
+	Scram    string    `json:"scram,omitempty"`
+	Groups   []string  `json:"groups,omitempty"`
+	Disabled bool      `json:"disabled,omitempty"`
+	Changed  time.Time `json:"changed_at"`
+}
+
+func exportedOf(m *session.Message) exportedMessage {
+	return exportedMessage{m.Topic, m.Payload, int(m.QoS), m.Retain, utc(m.ExpiresAt), m.Forward}
+}
+
+func (e *exportedMessage) message() *session.Message {
+	return &session.Message{Topic: e.Topic, Payload: e.Payload, QoS: codec.QoS(e.QoS), Retain: e.Retain, ExpiresAt: e.ExpiresAt, Forward: e.Properties}
+}
+
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC()
+}
+
+// ExportFile writes what a database has that nobody writes to, as lines of JSON. The hashes
+// of users are only written with secrets.
+func ExportFile(path string, secrets bool, now time.Time, w io.Writer) error {
+	c, err := openReadOnly(path)
+	if err == nil {
+		err = newest(c)
+	}
+	if c != nil {
+		defer func() { _ = c.Close() }() // only read
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, ifDamage(err))
+	}
+	out := bufio.NewWriterSize(w, 1<<20)
+	e := &exporter{db: &DB{w: c}, r: newReading(context.Background(), c, c.Close, nil), json: json.NewEncoder(out), secrets: secrets}
+	e.json.SetEscapeHTML(false)
+	if err := e.all(now); err != nil {
+		return fmt.Errorf("%s: %w", path, ifDamage(err))
+	}
+	return out.Flush()
+}
+
+// An exporter writes lines.
+type exporter struct {
+	db      *DB // of which there is only a connection
+	r       *reading
+	json    *json.Encoder
+	secrets bool
+}
+
+func (e *exporter) all(now time.Time) error {
+	if err := e.json.Encode(&line{Export: &exportHead{exportVersion, now.UTC()}}); err != nil {
+		return err
+	}
+	rules, err := e.db.Rules()
+	if err != nil {
+		return err
+	}
+	for i := range rules {
+		if err := e.json.Encode(&line{Rule: &rules[i]}); err != nil {
+			return err
+		}
+	}
+	users, err := e.db.Users()
+	if err != nil {
+		return err
+	}
+	for _, u := range users {
+		out := exportedUser{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Changed: u.Changed.UTC()}
+		if e.secrets {
+			out.Hash, out.Scram = u.Hash, u.Scram
+		}
+		if err := e.json.Encode(&line{User: &out}); err != nil {
+			return err
+		}
+	}
+	err = e.db.query("SELECT topic, version, data FROM retained ORDER BY topic", func(s *sqlite3.Stmt) error {
+		w, err := unpackRetained(s.ColumnRawBlob(2), string(s.ColumnRawBlob(0)), uint64(s.ColumnInt64(1)))
+		if err != nil {
+			return err
+		}
+		return e.json.Encode(&line{Retained: &exportedKept{exportedOf(w.Message), w.UserName}})
+	})
+	if err != nil {
+		return err
+	}
+	return e.sessions()
+}
+
+func (e *exporter) sessions() error {
+	subs, _, err := e.db.w.Prepare("SELECT filter, options, sub_id, sum FROM subscription WHERE session = ?1")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = subs.Close() }() // its error is that of Step
+	return e.db.query(`SELECT id, client_id, user_name, version, expiry, connected, expires_at, data, sum
+		FROM session LEFT JOIN state ON session = id ORDER BY client_id`, func(s *sqlite3.Stmt) error {
+		l := &session.Loaded{Record: *recordOf(s)}
+		rec := &l.Record
+		if ended(rec) {
+			return nil
+		}
+		if s.ColumnInt64(8) != sessionSum(rec) {
+			return damaged(fmt.Errorf("the session of %q", rec.ClientID))
+		}
+		st, err := stateOf(s, 7, int64(rec.ID))
+		if err == nil {
+			err = loadSubscriptions(subs, l)
+		}
+		if err != nil {
+			return err
+		}
+		out := &exportedPeer{Client: rec.ClientID, User: rec.UserName, Version: int(rec.Version), Expiry: rec.ExpirySeconds, ExpiresAt: utc(rec.ExpiresAt)}
+		for i := range l.Subscriptions {
+			sub := &l.Subscriptions[i]
+			out.Subscriptions = append(out.Subscriptions, exportedSubscription{
+				sub.Filter, int(sub.QoS), sub.NoLocal, sub.RetainAsPublished, int(sub.RetainHandling), sub.ID,
+			})
+		}
+		if err := e.json.Encode(&line{Session: out}); err != nil {
+			return err
+		}
+		return e.queue(int64(rec.ID), st)
+	})
+}
+
+// queue writes what waits for a Session, but for what only PUBCOMP is awaited of: that was
+// delivered.
+func (e *exporter) queue(id int64, st *session.State) error {
+	for entry, err := range e.r.entries(id, st) {
+		if err != nil {
+			return err
+		}
+		if st.IsReleased(entry.Seq) {
+			continue
+		}
+		out := &exportedCopy{exportedOf(entry.Message), int(entry.QoS), entry.Retain, utc(entry.QueuedAt), entry.SubscriptionIDs, entry.Share}
+		if err := e.json.Encode(&line{Queued: out}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,294 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/session"
+)
+
+const (
+	// lineBytesMax bounds a line: the largest message, in Base64, and its properties.
+	lineBytesMax = 512 << 20
+	// importBytes is about how much is gathered of a queue before it is written.
+	importBytes = 4 << 20
+)
+
+// Imported counts what an import stored.
+type Imported struct {
+	Sessions, Queued, Retained, Users, Rules int
+	// LeftOut are users that the export has no hash of.
+	LeftOut int
+}
+
+// Checks say what is wrong with parts of an import that this package does not know the
+// meaning of.
+type Checks struct {
+	User         func(*User) error
+	Rule, Filter func(string) error
+	// Message gets a Topic Name and encoded properties.
+	Message func(topic string, properties []byte) error
+}
+
+// Import stores what ExportFile wrote, all of it or, after an error, which names the line,
+// nothing. What is there already is an error, but a retained message, which is replaced. It
+// is for the goroutine of Apply.
+func (db *DB) Import(in io.ReadSeeker, check Checks) (*Imported, error) {
+	var i *importer
+	err := db.changeAccess(func() error {
+		if _, err := in.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		i = &importer{db: db, check: check, id: db.nextID, batch: session.NewBatch()}
+		return i.all(in)
+	})
+	if err != nil {
+		return nil, err
+	}
+	db.nextID = i.id
+	return &i.Imported, nil
+}
+
+// An importer reads lines, within a transaction.
+type importer struct {
+	Imported
+	db      *DB
+	check   Checks
+	id      session.ID // the next
+	current session.ID // of the last Session; 0: none
+	seq     uint64     // of the last message in its queue
+	batch   *session.Batch
+	bytes   int // in batch
+	version uint64
+	rules   []string
+}
+
+func (i *importer) all(in io.Reader) error {
+	version, err := queryInt(i.db.w, "SELECT coalesce(max(version), 0) FROM retained")
+	if err != nil {
+		return err
+	}
+	i.version = uint64(version)
+	n := 0
+	for text, err := range linesOf(in) {
+		n++
+		if err == nil {
+			err = i.line(n, text)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	if n == 0 {
+		return errors.New("line 1: it is empty, and no export")
+	}
+	if err := i.flush(); err != nil {
+		return err
+	}
+	return i.finish()
+}
+
+// linesOf reads lines of any length up to lineBytesMax.
+func linesOf(in io.Reader) func(func([]byte, error) bool) {
+	return func(yield func([]byte, error) bool) {
+		r := bufio.NewReaderSize(in, 1<<20)
+		var text []byte
+		for {
+			part, err := r.ReadSlice('\n')
+			text = append(text, part...)
+			switch {
+			case errors.Is(err, bufio.ErrBufferFull) && len(text) <= lineBytesMax:
+				continue
+			case errors.Is(err, bufio.ErrBufferFull):
+				err = fmt.Errorf("more than %d bytes", lineBytesMax)
+			case errors.Is(err, io.EOF) && len(text) == 0:
+				return
+			case errors.Is(err, io.EOF):
+				err = nil
+			}
+			if !yield(text, err) {
+				return
+			}
+			text = text[:0]
+		}
+	}
+}
+
+func (i *importer) line(n int, text []byte) error {
+	var l line
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&l); err != nil {
+		return fmt.Errorf("no line of an export: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON value")
+	}
+	if (l.Export != nil) != (n == 1) {
+		return errors.New(`the first line, and no other, is {"promptmq_export": …}`)
+	}
+	switch {
+	case l.Export != nil:
+		if l.Export.Version != exportVersion {
+			return fmt.Errorf("the export has version %d, and this program reads %d", l.Export.Version, exportVersion)
+		}
+		return nil
+	case l.Session != nil:
+		return i.session(l.Session)
+	case l.Queued != nil:
+		return i.queued(l.Queued)
+	case l.Retained != nil:
+		return i.retained(l.Retained)
+	case l.User != nil:
+		return i.user(l.User)
+	case l.Rule != nil:
+		i.rules = append(i.rules, *l.Rule)
+		return i.check.Rule(*l.Rule)
+	}
+	return errors.New("it says nothing")
+}
+
+// flush writes what was gathered.
+func (i *importer) flush() error {
+	err := i.db.applyAll(i.batch)
+	i.batch, i.bytes = session.NewBatch(), 0
+	return err
+}
+
+func (i *importer) session(e *exportedPeer) error {
+	if err := i.flush(); err != nil {
+		return err
+	}
+	switch {
+	case e.Client == "" || len(e.Client) > 65535 || !utf8.ValidString(e.Client):
+		return errors.New("client: a Client Identifier has 1 to 65,535 bytes of UTF-8")
+	case e.Version < 3 || e.Version > 5:
+		return errors.New("protocol: it is 3, 4 or 5")
+	}
+	found, err := i.has("SELECT count(*) FROM session WHERE client_id = ?1", e.Client)
+	if err != nil || found {
+		return errors.Join(err, fmt.Errorf("there is a session of client %q already", e.Client))
+	}
+	w := &session.Writes{
+		Record: &session.Record{
+			ID: i.id, ClientID: e.Client, UserName: e.User, Version: codec.Version(e.Version), ExpirySeconds: e.Expiry, ExpiresAt: e.ExpiresAt,
+			Connected: e.ExpiresAt.IsZero() && e.Expiry != session.NeverExpires, // so it expires from the next start on
+		},
+		Subscriptions: make(map[string]*session.Subscription),
+	}
+	for _, s := range e.Subscriptions {
+		if err := i.check.Filter(s.Filter); err != nil {
+			return fmt.Errorf("filter %q: %w", s.Filter, err)
+		}
+		if s.QoS < 0 || s.QoS > 2 || s.RetainHandling < 0 || s.RetainHandling > 2 {
+			return fmt.Errorf("filter %q: qos and retain_handling are 0, 1 or 2", s.Filter)
+		}
+		w.Subscriptions[s.Filter] = &session.Subscription{
+			Filter: s.Filter, QoS: codec.QoS(s.QoS), NoLocal: s.NoLocal, RetainAsPublished: s.RetainAsPublished, RetainHandling: byte(s.RetainHandling), ID: s.ID,
+		}
+	}
+	i.batch.Sessions[i.id] = w
+	i.current, i.seq = i.id, 0
+	i.id++
+	i.Sessions++
+	return nil
+}
+
+// has reports whether a row is there.
+func (i *importer) has(sql, key string) (bool, error) {
+	s, _, err := i.db.w.Prepare(sql)
+	if err != nil {
+		return false, err
+	}
+	if err := bind(s, []any{[]byte(key)}); err != nil {
+		return false, errors.Join(err, s.Close())
+	}
+	n, err := stepInt(s)
+	return n > 0, errors.Join(err, s.Close())
+}
+
+func (i *importer) message(m *exportedMessage, qosLeast int) error {
+	if m.QoS < qosLeast || m.QoS > 2 {
+		return fmt.Errorf("qos: it is %d to 2", qosLeast)
+	}
+	return i.check.Message(m.Topic, m.Properties)
+}
+
+func (i *importer) queued(e *exportedCopy) error {
+	if i.current == 0 {
+		return errors.New("a queued message belongs to the session before it, and there is none")
+	}
+	if err := i.message(&e.exportedMessage, 1); err != nil {
+		return err
+	}
+	if e.DeliverQoS < 1 || e.DeliverQoS > e.QoS {
+		return errors.New("deliver_qos: it is 1 or 2, and not above qos")
+	}
+	w := i.batch.Sessions[i.current]
+	if w == nil {
+		w = new(session.Writes)
+		i.batch.Sessions[i.current] = w
+	}
+	i.seq++
+	entry := session.Entry{
+		Seq: i.seq, Message: e.message(), QoS: codec.QoS(e.DeliverQoS), Retain: e.DeliverRetain, QueuedAt: e.QueuedAt, SubscriptionIDs: e.SubscriptionIDs, Share: e.Share,
+	}
+	w.Entries = append(w.Entries, entry)
+	i.Queued++
+	if i.bytes += entry.Bytes(); i.bytes > importBytes {
+		return i.flush()
+	}
+	return nil
+}
+
+func (i *importer) retained(e *exportedKept) error {
+	if err := i.message(&e.exportedMessage, 0); err != nil {
+		return err
+	}
+	i.version++
+	i.Retained++
+	return i.db.applyRetained(e.Topic, session.RetainedWrite{Version: i.version, UserName: e.User, Message: e.message()})
+}
+
+func (i *importer) user(e *exportedUser) error {
+	if e.Hash == "" {
+		i.LeftOut++
+		return nil
+	}
+	u := &User{Name: e.Name, Hash: e.Hash, Scram: e.Scram, Groups: e.Groups, Disabled: e.Disabled, Changed: e.Changed}
+	if err := i.check.User(u); err != nil {
+		return err
+	}
+	err := i.db.execOnce("INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", userArgs(u)...)
+	if errors.Is(err, sqlite3.CONSTRAINT) {
+		return fmt.Errorf("there is a user %q already", e.Name)
+	}
+	i.Users++
+	return err
+}
+
+// finish writes the rules, and counts.
+func (i *importer) finish() error {
+	if len(i.rules) > 0 {
+		there, err := queryInt(i.db.w, "SELECT count(*) FROM rule")
+		if err != nil {
+			return err
+		}
+		if there > 0 {
+			return fmt.Errorf("the export has %d rules, and the store %d: which come first is not known", len(i.rules), there)
+		}
+		if err := i.db.putRules(i.rules); err != nil {
+			return err
+		}
+		i.Rules = len(i.rules)
+	}
+	return i.db.countUsers()
+}
