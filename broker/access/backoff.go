@@ -110,6 +110,9 @@ func NewBackoff(o BackoffOptions) *Backoff {
 // SetOptions changes the limits; those that wait already go on.
 func (b *Backoff) SetOptions(o BackoffOptions) { b.o = o }
 
+// Options returns what holds.
+func (b *Backoff) Options() BackoffOptions { return b.o }
+
 // PeerOf returns what counts as one address.
 func PeerOf(address netip.Addr) netip.Prefix {
 	address = address.Unmap().WithZone("")

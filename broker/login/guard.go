@@ -116,7 +116,11 @@ func (g *guard) told(err error, from netip.Addr, guess access.Digest) {
 func (g *guard) say(from netip.Addr) {
 	g.m.Bans.Inc()
 	peer := access.PeerOf(from).String()
-	g.notices.Warn("banned", peer, "an address is banned for a while: too many logins failed from there", "address", peer)
+	g.mu.Lock()
+	until, o := g.backoff.Banned(from, time.Now()), g.backoff.Options()
+	g.mu.Unlock()
+	g.notices.Warn("banned", peer, "an address is banned for a while: too many logins failed from there", "address", peer,
+		"until", until.UTC().Format(time.RFC3339), "key", "auth.ban.failures", "limit", o.BanAfter, "within", o.BanWindow)
 }
 
 // Banned reports whether an address is banned. Who was connected before is told at its login.

@@ -215,7 +215,7 @@ func (a *accounts) keep(ctx context.Context) error {
 		if err := a.write(ctx, a.db.KeepAccess); err != nil {
 			return err
 		}
-		a.log.Info("users and rules may stand as a salvage left them")
+		a.log.Info("an operator has confirmed the users and rules that a salvage left")
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.lost = false

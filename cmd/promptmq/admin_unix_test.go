@@ -130,7 +130,7 @@ func TestNoSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, "", "--data-dir", data)
-	r := s.waitLog("no administration socket: the commands user, acl, ban and reload do not reach this process")
+	r := s.waitLog("no administration socket: commands such as promptmq user, status and reload do not reach this process")
 	if r.text("level") != "WARN" || !strings.Contains(r.text("error"), "admin.sock is no socket") {
 		t.Errorf("logged %v", r)
 	}

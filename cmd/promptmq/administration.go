@@ -18,7 +18,7 @@ const administrationEndsWithin = 2 * time.Second
 func serveSocket(log *slog.Logger, dir string, api *admin.API) (stop func()) {
 	s, err := admin.Serve(dir, api, newHTTPErrorLog(log, "administration"))
 	if err != nil {
-		log.Warn("no administration socket: the commands user, acl, ban and reload do not reach this process", "error", err)
+		log.Warn("no administration socket: commands such as promptmq user, status and reload do not reach this process", "error", err)
 		return func() {}
 	}
 	return func() {

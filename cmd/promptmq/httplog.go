@@ -36,6 +36,6 @@ func (h *httpErrors) Write(line []byte) (int, error) {
 	}
 	h.next, h.leftOut = now.Add(httpErrorsEvery), 0
 	h.mu.Unlock()
-	h.log.Warn("HTTP server for "+h.server, "error", strings.TrimSpace(string(line)), "left_out", leftOut)
+	h.log.Warn("the HTTP server for "+h.server+" complains of a peer", "error", strings.TrimSpace(string(line)), "left_out", leftOut)
 	return len(line), nil
 }

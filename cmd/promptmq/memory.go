@@ -14,9 +14,13 @@ func limitMemory(log *slog.Logger, o broker.Options) broker.Options {
 	if l.Memory == broker.MemoryDefault {
 		l.Memory, of = memory.DefaultLimit()
 	}
-	if l.Memory <= 0 {
+	switch {
+	case l.Memory <= 0 && of == "limits.memory":
+		log.Warn("memory is not limited: limits.memory is 0")
+		return o
+	case l.Memory <= 0:
 		l.Memory = 0
-		log.Warn("memory is not limited: limits.memory is 0, or how much there is cannot be told")
+		log.Warn("memory is not limited, because how much there is cannot be told: set limits.memory")
 		return o
 	}
 	memory.SoftLimit(l.Memory)
