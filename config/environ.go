@@ -48,7 +48,7 @@ func (c *Config) readEnviron(environ []string) Errors {
 
 func unknownVariable(name string, names []string) string {
 	if strings.HasPrefix(name, variablePrefix+"CLUSTER_") {
-		return noCluster
+		return NoCluster
 	}
 	if near := nearest(name, names); near != "" {
 		return "no setting has this variable; did you mean " + near + "?"

@@ -29,7 +29,7 @@ func Explain(name string) ([]inspect.Setting, error) {
 	}
 	switch entry, isEntry := entryKey(name); {
 	case len(found) == 0 && isWithoutEffect(section(name)):
-		return nil, fmt.Errorf("%s: %s", name, noCluster)
+		return nil, fmt.Errorf("%s: %s", name, NoCluster)
 	case name == listenersPath:
 		return append(found, explainListeners("")...), nil
 	case isEntry && listenerKeyOf(entry) != nil:

@@ -178,7 +178,7 @@ func (f *fileReader) refuseSection(key, value ast.Node, path string) {
 		}
 		return
 	}
-	f.fail(key, path, noCluster)
+	f.fail(key, path, NoCluster)
 }
 
 func (f *fileReader) value(n ast.Node, k *key) {

@@ -251,5 +251,8 @@ var keys = []key{
 // withoutEffect are sections that this version does not act upon.
 var withoutEffect = []string{"cluster"}
 
-// noCluster is said of the keys of that section.
-const noCluster = "this version has no cluster, so that the key would have no effect; remove it"
+// FlagsWithoutEffect begin as those of keys in withoutEffect would.
+const FlagsWithoutEffect = "--cluster-"
+
+// NoCluster is said of the keys of that section, their flags and variables.
+const NoCluster = "this version has no cluster, so that the key would have no effect; remove it"

@@ -235,12 +235,13 @@ func TestWrongSettingOpensNothing(t *testing.T) {
 		args []string
 		want string
 	}{
-		"file":          {yaml: "log:\n  levl: info\n", want: ":2: log.levl: unknown key; did you mean log.level?"},
-		"variable":      {env: []string{"PROMPTMQ_MQTT_MAX_QOS=3"}, want: "PROMPTMQ_MQTT_MAX_QOS: mqtt.max-qos: \"3\" is not allowed"},
-		"variable name": {env: []string{"PROMPTMQ_MQTT_MAXQOS=1"}, want: "PROMPTMQ_MQTT_MAXQOS: no setting has this variable; did you mean PROMPTMQ_MQTT_MAX_QOS?"},
-		"flag":          {args: []string{"--mqtt-max-qos=3"}, want: "--mqtt-max-qos: mqtt.max-qos: \"3\" is not allowed"},
-		"flag name":     {args: []string{"--mqtt-maxqos=3"}, want: `unknown flag --mqtt-maxqos, did you mean "--mqtt-max-qos"?`},
-		"flag refused":  {args: []string{"--cluster-enabled=true"}, want: "unknown flag --cluster-enabled"},
+		"file":             {yaml: "log:\n  levl: info\n", want: ":2: log.levl: unknown key; did you mean log.level?"},
+		"variable":         {env: []string{"PROMPTMQ_MQTT_MAX_QOS=3"}, want: "PROMPTMQ_MQTT_MAX_QOS: mqtt.max-qos: \"3\" is not allowed"},
+		"variable name":    {env: []string{"PROMPTMQ_MQTT_MAXQOS=1"}, want: "PROMPTMQ_MQTT_MAXQOS: no setting has this variable; did you mean PROMPTMQ_MQTT_MAX_QOS?"},
+		"flag":             {args: []string{"--mqtt-max-qos=3"}, want: "--mqtt-max-qos: mqtt.max-qos: \"3\" is not allowed"},
+		"flag name":        {args: []string{"--mqtt-maxqos=3"}, want: `unknown flag --mqtt-maxqos, did you mean "--mqtt-max-qos"?`},
+		"variable refused": {env: []string{"PROMPTMQ_CLUSTER_ENABLED=true"}, want: "PROMPTMQ_CLUSTER_ENABLED: this version has no cluster"},
+		"flag refused":     {args: []string{"--cluster-enabled=true"}, want: "unknown flag --cluster-enabled: this version has no cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := filepath.Join(t.TempDir(), "data")

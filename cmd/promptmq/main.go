@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -120,6 +121,9 @@ func main() {
 	parser := newParser()
 	command, err := parser.Parse(os.Args[1:])
 	if err != nil {
+		if strings.Contains(err.Error(), "unknown flag "+config.FlagsWithoutEffect) {
+			err = fmt.Errorf("%w: %s", err, config.NoCluster)
+		}
 		fmt.Fprintf(os.Stderr, "promptmq: %v\nRun \"promptmq --help\" for the commands and their flags.\n", err)
 		os.Exit(exitUsage)
 	}
