@@ -74,6 +74,10 @@ func (c *conn) noteConnected(p *codec.Connect, who *principal, sessionPresent bo
 	if ok {
 		c.pending.say(line)
 	}
+	if c.b.log.Enabled(c.b.ctx, slog.LevelDebug) {
+		c.pending.say(c.b.notices.Unlimited(slog.LevelDebug, "what the client takes", "client", notice.Shown(c.client.id),
+			"receive_maximum", c.params.receiveMaximum, "maximum_packet_size", c.params.packetBytesMax, "topic_alias_maximum", p.TopicAliasMaximum))
+	}
 	if c.b.traces.running() {
 		c.b.traceClient("connect", c.client.id, c.net().RemoteAddr().String())
 	}
