@@ -195,12 +195,19 @@ func TestOpenEntries(t *testing.T) {
 	t.Parallel()
 	s := startBinary(t, controlBinary(t), []string{"BREAK_RULES=commit-late"}, "")
 	absent(t, s, "sub", "q")
-	pub := v5Of(t, s, "pub", nil)
-	eventually(t, "one waits", func() bool {
-		pub.publish(codec.Publish{QoS: 1, PacketID: 1, Topic: codec.View("q")})
-		open := s.metric("promptmq_store_open_entries")
-		pub.ack(codec.TypePuback)
-		return open == 1
+	first, second := v5Of(t, s, "first", nil), v5Of(t, s, "second", nil)
+	eventually(t, "one waits while the commit of another takes a second", func() (seen bool) {
+		first.publish(codec.Publish{QoS: 1, PacketID: 1, Topic: codec.View("q")})
+		for sent := s.metric("promptmq_store_open_entries"); sent > 0; sent = s.metric("promptmq_store_open_entries") {
+			seen = seen || sent == 1
+		}
+		second.publish(codec.Publish{QoS: 1, PacketID: 1, Topic: codec.View("q")})
+		for range 20 {
+			seen = seen || s.metric("promptmq_store_open_entries") == 1
+		}
+		first.ack(codec.TypePuback)
+		second.ack(codec.TypePuback)
+		return seen
 	})
 	eventually(t, "none waits", func() bool { return s.metric("promptmq_store_open_entries") == 0 })
 }
