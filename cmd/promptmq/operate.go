@@ -8,5 +8,6 @@ type operateCommands struct {
 	Retained      retainedMessagesCommand `cmd:"" help:"See, delete and export the retained messages."`
 	Status        statusCommand           `cmd:"" help:"Say on one screen whether the broker is well, and what needs attention; exit with 3 if something does."`
 	Top           topCommand              `cmd:"" help:"Show the busiest clients, again and again."`
+	Trace         traceCommand            `cmd:"" help:"Print what a client does, or what happens on a topic, as it happens."`
 	Log           logCommand              `cmd:"" help:"See and set the level of the log."`
 }

@@ -14,6 +14,7 @@ import (
 func addOperations(api *admin.API, b *broker.Broker, db *store.DB) {
 	admin.AddClients(api, b)
 	admin.AddSessions(api, b)
+	admin.AddTrace(api, b)
 	admin.AddMessages(api, b)
 	admin.AddNumbers(api, b)
 	admin.AddStatus(api, b)
