@@ -6,6 +6,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/inspect"
+	"github.com/x0a1b/promptmq/codec"
 )
 
 // EndSession ends the Session of a Client, with all that waits for it, and the connection if
@@ -19,7 +20,7 @@ func (b *Broker) EndSession(ctx context.Context, id string) error {
 	}
 	cl, turn, err := b.queueForTurn(id, nil) // no CONNECT gets the Session meanwhile
 	if err != nil {
-		return &inspect.Refused{Reason: "Server busy", Why: "too many connections wait for this Client Identifier"}
+		return &inspect.Refused{Reason: codec.ServerBusy.String(), Why: "too many connections wait for this Client Identifier"}
 	}
 	if turn != nil {
 		select {
