@@ -20,8 +20,8 @@ import (
 // mqttJS is a file: the program in dist/ of the npm package mqtt.
 var mqttJS = flag.String("mqttjs", "", "dist/mqtt.min.js of the npm package mqtt")
 
-// page connects to the broker that its query names, and writes into result what came of it.
-const page = `<!doctype html><script src="/mqtt.js"></script><pre id="result"></pre><script>
+// browserPage connects to the broker that its query names, and writes into result what came of it.
+const browserPage = `<!doctype html><script src="/mqtt.js"></script><pre id="result"></pre><script>
 const said = text => { document.getElementById("result").textContent = text; document.title = "done"; };
 const client = mqtt.connect(new URLSearchParams(location.search).get("url"), {reconnectPeriod: 0, connectTimeout: 20000, protocolVersion: 5});
 client.on("connect", () => client.subscribe("page/#", {qos: 1}, err => err ? said("subscribe: " + err) : client.publish("page/x", "from the page", {qos: 1})));
@@ -40,7 +40,7 @@ func TestOutsideBrowser(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprint(w, page)
+		fmt.Fprint(w, browserPage)
 	})
 	mux.HandleFunc("/mqtt.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, *mqttJS) })
 	allowed, foreign := httptest.NewServer(mux), httptest.NewServer(mux)
