@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -34,6 +36,7 @@ type reading struct {
 	err  error // the first that failed
 
 	// Of the goroutine of the query.
+	paused     time.Time                  // when it last did
 	free       map[string][]*sqlite3.Stmt // statements that are not in use
 	ids        map[string]int64           // Sessions by Client Identifier
 	bodies     map[int64][]byte
@@ -46,6 +49,23 @@ type reading struct {
 func newReading(ctx context.Context, c *sqlite3.Conn, end func() error, stats func() Stats) *reading {
 	c.SetInterrupt(ctx)
 	return &reading{ctx: ctx, c: c, end: end, stats: stats, free: make(map[string][]*sqlite3.Stmt), liveRows: make(map[string][][]any)}
+}
+
+// A query leaves the processors to those who have commits to make: every so many rows those go
+// first who wait for one, and after each burst it pauses.
+const (
+	yieldEvery = 16
+	queryBurst = 2 * time.Millisecond
+	queryPause = time.Millisecond
+)
+
+// yield gives way to a broker that runs.
+func (r *reading) yield() {
+	runtime.Gosched()
+	if r.running && time.Since(r.paused) > queryBurst {
+		time.Sleep(queryPause)
+		r.paused = time.Now()
+	}
 }
 
 // fail notes an error of reading.

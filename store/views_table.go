@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"iter"
-	"runtime"
 	"strings"
 	"time"
 
@@ -58,10 +57,6 @@ func (t *viewTable) BestIndex(index *sqlite3.IndexInfo) error {
 // Open implements sqlite3.VTab.
 func (t *viewTable) Open() (sqlite3.VTabCursor, error) { return &viewCursor{t: t}, nil }
 
-// yieldEvery is after how many rows those go first who have waited for a processor, such as one
-// that has a commit to make.
-const yieldEvery = 16
-
 // A viewCursor is where a scan of a view is.
 type viewCursor struct {
 	t    *viewTable
@@ -89,7 +84,7 @@ func (c *viewCursor) Next() (err error) {
 		return sqlite3.INTERRUPT
 	}
 	if c.n++; c.n%yieldEvery == 0 {
-		runtime.Gosched()
+		c.t.r.yield()
 	}
 	if c.row, err, _ = c.next(); err != nil {
 		c.t.r.fail(err)
