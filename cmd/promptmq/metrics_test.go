@@ -229,3 +229,22 @@ func TestReloadMetrics(t *testing.T) {
 		t.Errorf("reloaded at %v, and before at %v", second, first)
 	}
 }
+
+// TestDropsNotKept: of very many drops in a second the API keeps some, and the others are counted.
+func TestDropsNotKept(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	absent(t, s, "away", "q")
+	pub := v5Of(t, s, "pub", nil)
+	var batch []byte
+	for range 5000 {
+		batch, _ = codec.AppendPublish(batch, &codec.Publish{Topic: codec.View("q")}, codec.Version5)
+	}
+	eventually(t, "more are dropped than are kept", func() bool {
+		pub.send(batch, nil)
+		pub.quiet()
+		got := s.scrape()
+		kept := got[`promptmq_messages_dropped_total{reason="offline_qos0"}`] - got["promptmq_drops_not_kept_total"]
+		return got["promptmq_drops_not_kept_total"] > 0 && kept > 0
+	})
+}
