@@ -35,8 +35,14 @@ func TestComparedApart(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
 	}
-	if nice := statOf(first[0])[18]; nice != "19" {
-		t.Errorf("nice %s", nice)
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", first[0]))
+	if err != nil || len(tasks) < 2 {
+		t.Fatalf("threads: %v, %v", tasks, err)
+	}
+	for _, task := range tasks {
+		if stat := statAt(task); stat != nil && stat[18] != "19" {
+			t.Errorf("%s: nice %s", task, stat[18])
+		}
 	}
 	_ = syscall.Kill(first[0], syscall.SIGKILL)
 	login("wrong", codec.BadUserNameOrPassword) // compared here, if its end was not yet seen
@@ -73,8 +79,10 @@ func (s *server) comparers() (pids []int) {
 
 // statOf is what the system says of a process that runs: as in proc(5), from index 0 on. nil:
 // there is none, or it has ended.
-func statOf(pid int) []string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func statOf(pid int) []string { return statAt(fmt.Sprintf("/proc/%d", pid)) }
+
+func statAt(dir string) []string {
+	text, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return nil
 	}
