@@ -80,6 +80,7 @@ type exportedUser struct {
 	Scram    string    `json:"scram,omitempty"`
 	Groups   []string  `json:"groups,omitempty"`
 	Disabled bool      `json:"disabled,omitempty"`
+	Role     string    `json:"role,omitempty"`
 	Changed  time.Time `json:"changed_at"`
 }
 
@@ -146,7 +147,7 @@ func (e *exporter) all(now time.Time) error {
 		return err
 	}
 	for _, u := range users {
-		out := exportedUser{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Changed: u.Changed.UTC()}
+		out := exportedUser{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Role: u.Role, Changed: u.Changed.UTC()}
 		if e.secrets {
 			out.Hash, out.Scram = u.Hash, u.Scram
 		}

@@ -263,11 +263,11 @@ func (i *importer) user(e *exportedUser) error {
 		i.LeftOut++
 		return nil
 	}
-	u := &User{Name: e.Name, Hash: e.Hash, Scram: e.Scram, Groups: e.Groups, Disabled: e.Disabled, Changed: e.Changed}
+	u := &User{Name: e.Name, Hash: e.Hash, Scram: e.Scram, Groups: e.Groups, Disabled: e.Disabled, Role: e.Role, Changed: e.Changed}
 	if err := i.check.User(u); err != nil {
 		return err
 	}
-	err := i.db.execOnce("INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", userArgs(u)...)
+	err := i.db.execOnce("INSERT INTO user VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", userArgs(u)...)
 	if errors.Is(err, sqlite3.CONSTRAINT) {
 		return fmt.Errorf("there is a user %q already", e.Name)
 	}

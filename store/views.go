@@ -139,6 +139,7 @@ var views = []view{
 		{"disabled", intColumn, "1 or 0"},
 		{"scram", intColumn, "1: it can log in with SCRAM"},
 		{"changed_at", textColumn, "time"},
+		{"role", textColumn, "what it may do with the broker: admin or viewer"},
 	}}, -1, (*reading).users},
 }
 

@@ -35,8 +35,8 @@ func (r *reading) retained(topic *string) rows {
 
 // users selects no hash, so that no query can have one.
 func (r *reading) users(*string) rows {
-	return r.each("SELECT name, groups, disabled, scram <> x'', changed FROM user ORDER BY name", nil, func(s *sqlite3.Stmt) (row, error) {
-		name, groups := string(s.ColumnRawBlob(0)), string(s.ColumnRawBlob(1))
+	return r.each("SELECT name, groups, disabled, scram <> x'', changed, role FROM user ORDER BY name", nil, func(s *sqlite3.Stmt) (row, error) {
+		name, groups, role := string(s.ColumnRawBlob(0)), string(s.ColumnRawBlob(1)), string(s.ColumnRawBlob(5))
 		disabled, scram, changed := s.ColumnInt64(2), s.ColumnInt64(3), timeOf(s.ColumnInt64(4))
 		return func(i int) any {
 			switch i {
@@ -48,8 +48,10 @@ func (r *reading) users(*string) rows {
 				return disabled
 			case 3:
 				return scram
+			case 4:
+				return changed
 			}
-			return changed
+			return orNil(role)
 		}, nil
 	})
 }
