@@ -146,10 +146,10 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Res
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		if method != http.MethodGet {
-			err = fmt.Errorf("the broker gave no answer, so that it may have been done or not: %w", err)
+		if method == http.MethodGet {
+			return nil, fmt.Errorf("the broker gave no answer: %w", err)
 		}
-		return nil, err
+		return nil, fmt.Errorf("the broker gave no answer, so that it may have been done or not: %w", err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil

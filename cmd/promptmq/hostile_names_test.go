@@ -82,7 +82,7 @@ func noSlash(r rune) rune {
 // meaning of its own to the broker. [MQTT-4.7.2-1]
 func TestDollarTopics(t *testing.T) {
 	t.Parallel()
-	s := start(t, "")
+	s := start(t, "mqtt: {sys-interval: 0s}\n") // testSysTopics has those of the broker itself
 	internal := []string{"$SYS/broker/version", "$MQTT/sub/x", "$MQTT.msgs.x", "$CONTROL/dynamic-security/v1", "$JS/API", "$internal", "$"}
 	wild := v5Of(t, s, "wild", nil)
 	for _, filter := range []string{"#", "+/#", "+", "+/+/+", "+/broker/version", "$share/g/#", "$share/h/+/+/+"} {

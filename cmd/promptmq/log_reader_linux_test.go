@@ -71,12 +71,12 @@ func TestLogReaders(t *testing.T) {
 	}
 }
 
-// startOnto starts a server that writes its log to a file. It has a loopback address of its own, as
-// its log need not say where it listens.
+// startOnto starts a server that writes its log to a file. It has a loopback address and ports of
+// its own, as its log need not say where it listens.
 func startOnto(t *testing.T, stderr *os.File) *server {
 	t.Helper()
-	host := fmt.Sprintf("127.%d.%d.%d:", 1+rand.N(250), rand.N(250), 1+rand.N(250))
-	s := &server{t: t, binary: binary, dir: t.TempDir(), exited: make(chan struct{}), mqtt: host + "1883", metrics: host + "9090"}
+	host, port := fmt.Sprintf("127.%d.%d.%d:", 1+rand.N(250), rand.N(250), 1+rand.N(250)), 20_000+2*rand.N(5000)
+	s := &server{t: t, binary: binary, dir: t.TempDir(), exited: make(chan struct{}), mqtt: fmt.Sprint(host, port), metrics: fmt.Sprint(host, port+1)}
 	s.changed = sync.NewCond(&s.mu)
 	s.cmd = exec.Command(binary, "server", "--log-level", "debug", "--log-format", "json", "--data-dir", s.dataDir(),
 		"--server-bind", s.mqtt, "--server-ws-bind", "", "--metrics-bind", s.metrics)
