@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +23,7 @@ func (b *Broker) Clients(ctx context.Context, f inspect.ClientFilter, w inspect.
 	}
 	rankOf := clientColumns[column]
 	if rankOf == nil {
-		return page, &inspect.Invalid{Field: "sort", Why: "clients are not sorted by " + column}
+		return page, &inspect.Invalid{Field: "sort", Why: "clients are not sorted by " + column + "; they are by " + strings.Join(slices.Sorted(maps.Keys(clientColumns)), ", ")}
 	}
 	order := "clients by " + column
 	if f.Descending {
@@ -267,11 +269,14 @@ func (b *Broker) Client(id string) (d inspect.ClientDetail, err error) {
 // Network Connection were lost [MQTT-3.1.2-8]; its Session stays as long as it was to. When
 // Disconnect returns nothing that the Client sends has any effect any more, but the
 // connection may still be there for as long as it takes to tell it. It fails with
-// inspect.ErrNotFound if there is no connection with this Client Identifier.
+// inspect.ErrNotFound if there is no such Client, with inspect.ErrNotConnected if it has no connection.
 func (b *Broker) Disconnect(id, reason string) error {
 	cl := b.registry.find(id)
-	if cl == nil || !cl.endConnection(reason) {
+	switch {
+	case cl == nil:
 		return inspect.ErrNotFound
+	case !cl.endConnection(reason):
+		return inspect.ErrNotConnected
 	}
 	return nil
 }

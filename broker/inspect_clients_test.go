@@ -279,7 +279,7 @@ func testAdministrativeDisconnect(t *testing.T) {
 		if d, err := f.b.Client(id); err != nil || d.Connected {
 			t.Errorf("%+v, %v: the Session is to stay", d, err)
 		}
-		if err := f.b.Disconnect(id, ""); !errors.Is(err, inspect.ErrNotFound) {
+		if err := f.b.Disconnect(id, ""); !errors.Is(err, inspect.ErrNotConnected) {
 			t.Errorf("who is not connected: %v", err)
 		}
 	}

@@ -67,7 +67,7 @@ func AddClients(a *API, b Clients) {
 			Reason string `json:"reason,omitempty" maxLength:"1024" doc:"For the log, and for an MQTT 5 client."`
 		}
 	}
-	Handle(a, Operation{Method: http.MethodPost, Path: "/clients/{id}/disconnect", Role: Admin, Group: "clients", Refused: notFound,
+	Handle(a, Operation{Method: http.MethodPost, Path: "/clients/{id}/disconnect", Role: Admin, Group: "clients", Refused: []int{http.StatusNotFound, http.StatusConflict},
 		Summary: "End the connection of a client. Its session stays, and it may come back.", Description: "MQTT 5 clients are told 0x98 (Administrative action). A Will is published."},
 		func(_ context.Context, in *disconnecting) (*Nothing, error) {
 			return new(Nothing), b.Disconnect(in.ID, in.Body.Reason)

@@ -106,7 +106,7 @@ func problemOf(err error, locate func(field string) string) *Problem {
 		status, field, detail = http.StatusUnprocessableEntity, wrong.Field, wrong.Why
 	case errors.Is(err, inspect.ErrBadCursor):
 		status, field = http.StatusUnprocessableEntity, "cursor"
-	case errors.As(err, &against):
+	case errors.As(err, &against), errors.Is(err, inspect.ErrNotConnected):
 		status = http.StatusConflict
 	case errors.Is(err, inspect.ErrNotFound):
 		status = http.StatusNotFound

@@ -13,6 +13,9 @@ import (
 // ErrNotFound says that there is no such Client, Session, subscription or message.
 var ErrNotFound = errors.New("not found")
 
+// ErrNotConnected says that there is such a Client, and that it has no connection.
+var ErrNotConnected = errors.New("the client is not connected")
+
 // ErrBadCursor says that Window.Cursor is none that a Page of the same list, in the same
 // order, has had as Next.
 var ErrBadCursor = errors.New("the cursor is not one of this list in this order")

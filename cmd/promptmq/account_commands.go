@@ -187,7 +187,7 @@ func (a *accounts) addUser(ctx context.Context, in *newUser) (*inspect.User, err
 	err = a.changeUser(ctx, in.Name, func(was *store.User) (*store.User, error) {
 		switch {
 		case was != nil:
-			return nil, admin.Conflict("there is a user %q already: change it with passwd, groups, disable and enable", in.Name)
+			return nil, admin.Conflict("there is a user %q already: change it with passwd, groups, role, disable and enable", in.Name)
 		case len(a.allUsers()) >= usersMax:
 			return nil, admin.Refuse("there are %d users already, which is the most", usersMax)
 		}

@@ -117,7 +117,7 @@ func (c commander) everyCommand() {
 	c.add("bob", "secret", "--group", "b", "--group", "a", "--group", "b")
 	c.add("ann", "secret")
 	c.wantUsers("ann ", "bob a,b")
-	c.refused(`there is a user "ann" already`, "user", "add", "ann", "--password-stdin")
+	c.refused(`there is a user "ann" already: change it with passwd, groups, role, disable and enable`, "user", "add", "ann", "--password-stdin")
 	c.refused("without control characters", "user", "add", "a\tb", "--password-stdin")
 	c.refused("has no comma", "user", "add", "cid", "--group", "a,b", "--password-stdin")
 	for _, command := range []string{"passwd", "disable", "enable", "delete", "groups"} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -175,6 +176,9 @@ func (c *clientsDisconnectCommand) Run() error {
 			in["reason"] = c.Reason
 		}
 		if _, err := admin.Call[admin.Nothing](ctx, a.Client, http.MethodPost, admin.Path("clients", c.ID, "disconnect"), in); err != nil {
+			if refused, ok := errors.AsType[*admin.Error](err); ok && refused.Status == http.StatusConflict {
+				refused.Text = fmt.Sprintf("client %q is not connected; to end its session too, promptmq sessions end", c.ID)
+			}
 			return noClient(err, c.ID)
 		}
 		_, err := fmt.Printf("client %s: disconnected; it may connect again: to keep it out, promptmq user disable, or a rule\n", escaped(c.ID))

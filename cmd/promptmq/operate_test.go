@@ -68,11 +68,13 @@ func TestClientsCommands(t *testing.T) {
 	has(t, c.ok("clients", "show", "device"), "connected", "MQTT 5", "ends 1 h after its connection", "$share/g/b/+")
 	has(t, c.ok("clients", "queue", "away"), "waiting", `a/\x7f`)
 	c.refused(`there is no client "nobody", with a connection or a session: see promptmq clients list`, "clients", "show", "nobody")
-	c.refused("clients are not sorted by nonsense", "clients", "list", "--sort", "nonsense")
+	c.refused("clients are not sorted by nonsense; they are by address, bytes_in, ", "clients", "list", "--sort", "nonsense")
 	c.refused("--limit is 0 or more", "clients", "list", "--limit=-1")
 
 	has(t, c.ok("clients", "disconnect", "device", "--reason", "maintenance"), "client device: disconnected; it may connect again")
 	device.closed(codec.AdministrativeAction)
+	c.refused(`client "device" is not connected; to end its session too, promptmq sessions end`, "clients", "disconnect", "device")
+	c.refused(`there is no client "nobody"`, "clients", "disconnect", "nobody")
 
 	has(t, c.ok("sessions", "list"), "away", "device", "in 59 min")
 	has(t, c.ok("sessions", "purge", "--older-than", "1h"), "ended: 0 sessions")
@@ -116,7 +118,8 @@ func TestSubscriptionsCommands(t *testing.T) {
 	}
 	has(t, c.ok("subscriptions", "list"), "FILTER", "own/#")
 	has(t, c.ok("subscriptions", "remove", "device", "given/+"), "unsubscribed from given/+")
-	c.refused("", "subscriptions", "remove", "device", "given/+")
+	c.refused(`client "device" has no subscription with the filter "given/+"`, "subscriptions", "remove", "device", "given/+")
+	c.refused(`there is no client "nobody"`, "subscriptions", "remove", "nobody", "given/+")
 	c.refused("", "subscriptions", "add", "device", "#/a")
 	c.refused("there is no client", "subscriptions", "add", "nobody", "a")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -85,9 +86,22 @@ func (c *subscriptionsRemoveCommand) Run() error {
 	return c.ask(func(ctx context.Context, a *administered) error {
 		path := admin.Path("clients", c.ID, "subscriptions") + "?" + url.Values{"filter": {c.Filter}}.Encode()
 		if _, err := admin.Call[admin.Nothing](ctx, a.Client, http.MethodDelete, path, nil); err != nil {
-			return err
+			return c.notThere(ctx, a, err)
 		}
 		_, err := fmt.Printf("client %s: unsubscribed from %s\n", escaped(c.ID), escaped(c.Filter))
 		return err
 	})
+}
+
+// notThere says which of the two there is not: the client, or its subscription.
+func (c *subscriptionsRemoveCommand) notThere(ctx context.Context, a *administered, err error) error {
+	refused, ok := errors.AsType[*admin.Error](err)
+	if !ok || refused.Status != http.StatusNotFound {
+		return err
+	}
+	if _, err := admin.Call[inspect.ClientDetail](ctx, a.Client, http.MethodGet, admin.Path("clients", c.ID), nil); err != nil {
+		return noClient(err, c.ID)
+	}
+	refused.Text = fmt.Sprintf("client %q has no subscription with the filter %q: see promptmq subscriptions list --client ID", c.ID, c.Filter)
+	return refused
 }

@@ -25,13 +25,21 @@ type traceCommand struct {
 	JSON    bool   `help:"Write a line of JSON for each event."`
 }
 
+// The most that the API takes.
+const (
+	traceSecondsMax = 600
+	tracePayloadMax = 4096
+)
+
 // Validate checks the flags.
 func (c *traceCommand) Validate() error {
 	switch {
 	case c.Client == "" && c.Topic == "":
 		return errors.New("trace of what? Say --client ID, --topic FILTER or both")
-	case c.Seconds < 1 || c.Payload < 0:
-		return errors.New("--seconds is 1 or more, --payload 0 or more")
+	case c.Seconds < 1 || c.Seconds > traceSecondsMax:
+		return fmt.Errorf("--seconds is from 1 to %d, not %d", traceSecondsMax, c.Seconds)
+	case c.Payload < 0 || c.Payload > tracePayloadMax:
+		return fmt.Errorf("--payload is from 0 to %d, not %d", tracePayloadMax, c.Payload)
 	}
 	return nil
 }

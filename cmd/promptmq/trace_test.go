@@ -43,6 +43,8 @@ func TestTraceCommand(t *testing.T) {
 			}
 			c.refused("trace of what? Say --client ID, --topic FILTER or both", "trace")
 			c.refused("", "trace", "--topic", "#/a")
+			c.refused("--seconds is from 1 to 600, not 1000", "trace", "--topic", "#", "--seconds", "1000")
+			c.refused("--payload is from 0 to 4096, not 99999", "trace", "--topic", "#", "--payload", "99999")
 			return
 		case <-time.After(20 * time.Millisecond):
 		}
