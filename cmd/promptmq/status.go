@@ -94,7 +94,7 @@ func (r *statusReport) write(w io.Writer, width int) error {
 		r.headline(),
 		fmt.Sprintf("up %s; %s connections, %s sessions, %s subscriptions, %s retained messages, %s queued", inspect.DurationText(time.Duration(float64(n.UptimeSeconds)*float64(time.Second))),
 			inspect.CountText(n.Connections), inspect.CountText(n.Sessions), inspect.CountText(n.Subscriptions), inspect.CountText(n.Retained), inspect.CountText(n.Queued)),
-		fmt.Sprintf("store %s, write-ahead log %s, %s free on the disk; 99 of 100 commits within %s", inspect.BytesText(n.DatabaseBytes), inspect.BytesText(n.WALBytes), inspect.BytesText(n.DiskFreeBytes), inspect.DurationText(time.Duration(n.CommitP99*float64(time.Second)))),
+		fmt.Sprintf("store %s, write-ahead log %s, %s free on the disk%s", inspect.BytesText(n.DatabaseBytes), inspect.BytesText(n.WALBytes), inspect.BytesText(n.DiskFreeBytes), prefixed("; 99 of 100 commits within ", commitText(n))),
 		"",
 	}
 	for _, f := range r.Findings {
@@ -113,6 +113,14 @@ func (r *statusReport) write(w io.Writer, width int) error {
 		return err
 	}
 	return r.writeTables(w, width)
+}
+
+// commitText is how long a commit takes; "" if there was none.
+func commitText(n *inspect.Numbers) string {
+	if n.CommitP99 <= 0 {
+		return ""
+	}
+	return inspect.DurationText(time.Duration(n.CommitP99 * float64(time.Second)))
 }
 
 func (r *statusReport) headline() string {

@@ -50,14 +50,18 @@ func TestStatusScreen(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
 	}
+	if strings.Contains(out.String(), "commits within") {
+		t.Errorf("there was no commit\n%s", &out)
+	}
 	out.Reset()
+	r.Numbers.CommitP99 = 0.004
 	r.Findings = []inspect.Finding{{Attention: true, What: "the disk \x1b[2J", Do: "make room"}, {What: "3 messages were dropped", Do: "nothing"}}
 	r.Fullest = []inspect.Client{{ID: "phone\x07", Queued: 5, QueuedBytes: 2048}, {ID: "idle"}}
 	r.Drops = []inspect.Drop{{At: time.Now(), Client: "phone", Topic: "a/\u202eb", Reason: "expired", Bytes: 12}}
 	if err := r.write(&out, 0); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"1 thing needs attention", `! the disk \x1b[2J` + "\n    make room\n  3 messages were dropped\n    nothing\n", `phone\a`, "2.0 KiB", `a/\u202eb`, "expired"} {
+	for _, want := range []string{"free on the disk; 99 of 100 commits within 4 ms\n", "1 thing needs attention", `! the disk \x1b[2J` + "\n    make room\n  3 messages were dropped\n    nothing\n", `phone\a`, "2.0 KiB", `a/\u202eb`, "expired"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

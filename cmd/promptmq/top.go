@@ -165,6 +165,8 @@ type topView struct {
 	numbers inspect.Numbers
 	in, out float64 // messages a second of all
 	dropped float64
+	// measured: there were two looks, so that rates are known.
+	measured bool
 }
 
 // show takes over what was seen now. before is nil the first time.
@@ -174,6 +176,7 @@ func (v *topView) show(before, now *topSample) {
 	}
 	v.numbers, v.rows = now.numbers, v.rows[:0]
 	var seconds float64
+	v.measured = before != nil
 	if before != nil {
 		seconds = now.numbers.At.Sub(before.numbers.At).Seconds()
 		v.in = rate(total(before.numbers.MessagesIn), total(now.numbers.MessagesIn), seconds)

@@ -21,7 +21,7 @@ func (v *topView) lines(columns, height int) []string {
 	uptime := time.Duration(float64(n.UptimeSeconds) * float64(time.Second))
 	lines := []string{
 		fmt.Sprintf("PromptMQ %s  up %s  %s connections  %s sessions  %s subscriptions", escaped(n.Version), inspect.DurationText(uptime), inspect.CountText(n.Connections), inspect.CountText(n.Sessions), inspect.CountText(n.Subscriptions)),
-		fmt.Sprintf("in %s/s  out %s/s  dropped %s/s  queued %s  commit p99 %s  %s", rateText(v.in), rateText(v.out), rateText(v.dropped), inspect.CountText(n.Queued), inspect.DurationText(time.Duration(n.CommitP99*float64(time.Second))), healthWord(n)),
+		fmt.Sprintf("in %s  out %s  dropped %s  queued %s%s  %s", v.perSecond(v.in), v.perSecond(v.out), v.perSecond(v.dropped), inspect.CountText(n.Queued), prefixed("  commit p99 ", commitText(n)), healthWord(n)),
 		"",
 	}
 	rows := onceRows
@@ -66,13 +66,27 @@ func (v *topView) table(rows, columns int) []string {
 	}}
 	for i := range v.rows[:min(rows, len(v.rows))] {
 		r := &v.rows[i]
-		t.Add(r.ID, r.User, rateText(r.in), rateText(r.out), inspect.CountText(r.Queued), inspect.BytesText(r.QueuedBytes), inspect.CountText(r.InFlight), rateText(r.dropped), stateOf(r.Client), r.Address)
+		t.Add(r.ID, r.User, v.rateText(r.in), v.rateText(r.out), inspect.CountText(r.Queued), inspect.BytesText(r.QueuedBytes), inspect.CountText(r.InFlight), v.rateText(r.dropped), stateOf(r.Client), r.Address)
 	}
 	return t.Lines(columns)
 }
 
+// perSecond is a rate with its unit.
+func (v *topView) perSecond(r float64) string {
+	if !v.measured {
+		return notMeasured
+	}
+	return v.rateText(r) + "/s"
+}
+
+// notMeasured stands for a rate before the second look.
+const notMeasured = "-"
+
 // rateText is a number a second.
-func rateText(r float64) string {
+func (v *topView) rateText(r float64) string {
+	if !v.measured {
+		return notMeasured
+	}
 	if r > 0 && r < 10 {
 		return strconv.FormatFloat(r, 'f', 1, 64)
 	}

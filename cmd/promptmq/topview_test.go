@@ -39,6 +39,9 @@ func TestTopView(t *testing.T) {
 	if v.in != 0 || !slices.Equal(ids(v), []string{"a", "b", "c"}) {
 		t.Errorf("at first %v in, %v", v.in, ids(v))
 	}
+	if line := v.lines(0, 0)[1]; line != "in -  out -  dropped -  queued 0  " {
+		t.Errorf("nothing was measured yet: %q", line)
+	}
 	second := lookAt(2,
 		inspect.Client{ID: "a", ConnectedAt: long, MessagesIn: 1010},
 		inspect.Client{ID: "b", ConnectedAt: long, MessagesOut: 25},
@@ -51,6 +54,9 @@ func TestTopView(t *testing.T) {
 	v.show(first, second)
 	if v.in != 42 {
 		t.Errorf("%v in, expected 42", v.in)
+	}
+	if line := v.lines(0, 0)[1]; !strings.HasPrefix(line, "in 42/s  out 0/s  dropped 0/s  queued 0") {
+		t.Error(line)
 	}
 	for key, want := range map[rune]string{'r': "new b a c unseen", 'i': "new a c b unseen", 'o': "b a c new unseen", 'u': "c a b new unseen", 'd': "c a b new unseen"} {
 		if v.key(key); strings.Join(ids(v), " ") != want {
