@@ -194,14 +194,19 @@ func (w *Web) byToken(from netip.Addr, shown string) (*Token, error) {
 	return nil, &Error{Text: "there is no such token", Status: http.StatusUnauthorized}
 }
 
-// byPassword returns the user that is shown.
+// byPassword returns the user that is shown. One that was changed while its password was checked
+// is refused: the password may be the old one.
 func (w *Web) byPassword(ctx context.Context, from netip.Addr, user, password string) (Account, error) {
+	before, _ := w.accounts.Account(user)
 	if err := w.accounts.SignIn(ctx, user, password, from); err != nil {
 		return Account{}, err
 	}
 	a, found := w.accounts.Account(user)
 	if !found {
 		return a, &Error{Text: "this user has no role: `promptmq user role NAME viewer` gives it one", Status: http.StatusForbidden}
+	}
+	if !a.Changed.Equal(before.Changed) {
+		return a, &Error{Text: "the user was changed meanwhile: sign in again", Status: http.StatusUnauthorized}
 	}
 	return a, nil
 }
