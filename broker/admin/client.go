@@ -32,6 +32,8 @@ var ErrNobody = errors.New("no broker listens there")
 type Client struct {
 	http http.Client
 	base string // of URLs, up to Prefix
+	// elsewhere: the broker is at a URL that somebody has said.
+	elsewhere bool
 	// token is shown to a broker elsewhere; "": none.
 	token string
 }
@@ -146,6 +148,7 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Res
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
+		err = c.unanswered(err)
 		if method == http.MethodGet {
 			return nil, fmt.Errorf("the broker gave no answer: %w", err)
 		}
@@ -155,24 +158,24 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Res
 		return resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read
-	return nil, errorOf(resp)
+	return nil, c.errorOf(resp)
 }
 
 // errorOf reads problem details.
-func errorOf(resp *http.Response) error {
+func (c *Client) errorOf(resp *http.Response) error {
 	failed := &Error{Status: resp.StatusCode, Text: "the broker answered " + resp.Status}
 	switch resp.StatusCode {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity:
 		failed.Asked = true
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, bodyBytesMax))
 	p := new(Problem)
 	if err != nil || json.Unmarshal(text, p) != nil || p.Detail == "" {
-		return failed
+		return c.refused(failed, text)
 	}
 	failed.Text = p.Error()
 	if len(p.Errors) > 0 {
 		failed.Field = p.Errors[0].Location
 	}
-	return failed
+	return c.refused(failed, text)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,23 +17,38 @@ import (
 
 // Remote returns a Client of a broker at a URL, https://host:port, or http:// on this machine.
 // token is shown to it, "" if it asks for none. roots are whom it may have its certificate
-// from; nil: those of the system.
+// from; nil: those of the system. What is no such URL is an *Error.
 func Remote(address, token string, roots *x509.CertPool) (*Client, error) {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the URL of the broker: %w", err)
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return nil, fmt.Errorf("the URL of the broker is such as https://broker.example:8443, not %s", u.Redacted())
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return nil, fmt.Errorf("%s: without TLS a token could be read on the way: use https, or http on the machine of the broker", u.Redacted())
+	u, err := parseAddress(address)
+	if err != nil {
+		return nil, err
 	}
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DisableCompression: true, ForceAttemptHTTP2: true,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 	}
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // the token is for this address
-	return &Client{http: http.Client{Transport: t, CheckRedirect: stay}, base: strings.TrimSuffix(u.String(), "/"), token: token}, nil
+	return &Client{http: http.Client{Transport: t, CheckRedirect: stay}, base: u.Scheme + "://" + u.Host, elsewhere: true, token: token}, nil
+}
+
+// parseAddress refuses what is no URL of a broker, without what may be a password in it.
+func parseAddress(address string) (*url.URL, error) {
+	const example = "https://broker.example:8443"
+	if !strings.Contains(address, "://") && !strings.ContainsAny(address, "@/?#") {
+		return nil, Refuse("the URL of the broker is such as %s: say https://%s", example, address)
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return nil, Refuse("the URL of the broker is such as %s, and this is no URL: %v", example, errors.Unwrap(err))
+	case u.Scheme != "https" && u.Scheme != "http", u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
+		return nil, Refuse("the URL of the broker is such as %s, not %s", example, u.Redacted())
+	case u.Path != "" && u.Path != "/":
+		return nil, Refuse("the URL of the broker is such as %s, without a path: say %s://%s", example, u.Scheme, u.Host)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return nil, Refuse("%s: without TLS a token could be read on the way: use https, or http on the machine of the broker", u.Redacted())
+	}
+	return u, nil
 }
 
 func isLoopback(host string) bool {

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/config"
 )
 
@@ -105,7 +106,7 @@ func (c *selfSignedCommand) free(names ...string) error {
 	for _, name := range names {
 		path := filepath.Join(c.Out, name)
 		if _, err := os.Lstat(path); err == nil && !c.Force {
-			return fmt.Errorf("%s is there already: --force replaces it", path)
+			return admin.Refuse("%s is there already: --force replaces it", path)
 		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -70,13 +70,13 @@ func TestCertSelfSigned(t *testing.T) {
 
 	// Neither is overwritten, and nothing is left of the attempt, unless that is asked for.
 	r = run(t, nil, args...)
-	if after := readCert(t, cert); r.code != exitFailure || !strings.Contains(r.stderr, cert+" is there already: --force replaces it") || !after.Equal(c) {
+	if after := readCert(t, cert); r.code != exitUsage || !strings.Contains(r.stderr, cert+" is there already: --force replaces it") || !after.Equal(c) {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	if err := os.Remove(cert); err != nil {
 		t.Fatal(err)
 	}
-	if r := run(t, nil, args...); r.code != exitFailure || !strings.Contains(r.stderr, key+" is there already") {
+	if r := run(t, nil, args...); r.code != exitUsage || !strings.Contains(r.stderr, key+" is there already") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	if r := run(t, nil, append(args, "--force")...); r.code != 0 {

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -190,14 +192,20 @@ func TestElsewhere(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, "--url http://broker.example", exitFailure, "use https, or http on the machine of the broker"},
-		{nil, "--url ftp://broker.example", exitFailure, "is such as https://broker.example:8443"},
-		{nil, "--url https://user:canary@broker.example", exitFailure, "is such as https://broker.example:8443"},
+		{nil, "--url http://broker.example", exitUsage, "use https, or http on the machine of the broker"},
+		{nil, "--url ftp://broker.example", exitUsage, "is such as https://broker.example:8443"},
+		{nil, "--url https://user:canary@broker.example", exitUsage, "is such as https://broker.example:8443"},
 		{nil, "--url https://127.0.0.1:1 --data-dir " + dir, exitUsage, "can't be used together"},
 		{nil, "--url https://127.0.0.1:1 --token canary --token-file x", exitUsage, "can't be used together"},
-		{nil, "--token canary", exitFailure, "say --url too"},
-		{nil, "--url https://127.0.0.1:1 --token-file " + file("two", "a\nb"), exitFailure, "one line, which is the token"},
-		{nil, "--url https://127.0.0.1:1 --ca-file " + file("ca", "none"), exitFailure, "has no certificate in PEM"},
+		{nil, "--token canary", exitUsage, "say --url too"},
+		{nil, "--url https://127.0.0.1:1 --token-file " + file("two", "a\nb"), exitUsage, "one line, which is the token"},
+		{nil, "--url https://127.0.0.1:1 --ca-file " + file("ca", "none"), exitUsage, "has no certificate in PEM"},
+		{nil, "--url 127.0.0.1:1", exitUsage, "say https://127.0.0.1:1"},
+		{nil, "--url broker.example:8443", exitUsage, "say https://broker.example:8443"},
+		{nil, "--url https://127.0.0.1:1/page", exitUsage, "without a path: say https://127.0.0.1:1\n"},
+		{nil, "--url https://127.0.0.1:1:1/", exitUsage, "this is no URL"},
+		{nil, "--url https://127.0.0.1:1 --token-file " + dir + "/none", exitUsage, "--token-file: open"},
+		{nil, "--url https://127.0.0.1:1 --ca-file " + dir + "/none", exitUsage, "--ca-file: open"},
 		{[]string{"PROMPTMQ_URL=http://127.0.0.1:1", "PROMPTMQ_TOKEN=canary"}, "", exitFailure, "127.0.0.1:1"},
 		{[]string{"PROMPTMQ_URL=http://127.0.0.1:1"}, "--data-dir " + dir, exitFailure, "no broker runs on"},
 	} {
@@ -206,8 +214,47 @@ func TestElsewhere(t *testing.T) {
 			t.Errorf("%v %s: code %d\n%s", test.env, test.args, r.code, r.stderr)
 		}
 	}
+	if r := run(t, nil, "status", "--url", "http://127.0.0.1:1"); r.code != exitFailure || !strings.Contains(r.stderr, "http://127.0.0.1:1: dial tcp") || strings.Contains(r.stderr, "/api/") {
+		t.Errorf("code %d\n%s", r.code, r.stderr)
+	}
 	// A server does not mind them.
 	if r := run(t, []string{"PROMPTMQ_URL=x", "PROMPTMQ_TOKEN=canary"}, "config", "print"); r.code != 0 || bytes.Contains([]byte(r.stdout+r.stderr), []byte("canary")) {
 		t.Errorf("code %d\n%s", r.code, r.stderr)
 	}
+}
+
+// TestElsewhereAnswers: what a broker elsewhere answers, or its certificate, and what to do about it.
+func TestElsewhereAnswers(t *testing.T) {
+	t.Parallel()
+	certificates := t.TempDir()
+	if r := run(t, nil, "cert", "self-signed", "--out", certificates, "--host", "127.0.0.1"); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	cert := filepath.Join(certificates, certFile)
+	plain := startAPI(t, "", new(http.Client))
+	secure := startAPI(t, fmt.Sprintf(", tls-cert: %q, tls-key: %q", cert, filepath.Join(certificates, keyFile)), new(http.Client))
+	trusting := secure.base + " --ca-file " + cert
+	for _, test := range []struct {
+		args, token string
+		code        int
+		want        string
+	}{
+		{"clients list --url " + trusting, canaryViewer, 0, ""},
+		{"status --url " + trusting, canaryViewer, 0, ""},
+		{"status --url " + secure.base, canaryViewer, exitFailure, "say with --ca-file which authorities to trust"},
+		{"status --url " + strings.Replace(trusting, "127.0.0.1", "localhost", 1), canaryViewer, exitFailure, "say a name in the URL that the certificate has"},
+		{"status --url " + strings.Replace(secure.base, "https", "http", 1), canaryViewer, exitUsage, "this port speaks TLS: say https://"},
+		{"status --url " + strings.Replace(plain.base, "http", "https", 1), canaryViewer, exitUsage, "this port speaks no TLS: say http://"},
+		{"status --url " + plain.base, "", exitUsage, "say --token-file FILE, or set $PROMPTMQ_TOKEN"},
+		{"clients list --url " + plain.base, "", exitUsage, "say --token-file FILE, or set $PROMPTMQ_TOKEN"},
+		{"clients list --url " + plain.base, "canary-of-nobody-who-is-there", exitUsage, "there is no such token"},
+		{"reload --url " + plain.base, canaryViewer, exitUsage, "this needs the role admin, and yours is viewer"},
+	} {
+		r := run(t, []string{"PROMPTMQ_TOKEN=" + test.token}, strings.Fields(test.args)...)
+		if r.code != test.code || !strings.Contains(r.stderr, test.want) || strings.Contains(r.stderr, "/api/") || strings.Contains(r.stderr, "canary") {
+			t.Errorf("%s: code %d\n%s", test.args, r.code, r.stderr)
+		}
+	}
+	plain.stop()
+	secure.stop()
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"os"
 
 	"github.com/x0a1b/promptmq/broker/admin"
@@ -31,7 +29,7 @@ func (r *remote) elsewhere(local bool) (*administered, error) {
 	}
 	if address == "" {
 		if r.Token != "" || r.TokenFile != "" || r.CAFile != "" {
-			return nil, errors.New("--token, --token-file and --ca-file are for a broker elsewhere: say --url too")
+			return nil, admin.Refuse("--token, --token-file and --ca-file are for a broker elsewhere: say --url too")
 		}
 		return nil, nil
 	}
@@ -59,11 +57,11 @@ func (r *remote) token() (string, error) {
 	}
 	text, err := os.ReadFile(r.TokenFile)
 	if err != nil {
-		return "", err
+		return "", admin.Refuse("--token-file: %v", err)
 	}
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 || len(text) > tokenBytesMax || bytes.ContainsAny(text, "\r\n\t ") {
-		return "", fmt.Errorf("%s: a file with a token has one line, which is the token", r.TokenFile)
+		return "", admin.Refuse("%s: a file with a token has one line, which is the token", r.TokenFile)
 	}
 	return string(text), nil
 }
@@ -74,11 +72,11 @@ func (r *remote) roots() (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(r.CAFile)
 	if err != nil {
-		return nil, err
+		return nil, admin.Refuse("--ca-file: %v", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s has no certificate in PEM", r.CAFile)
+		return nil, admin.Refuse("%s has no certificate in PEM", r.CAFile)
 	}
 	return roots, nil
 }

@@ -44,7 +44,7 @@ func (c *statusCommand) Run() error {
 	return c.ask(func(ctx context.Context, a *administered) error {
 		seen, err := look(ctx, a)
 		if err != nil {
-			return fmt.Errorf("the broker cannot be asked: %v", err) // whatever it is, with exit code 1
+			return fmt.Errorf("the broker cannot be asked: %w", err)
 		}
 		r := &statusReport{Findings: append([]inspect.Finding{}, inspect.Judge(seen)...), PeriodSeconds: seen.Period().Seconds(), Numbers: seen.Now, Fullest: append([]inspect.Client{}, seen.Fullest...), Drops: append([]inspect.Drop{}, seen.Drops...)}
 		r.Well = len(r.Findings) == 0 || !r.Findings[0].Attention
