@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -22,12 +23,15 @@ type API struct {
 	// panicked counts.
 	panicked func()
 	streams  chan struct{} // has an element for each stream that goes on
+	stopping chan struct{} // closed when streams are to end
+	stop     func()
 }
 
 // New returns an empty API but for its own description and the page. panicked is called when an operation
 // panics, after which the API goes on.
 func New(version string, log *slog.Logger, panicked func()) *API {
-	a := &API{mux: http.NewServeMux(), log: log, panicked: panicked, streams: make(chan struct{}, streamsMax)}
+	a := &API{mux: http.NewServeMux(), log: log, panicked: panicked, streams: make(chan struct{}, streamsMax), stopping: make(chan struct{})}
+	a.stop = sync.OnceFunc(func() { close(a.stopping) })
 	a.huma = humago.New(a.mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",

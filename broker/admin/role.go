@@ -42,7 +42,12 @@ type Caller struct {
 	address netip.Addr
 	secure  bool   // over TLS
 	cookie  string // of its session; "": none
+	// now returns the role as it is by now; nil: it stays as it was.
+	now func() Role
 }
+
+// still reports whether a Caller may do by now what needs a role.
+func (c *Caller) still(needs Role) bool { return c.now == nil || c.now().may(needs) }
 
 type callerKey struct{}
 

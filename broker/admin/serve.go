@@ -39,6 +39,7 @@ func Serve(dir string, a *API, errs *log.Logger) (*Server, error) {
 		Handler: fromSocket(a), ErrorLog: errs, MaxHeaderBytes: headerBytesMax,
 		ReadHeaderTimeout: requestWithin, ReadTimeout: requestWithin, WriteTimeout: commandWithin + 2*requestWithin, IdleTimeout: idleWithin,
 	}
+	s.http.RegisterOnShutdown(a.stop)
 	go func() {
 		defer close(s.served)
 		_ = s.http.Serve(s.listener) // ends with Close

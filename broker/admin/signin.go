@@ -88,12 +88,25 @@ func (s *sessions) find(secret string) (found session, ok bool) {
 	switch {
 	case n == nil:
 		return found, false
-	case now.Sub(n.began) > ageMax, now.Sub(n.used) > idleMax:
+	case n.over(now):
 		delete(s.all, key)
 		return found, false
 	}
 	n.used = now
 	return *n, true
+}
+
+// has reports whether the session of a cookie goes on, which that does not prolong.
+func (s *sessions) has(secret string) bool {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.all[sha256.Sum256([]byte(secret))]
+	return n != nil && !n.over(now)
+}
+
+func (n *session) over(now time.Time) bool {
+	return now.Sub(n.began) > ageMax || now.Sub(n.used) > idleMax
 }
 
 func (s *sessions) end(secret string) {

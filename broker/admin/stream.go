@@ -23,12 +23,18 @@ const (
 	writeWithin = 10 * time.Second
 	// beatEvery is after which silence a stream of events shows that it is there.
 	beatEvery = 15 * time.Second
+	// lookEvery is how often it is asked whether who reads still may.
+	lookEvery = time.Second
 	// openAfter is how long an operation has to find a fault before the answer begins.
 	openAfter = 50 * time.Millisecond
 )
 
-// errTooLarge ends a stream that has streamBytesMax.
-var errTooLarge = errors.New("the stream has as many bytes as it may have")
+// Causes for which a stream ends.
+var (
+	errTooLarge = errors.New("the stream has as many bytes as it may have")
+	errNoLonger = errors.New("who reads has no longer the role for it: signed out, changed or removed")
+	errStopping = errors.New("the broker stops")
+)
 
 // Lasting is the part of the input of a stream of events that says for how long.
 type Lasting struct {
@@ -68,6 +74,37 @@ func (s *stream) write(part []byte) error {
 	return nil
 }
 
+// watch ends the context that it returns when who reads may no longer, or the broker stops.
+func (a *API) watch(ctx context.Context, needs Role) (watched context.Context, done func()) {
+	watched, cancel := context.WithCancelCause(ctx)
+	who := callerOf(ctx)
+	go func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if !who.still(needs) {
+					cancel(errNoLonger)
+				}
+			case <-a.stopping:
+				cancel(errStopping)
+			case <-watched.Done():
+				return
+			}
+		}
+	}()
+	return watched, func() { cancel(nil) }
+}
+
+// cutOff returns why watch ended a context, or nil.
+func cutOff(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errNoLonger) || errors.Is(cause, errStopping) {
+		return cause
+	}
+	return nil
+}
+
 // event sends a server-sent event; without a name it is a message.
 func (s *stream) event(name string, v any) error {
 	text, err := json.Marshal(v)
@@ -98,6 +135,8 @@ func handleStream[In any](a *API, op Operation, kind string, row reflect.Type, f
 			defer func() { <-a.streams }()
 			_, w := humago.Unwrap(hc)
 			wholeRequest(ctx)
+			ctx, done := a.watch(ctx, op.Role)
+			defer done()
 			s := &stream{w: w, kind: kind, left: streamBytesMax}
 			if err := f(ctx, in, s); err != nil && !s.open {
 				answerProblem(w, problemOf(err, locator[In]()))
@@ -115,6 +154,9 @@ func HandleLines[In, Row any](a *API, op Operation, f func(ctx context.Context, 
 		defer cancel()
 		s.left = 1 << 62 // it is as large as what is exported
 		err := f(ctx, in, func(r Row) error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			text, err := json.Marshal(r)
 			if err != nil {
 				return err
@@ -163,6 +205,9 @@ func relay[Event any](ctx context.Context, s *stream, events <-chan Event, ended
 	beat := time.NewTimer(openAfter)
 	defer beat.Stop()
 	for {
+		if cause := cutOff(ctx); cause != nil {
+			return s.event("end", End{cause.Error()})
+		}
 		var err error
 		select {
 		case e := <-events:
@@ -173,6 +218,9 @@ func relay[Event any](ctx context.Context, s *stream, events <-chan Event, ended
 		case err = <-ended:
 			if err != nil && ctx.Err() == nil {
 				return err
+			}
+			if cutOff(ctx) != nil {
+				continue // which ends it
 			}
 			for len(events) > 0 && err == nil {
 				err = s.event("", <-events)

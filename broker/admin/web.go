@@ -51,6 +51,7 @@ func (w *Web) Serve(ln net.Listener, conf *tls.Config, errs *log.Logger) {
 		Handler: w, ErrorLog: errs, MaxHeaderBytes: webHeaderBytesMax, TLSConfig: conf,
 		ReadHeaderTimeout: requestWithin, ReadTimeout: requestWithin, WriteTimeout: commandWithin + 2*requestWithin, IdleTimeout: webIdleWithin,
 	}
+	w.http.RegisterOnShutdown(w.api.stop)
 	go func() {
 		defer close(w.served)
 		if conf != nil {
@@ -136,14 +137,15 @@ func (w *Web) identify(r *http.Request) (*Caller, *Problem) {
 	}
 	shown := r.Header.Get("Authorization")
 	if shown == "" {
-		return who, w.bySession(r, who)
+		w.bySession(r, who)
+		return who, nil
 	}
 	if token, ok := strings.CutPrefix(shown, "Bearer "); ok {
 		t, err := w.byToken(who.address, token)
 		if err != nil {
 			return nil, problemOf(err, nil)
 		}
-		who.Role, who.Name = t.Role, t.name()
+		w.know(who, &session{token: t.sum})
 		return who, nil
 	}
 	user, password, ok := r.BasicAuth()
@@ -154,35 +156,57 @@ func (w *Web) identify(r *http.Request) (*Caller, *Problem) {
 	if err != nil {
 		return nil, problemOf(err, nil)
 	}
-	who.Role, who.Name = a.Role, user
+	w.know(who, &session{user: user, changed: a.Changed})
 	return who, nil
 }
 
-// bySession says who is signed in. A cookie of a session that has ended is none.
-func (w *Web) bySession(r *http.Request, who *Caller) *Problem {
-	c, err := r.Cookie(cookieName(who.secure))
-	if err != nil {
-		return nil
+// know says who asks, now and for as long as it goes on.
+func (w *Web) know(who *Caller, s *session) {
+	who.Role, who.Name = w.roleOf(s)
+	who.now = func() Role {
+		role, _ := w.roleOf(s)
+		return role
 	}
-	s, ok := w.sessions.find(c.Value)
-	if !ok {
-		return nil
-	}
-	who.cookie = c.Value
+}
+
+// roleOf returns the role and the name of who was let in, as they are by now: Nobody when the
+// token is gone, or the user, or it was changed.
+func (w *Web) roleOf(s *session) (role Role, name string) {
 	if s.user == "" {
 		for _, t := range *w.tokens.Load() {
 			if t.sum == s.token { // both are hashes, of which nobody guesses
-				who.Role, who.Name = t.Role, t.name()
-				return nil
+				return t.Role, t.name()
 			}
 		}
 	} else if a, found := w.accounts.Account(s.user); found && a.Changed.Equal(s.changed) {
-		who.Role, who.Name = a.Role, s.user
-		return nil
+		return a.Role, s.user
 	}
-	w.sessions.end(c.Value)
-	who.cookie = ""
-	return nil
+	return Nobody, "nobody"
+}
+
+// bySession says who is signed in. A cookie of a session that has ended is none.
+func (w *Web) bySession(r *http.Request, who *Caller) {
+	c, err := r.Cookie(cookieName(who.secure))
+	if err != nil {
+		return
+	}
+	s, ok := w.sessions.find(c.Value)
+	if !ok {
+		return
+	}
+	w.know(who, &s)
+	if who.Role == Nobody {
+		w.sessions.end(c.Value)
+		return
+	}
+	who.cookie = c.Value
+	known := who.now
+	who.now = func() Role {
+		if !w.sessions.has(c.Value) {
+			return Nobody
+		}
+		return known()
+	}
 }
 
 // byToken returns the token that is shown. A wrong one counts as a failed login.

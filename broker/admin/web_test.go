@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"log/slog"
 	"net/http"
@@ -107,4 +108,86 @@ func TestChangedWhileSigningIn(t *testing.T) {
 	if answer := w.do(asking(http.MethodGet, "/session", cookie, "")); answer.Code != http.StatusOK {
 		t.Errorf("with the cookie: %d, %s", answer.Code, answer.Body)
 	}
+}
+
+// stream asks for a path until the answer ends, also where it is cut off.
+func (w *Web) stream(r *http.Request) <-chan string {
+	answer := make(chan string, 1)
+	go func() {
+		rec := httptest.NewRecorder()
+		defer func() {
+			_ = recover() // http.ErrAbortHandler
+			answer <- rec.Body.String()
+		}()
+		w.ServeHTTP(rec, r)
+	}()
+	return answer
+}
+
+// TestStreamsEnd: what goes on does so only as long as who reads it may, and the broker runs.
+func TestStreamsEnd(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		as   string
+		role Role
+		end  func(w *Web, u *users, cookie string)
+		why  error
+	}{
+		"deleted":      {"viewer", Viewer, func(_ *Web, u *users, _ string) { u.remove("viewer") }, errNoLonger},
+		"changed":      {"cookie", Viewer, func(_ *Web, u *users, _ string) { u.set("viewer", Account{Viewer, time.Unix(2, 0)}) }, errNoLonger},
+		"signed out":   {"cookie", Viewer, func(w *Web, _ *users, c string) { w.do(asking(http.MethodDelete, "/session", c, "{}")) }, errNoLonger},
+		"no token":     {"token", Viewer, func(w *Web, _ *users, _ string) { w.SetTokens(nil) }, errNoLonger},
+		"smaller role": {"admin", Admin, func(_ *Web, u *users, _ string) { u.set("admin", Account{Viewer, time.Unix(1, 0)}) }, errNoLonger},
+		"broker stops": {"viewer", Viewer, func(w *Web, _ *users, _ string) { w.api.stop() }, errStopping},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, u := newWeb(t)
+			w.SetTokens([]Token{{Role: Viewer, sum: sha256.Sum256([]byte("token")), line: 1}})
+			begun := make(chan struct{}, 2)
+			addEndless(w.api, test.role, begun)
+			cookie, _ := w.enter("viewer")
+			ask := func(path string) <-chan string {
+				r := asking(http.MethodGet, path, test.as, "")
+				switch test.as {
+				case "token":
+					r.Header.Set("Authorization", "Bearer token")
+				case "cookie":
+					r = asking(http.MethodGet, path, cookie, "")
+				}
+				return w.stream(r)
+			}
+			events, lines := ask("/events?seconds=600"), ask("/lines")
+			<-begun
+			<-begun
+			test.end(w, u, cookie)
+			if text := <-events; !strings.Contains(text, `"first"`) || !strings.Contains(text, "event: end\ndata: {\"reason\":\""+test.why.Error()) {
+				t.Errorf("events: %s", text)
+			}
+			if text := <-lines; !strings.HasPrefix(text, `{"word":"line"}`) {
+				t.Errorf("lines: %.200s", text)
+			}
+		})
+	}
+}
+
+// addEndless adds streams that end only when their context does.
+func addEndless(a *API, role Role, begun chan<- struct{}) {
+	HandleEvents(a, Operation{Method: http.MethodGet, Path: "/events", Role: role, Summary: "Goes on."},
+		func(ctx context.Context, _ *struct{ Lasting }, events chan<- word) error {
+			events <- word{"first"}
+			begun <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	HandleLines(a, Operation{Method: http.MethodGet, Path: "/lines", Role: role, Summary: "Goes on."},
+		func(_ context.Context, _ *struct{}, each func(word) error) error {
+			err := each(word{"line"})
+			begun <- struct{}{}
+			for err == nil {
+				time.Sleep(time.Millisecond) // not all memory
+				err = each(word{"line"})
+			}
+			return err
+		})
 }
