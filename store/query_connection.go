@@ -1,11 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -15,8 +12,8 @@ import (
 var queryFunctions = wordSet(`-> ->> abs avg ceil ceiling char coalesce concat concat_ws count cume_dist current_date current_time
 	current_timestamp date datetime dense_rank exp first_value floor format glob group_concat hex ifnull iif instr json json_array
 	json_array_length json_extract json_group_array json_group_object json_object json_quote json_type json_valid julianday lag
-	last_value lead length like likelihood likely ln log log10 log2 lower ltrim max median min mod nth_value ntile nullif octet_length
-	percent_rank percentile pow power printf quote random rank replace round row_number rtrim sign sqlite_version sqrt strftime
+	last_value lead length like likelihood likely ln log log10 log2 lower ltrim max min mod nth_value ntile nullif octet_length
+	percent_rank pow power printf quote random rank replace round row_number rtrim sign sqlite_version sqrt strftime
 	string_agg substr substring sum time timediff total trim trunc typeof unhex unicode unixepoch unlikely upper`)
 
 // queryTables are those beside the views.
@@ -29,9 +26,6 @@ func wordSet(words string) map[string]bool {
 	}
 	return set
 }
-
-// trimmedMax is of how many bytes the characters may be that trim takes away.
-const trimmedMax = 100
 
 // openViews opens a connection whose database is empty, but for the views. Nothing of the
 // store can be reached by it, for what the views read is on another connection.
@@ -55,22 +49,13 @@ func confine(c *sqlite3.Conn, r *reading) error {
 			return err
 		}
 	}
-	for _, f := range []struct {
-		name string
-		args int
-		fn   sqlite3.ScalarFunction
-	}{
-		{"instr", 2, sqlInstr}, {"replace", 3, sqlReplace},
-		{"trim", 2, sqlTrim(strings.Trim)}, {"ltrim", 2, sqlTrim(strings.TrimLeft)}, {"rtrim", 2, sqlTrim(strings.TrimRight)},
-	} {
-		if err := c.CreateFunction(f.name, f.args, sqlite3.DETERMINISTIC, f.fn); err != nil {
-			return err
-		}
+	if err := addFunctions(c, r); err != nil {
+		return err
 	}
 	for id, most := range map[sqlite3.LimitCategory]int{
 		sqlite3.LIMIT_LENGTH: queryValueMax, sqlite3.LIMIT_SQL_LENGTH: 64 << 10, sqlite3.LIMIT_COLUMN: 500, sqlite3.LIMIT_EXPR_DEPTH: 200,
 		sqlite3.LIMIT_COMPOUND_SELECT: 50, sqlite3.LIMIT_VDBE_OP: 100_000, sqlite3.LIMIT_FUNCTION_ARG: 100, sqlite3.LIMIT_ATTACHED: 0,
-		sqlite3.LIMIT_LIKE_PATTERN_LENGTH: 200, sqlite3.LIMIT_VARIABLE_NUMBER: 1, sqlite3.LIMIT_TRIGGER_DEPTH: 1, sqlite3.LIMIT_WORKER_THREADS: 0,
+		sqlite3.LIMIT_VARIABLE_NUMBER: 1, sqlite3.LIMIT_TRIGGER_DEPTH: 1, sqlite3.LIMIT_WORKER_THREADS: 0,
 	} {
 		c.Limit(id, most)
 	}
@@ -100,62 +85,4 @@ func authorize(action sqlite3.AuthorizerActionCode, third, fourth, _, _ string) 
 		return sqlite3.AUTH_OK
 	}
 	return sqlite3.AUTH_DENY
-}
-
-// SQLite's own instr and replace, and trim with characters, may take the product of the
-// lengths of two values.
-
-func anyNull(args []sqlite3.Value) bool {
-	for _, a := range args {
-		if a.Type() == sqlite3.NULL {
-			return true
-		}
-	}
-	return false
-}
-
-func sqlInstr(ctx sqlite3.Context, args ...sqlite3.Value) {
-	if anyNull(args) {
-		return
-	}
-	if args[0].Type() == sqlite3.BLOB && args[1].Type() == sqlite3.BLOB {
-		ctx.ResultInt64(int64(bytes.Index(args[0].RawBlob(), args[1].RawBlob()) + 1))
-		return
-	}
-	text := args[0].RawText()
-	at := bytes.Index(text, args[1].RawText())
-	if at >= 0 {
-		at = utf8.RuneCount(text[:at])
-	}
-	ctx.ResultInt64(int64(at + 1))
-}
-
-func sqlReplace(ctx sqlite3.Context, args ...sqlite3.Value) {
-	if anyNull(args) {
-		return
-	}
-	text, from, to := args[0].Text(), args[1].Text(), args[2].Text()
-	if from == "" {
-		ctx.ResultText(text)
-		return
-	}
-	if n := strings.Count(text, from); len(text)+n*(len(to)-len(from)) > queryValueMax {
-		ctx.ResultError(sqlite3.TOOBIG)
-		return
-	}
-	ctx.ResultText(strings.ReplaceAll(text, from, to))
-}
-
-func sqlTrim(trim func(s, cutset string) string) sqlite3.ScalarFunction {
-	return func(ctx sqlite3.Context, args ...sqlite3.Value) {
-		if anyNull(args) {
-			return
-		}
-		cutset := args[1].Text()
-		if len(cutset) > trimmedMax {
-			ctx.ResultError(fmt.Errorf("trim takes characters of at most %d bytes", trimmedMax))
-			return
-		}
-		ctx.ResultText(trim(args[0].Text(), cutset))
-	}
 }
