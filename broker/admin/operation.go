@@ -80,6 +80,19 @@ func handleRaw[In, Out any](a *API, op Operation, f func(context.Context, *In) (
 		a.note(ctx, &op, err)
 		return out, err
 	})
+	a.allowNoBytes()
+}
+
+// allowNoBytes lets text in base64 be empty, which huma takes for no base64. The schemas say what
+// it is as before.
+func (a *API) allowNoBytes() {
+	for _, schema := range a.huma.OpenAPI().Components.Schemas.Map() {
+		for _, p := range schema.Properties {
+			if p.ContentEncoding == "base64" {
+				p.ContentEncoding, p.Extensions = "", map[string]any{"contentEncoding": "base64"}
+			}
+		}
+	}
 }
 
 type writerKey struct{}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/inspect"
 )
 
 // users are Accounts whose passwords are all "right".
@@ -190,4 +192,26 @@ func addEndless(a *API, role Role, begun chan<- struct{}) {
 			}
 			return err
 		})
+}
+
+// TestNoBytes: a payload may be empty, as the page publishes to delete a retained message.
+func TestNoBytes(t *testing.T) {
+	w, _ := newWeb(t)
+	var got *inspect.Message
+	type publishing struct{ Body inspect.Message }
+	Handle(w.api, Operation{Method: http.MethodPost, Path: "/publish", Role: Admin, Summary: "Publishes."},
+		func(_ context.Context, in *publishing) (*Nothing, error) {
+			got = &in.Body
+			return new(Nothing), nil
+		})
+	for payload, want := range map[string]int{`""`: 204, `"eA=="`: 204, `"!"`: 422, `1`: 422} {
+		got = nil
+		answer := w.do(asking(http.MethodPost, "/publish", "admin", `{"topic":"a","payload":`+payload+`}`))
+		if answer.Code != want || (got != nil) != (want == 204) {
+			t.Errorf("%s: %d, %s", payload, answer.Code, answer.Body)
+		}
+	}
+	if text, err := w.api.OpenAPI(); err != nil || !strings.Contains(string(text), `"contentEncoding":"base64"`) {
+		t.Errorf("the description does not say base64: %v", err)
+	}
 }
