@@ -138,6 +138,29 @@ func TestSocketFile(t *testing.T) {
 	}
 }
 
+// TestCloseEndsStreams: to stop does not wait for a stream.
+func TestCloseEndsStreams(t *testing.T) {
+	dir := t.TempDir()
+	c, _ := echoes(t)
+	begun := make(chan struct{}, 2)
+	addEndless(c, Viewer, begun)
+	s, err := Serve(dir, c, log.New(io.Discard, "", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan string, 1)
+	go func() {
+		answer <- raw(t, dir, "GET /api/v1/events?seconds=600 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	}()
+	<-begun
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if text := <-answer; !strings.Contains(text, errStopping.Error()) {
+		t.Error(text)
+	}
+}
+
 // TestNotASocket: what somebody has put there is not touched.
 func TestNotASocket(t *testing.T) {
 	dir := t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -140,12 +141,13 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	if err := b.Start(); err != nil {
 		return hintSalvage(err)
 	}
-	defer serveSocket(log, cfg.Store.DataDir, api)()
+	stopSocket := serveSocket(log, cfg.Store.DataDir, api)
 	stopNetwork, err := over.serve(&cfg, log)
 	if err != nil {
+		stopSocket()
 		return errors.Join(err, shutdown(b))
 	}
-	defer stopNetwork()
+	defer together(stopSocket, stopNetwork)
 	ready.broker.Store(b)
 	go b.Record(ctx)
 	end.doing("the broker is being stopped")
@@ -227,6 +229,15 @@ func openUnused(ctx context.Context, o store.Options) (*store.DB, error) {
 			return db, err
 		}
 	}
+}
+
+// together calls functions at once and waits for all of them.
+func together(all ...func()) {
+	var called sync.WaitGroup
+	for _, f := range all {
+		called.Go(f)
+	}
+	called.Wait()
 }
 
 func shutdown(b *broker.Broker) error {
