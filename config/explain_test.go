@@ -59,6 +59,9 @@ func TestTables(t *testing.T) {
 		if !strings.HasSuffix(k.help, ".") || len(k.help) < 20 {
 			t.Errorf("%s: its help is no sentence: %q", k.path, k.help)
 		}
+		if strings.Contains(k.help, "](") {
+			t.Errorf("%s: a terminal shows a link of Markdown as it is: %q", k.path, k.help)
+		}
 		if text := Default().text(k); k.path != listenersPath && k.kind.parse(k.field(Default()), text) != nil {
 			t.Errorf("%s: its default %q is not allowed", k.path, text)
 		}

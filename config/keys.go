@@ -69,7 +69,7 @@ var keys = []key{
 
 	{"mqtt.max-qos", "Highest QoS that clients may publish with and are granted.",
 		unit("QoS", integer{0, 2}), func(c *Config) any { return &c.Broker.MaxQoS }},
-	{"mqtt.max-connections", "Most network connections at a time. No more than the limit of open files (`ulimit -n`) allows, of which about 110 are kept for the broker itself, fewer where it is below 512 ([docs/security.md](security.md#under-load)); if that is less, the start warns.",
+	{"mqtt.max-connections", "Most network connections at a time. No more than the limit of open files (`ulimit -n`) allows, of which about 110 are kept for the broker itself, fewer where it is below 512 (docs/security.md says more); if that is less, the start warns.",
 		unit("connections", integer{1, 10_000_000}), func(c *Config) any { return &c.Broker.MaxConnections }},
 	{"mqtt.max-inflight", "Most QoS 1 and 2 messages under way to one client; a client's Receive Maximum can only lower it.",
 		unit("messages", integer{1, math.MaxUint16}), func(c *Config) any { return &c.Broker.MaxInflight }},

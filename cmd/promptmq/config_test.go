@@ -326,7 +326,7 @@ flag       --mqtt-max-packet-size
 variable   PROMPTMQ_MQTT_MAX_PACKET_SIZE
 a change   needs a restart
 `
-	for _, name := range []string{"mqtt.max-packet-size", "mqtt-max-packet-size", "PROMPTMQ_MQTT_MAX_PACKET_SIZE"} {
+	for _, name := range []string{"mqtt.max-packet-size", "mqtt-max-packet-size", "--mqtt-max-packet-size", "PROMPTMQ_MQTT_MAX_PACKET_SIZE"} {
 		if r := run(t, nil, "config", "explain", name); r.code != 0 || r.stdout != want {
 			t.Errorf("%s: exit code %d\n%s%s", name, r.code, r.stdout, r.stderr)
 		}
@@ -335,6 +335,12 @@ a change   needs a restart
 		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := run(t, nil, "config", "explain", "log.levl"); r.code != exitUsage || !strings.Contains(r.stderr, "did you mean log.level?") {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := run(t, nil, "config", "explain", "--json", "--log-level"); r.code != 0 || !strings.HasPrefix(r.stdout, `[{"key":"log.level",`) {
+		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := run(t, nil, "config", "explain", "--log-levl"); r.code != exitUsage || !strings.Contains(r.stderr, "did you mean log-level?") {
 		t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }

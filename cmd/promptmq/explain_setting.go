@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,4 +63,19 @@ func writeSettingList(out io.Writer, list []inspect.Setting) {
 		first, _, _ := strings.Cut(s.Help, ". ")
 		fmt.Fprintf(out, "%-*s  %-8s %s\n", width, s.Key, s.Change, strings.TrimSuffix(first, ".")+".")
 	}
+}
+
+// flagsAsWords returns a command line in which a flag that is to be explained is a word, and no flag
+// of the command itself.
+func flagsAsWords(args []string) []string {
+	if len(args) < 2 || args[0] != "config" || args[1] != "explain" {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if name, isFlag := strings.CutPrefix(arg, "--"); isFlag && name != "" && name != "json" && name != "help" {
+			args[i] = name
+		}
+	}
+	return args
 }

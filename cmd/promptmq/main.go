@@ -119,7 +119,7 @@ func newParser() *kong.Kong {
 
 func main() {
 	parser := newParser()
-	command, err := parser.Parse(os.Args[1:])
+	command, err := parser.Parse(flagsAsWords(os.Args[1:]))
 	if err != nil {
 		if strings.Contains(err.Error(), "unknown flag "+config.FlagsWithoutEffect) {
 			err = fmt.Errorf("%w: %s", err, config.NoCluster)

@@ -214,6 +214,10 @@ func TestElsewhere(t *testing.T) {
 			t.Errorf("%v %s: code %d\n%s", test.env, test.args, r.code, r.stderr)
 		}
 	}
+	// A file whose variables this shell does not have.
+	if r := run(t, nil, "status", "--config", file("p.yaml", "mqtt: {max-qos: '${QOS_IS_NOT_SET}'}")); r.code != exitUsage || !strings.Contains(r.stderr, "the variable QOS_IS_NOT_SET is not set") || !strings.Contains(r.stderr, "--data-dir: say the data directory of the broker with it") {
+		t.Errorf("code %d\n%s", r.code, r.stderr)
+	}
 	if r := run(t, nil, "status", "--url", "http://127.0.0.1:1"); r.code != exitFailure || !strings.Contains(r.stderr, "http://127.0.0.1:1: dial tcp") || strings.Contains(r.stderr, "/api/") {
 		t.Errorf("code %d\n%s", r.code, r.stderr)
 	}

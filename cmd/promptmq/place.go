@@ -44,6 +44,9 @@ func (p *place) dir() (string, error) {
 		return config.Absolute(p.DataDir), nil
 	}
 	cfg, err := p.load()
+	if faults, ok := errors.AsType[config.Errors](err); ok {
+		return "", append(faults, &config.Error{Origin: config.Origin{Name: "--data-dir"}, Text: "say the data directory of the broker with it, and the configuration is not read to find that"})
+	}
 	if err != nil {
 		return "", err
 	}
