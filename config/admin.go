@@ -22,7 +22,7 @@ func (c *Config) checkAdmin(fail func(path, text string)) {
 	case a.TLSCert != "" && a.TLSKey == "":
 		fail("admin.tls-key", "is missing; it must be the path of a PEM file: `promptmq cert self-signed` makes one")
 	case a.TLSCert == "" && !onlyThisMachine(a.Bind):
-		fail("admin.bind", "can be reached from other machines, and passwords would go there in the clear: set admin.tls-cert and admin.tls-key, or an address of this machine, such as 127.0.0.1:9091")
+		fail("admin.bind", "can be reached from other machines, and passwords would go there in the clear: set admin.tls-cert and admin.tls-key, or an address of this machine, such as 127.0.0.1:9092")
 	}
 	for path, address := range map[string]string{"server.bind": c.Broker.Bind, "server.ws-bind": c.Broker.WSBind} {
 		if sameSocket(a.Bind, address) {

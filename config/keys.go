@@ -238,7 +238,7 @@ var keys = []key{
 	{"metrics.path", "Path of the metrics in the Prometheus text format.",
 		urlPath{}, func(c *Config) any { return &c.Metrics.Path }},
 
-	{"admin.bind", "Address of the listener for the API and the page, with TLS; without it only an address of this machine, such as 127.0.0.1:9091, is taken. Who asks needs a token, or is a user with a role (`promptmq user role`). Empty: the API is on the socket in the data directory only.",
+	{"admin.bind", "Address of the listener for the API and the page, with TLS; without it only an address of this machine, such as 127.0.0.1:9092, is taken. Who asks needs a token, or is a user with a role (`promptmq user role`). Empty: the API is on the socket in the data directory only.",
 		address{}, func(c *Config) any { return &c.Admin.Bind }},
 	{"admin.tls-cert", "PEM file with the certificate of that listener and those between it and a root. It is taken over when it changes. Empty: no TLS.",
 		filePath{}, func(c *Config) any { return &c.Admin.TLSCert }},
