@@ -15,6 +15,8 @@ const (
 	// sessionsMax is how many are signed in at a time; one more takes the place of the one that
 	// was idle for longest.
 	sessionsMax = 256
+	// sessionsEach is how many of them one user has, or one token, in the same way.
+	sessionsEach = 16
 	// idleMax and ageMax end a session.
 	idleMax = 30 * time.Minute
 	ageMax  = 12 * time.Hour
@@ -65,18 +67,32 @@ func (s *sessions) begin(n *session) (secret string) {
 	defer s.mu.Unlock()
 	n.began = s.now()
 	n.used = n.began
-	for len(s.all) >= sessionsMax {
-		var oldest [sha256.Size]byte
-		var since time.Time
-		for key, other := range s.all {
-			if since.IsZero() || other.used.Before(since) {
-				oldest, since = key, other.used
-			}
-		}
-		delete(s.all, oldest)
-	}
+	s.makeRoom(sessionsEach, n.sameAs)
+	s.makeRoom(sessionsMax, func(*session) bool { return true })
 	s.all[sha256.Sum256([]byte(secret))] = n
 	return secret
+}
+
+// sameAs reports whether two sessions are of one user, or by one token.
+func (n *session) sameAs(other *session) bool { return n.user == other.user && n.token == other.token }
+
+// makeRoom ends the session that was idle for longest, of those that are of a kind, if there are
+// as many as may be. s.mu is held.
+func (s *sessions) makeRoom(most int, kind func(*session) bool) {
+	var idlest [sha256.Size]byte
+	var since time.Time
+	count := 0
+	for key, other := range s.all {
+		if !kind(other) {
+			continue
+		}
+		if count++; count == 1 || other.used.Before(since) {
+			idlest, since = key, other.used
+		}
+	}
+	if count >= most {
+		delete(s.all, idlest)
+	}
 }
 
 // find returns a copy of the session of a cookie, unless it has ended.

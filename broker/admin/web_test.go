@@ -177,18 +177,18 @@ func TestStreamsEnd(t *testing.T) {
 func addEndless(a *API, role Role, begun chan<- struct{}) {
 	HandleEvents(a, Operation{Method: http.MethodGet, Path: "/events", Role: role, Summary: "Goes on."},
 		func(ctx context.Context, _ *struct{ Lasting }, events chan<- word) error {
-			events <- word{"first"}
+			events <- word{Word: "first"}
 			begun <- struct{}{}
 			<-ctx.Done()
 			return ctx.Err()
 		})
 	HandleLines(a, Operation{Method: http.MethodGet, Path: "/lines", Role: role, Summary: "Goes on."},
 		func(_ context.Context, _ *struct{}, each func(word) error) error {
-			err := each(word{"line"})
+			err := each(word{Word: "line"})
 			begun <- struct{}{}
 			for err == nil {
 				time.Sleep(time.Millisecond) // not all memory
-				err = each(word{"line"})
+				err = each(word{Word: "line"})
 			}
 			return err
 		})
@@ -213,5 +213,25 @@ func TestNoBytes(t *testing.T) {
 	}
 	if text, err := w.api.OpenAPI(); err != nil || !strings.Contains(string(text), `"contentEncoding":"base64"`) {
 		t.Errorf("the description does not say base64: %v", err)
+	}
+}
+
+// TestSessionsOfOne: who signs in often ends sessions of its own alone.
+func TestSessionsOfOne(t *testing.T) {
+	w, _ := newWeb(t)
+	admin, _ := w.enter("admin")
+	first, _ := w.enter("viewer")
+	for range sessionsMax {
+		if _, code := w.enter("viewer"); code != http.StatusOK {
+			t.Fatal(code)
+		}
+	}
+	for cookie, want := range map[string]int{admin: http.StatusOK, first: http.StatusUnauthorized} {
+		if answer := w.do(asking(http.MethodGet, "/session", cookie, "")); answer.Code != want {
+			t.Errorf("%d, want %d", answer.Code, want)
+		}
+	}
+	if n := len(w.sessions.all); n != 1+sessionsEach {
+		t.Errorf("%d sessions", n)
 	}
 }
