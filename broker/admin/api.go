@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -48,7 +49,7 @@ func New(version string, log *slog.Logger, panicked func()) *API {
 				},
 			},
 		},
-		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		Formats:       map[string]huma.Format{"application/json": unicodeJSON, "json": unicodeJSON},
 		DefaultFormat: "application/json", RejectUnknownQueryParameters: true,
 	})
 	a.describeItself()
@@ -74,7 +75,8 @@ func (a *API) describeItself() {
 func (a *API) OpenAPI() ([]byte, error) { return json.Marshal(a.huma.OpenAPI()) }
 
 // ServeHTTP implements http.Handler.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *API) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w := &beginning{ResponseWriter: rw}
 	defer func() {
 		switch p := recover(); p {
 		case nil:
@@ -82,6 +84,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(p)
 		default:
 			a.sayPanic(r.URL.Path, p)
+			if w.begun {
+				panic(http.ErrAbortHandler) // who reads must not take it for the whole
+			}
 			answerProblem(w, problem(http.StatusInternalServerError, "the operation failed; the log of the broker says more"))
 		}
 	}()
@@ -111,6 +116,27 @@ func (a *API) sayPanic(path string, p any) {
 	a.log.Error("panic", "doing", "administration "+path, "panic", p, "stack", string(debug.Stack()))
 }
 
+// A beginning knows whether an answer has begun.
+type beginning struct {
+	http.ResponseWriter
+	begun bool
+}
+
+// Unwrap is for http.ResponseController.
+func (b *beginning) Unwrap() http.ResponseWriter { return b.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (b *beginning) WriteHeader(status int) {
+	b.begun = true
+	b.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (b *beginning) Write(p []byte) (int, error) {
+	b.begun = true
+	return b.ResponseWriter.Write(p)
+}
+
 // A buffer has an answer.
 type buffer struct {
 	status int
@@ -123,7 +149,16 @@ func (b *buffer) WriteHeader(status int)      { b.status = status }
 func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
 
 // RoundTrip implements http.RoundTripper for Local, where who asks has the files themselves.
-func (a *API) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *API) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler: //nolint:errorlint // it is this value
+			resp, err = nil, errors.New("the answer was cut off")
+		default:
+			panic(p)
+		}
+	}()
 	b := buffer{status: http.StatusOK, header: make(http.Header)}
 	a.ServeHTTP(&b, r.WithContext(as(r.Context(), &Caller{Role: Admin, Name: "local"})))
 	return &http.Response{StatusCode: b.status, Header: b.header, Body: io.NopCloser(&b.body), Request: r}, nil

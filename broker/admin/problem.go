@@ -111,7 +111,7 @@ func problemOf(err error, locate func(field string) string) *Problem {
 	case errors.Is(err, inspect.ErrNotFound):
 		status = http.StatusNotFound
 	case errors.Is(err, context.DeadlineExceeded):
-		status, detail = http.StatusServiceUnavailable, "the broker was too busy, or its disk did not answer: nothing was changed"
+		status, detail = http.StatusServiceUnavailable, "the broker was too busy, or its disk did not answer in time: what was to be changed may have been, or not"
 	}
 	p := &Problem{Title: http.StatusText(status), Status: status, Detail: detail}
 	if field != "" {

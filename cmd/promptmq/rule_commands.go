@@ -70,7 +70,7 @@ func (a *accounts) ruleWindow(w inspect.Window) (*inspect.Page[inspect.Rule], er
 	}
 	from := 0
 	if w.Cursor != "" {
-		if from, err = strconv.Atoi(w.Cursor); err != nil || from < 0 {
+		if from, err = strconv.Atoi(w.Cursor); err != nil || from < 0 || from > len(rules) {
 			return nil, &inspect.Invalid{Field: "cursor", Why: "it is not what next said"}
 		}
 	}
