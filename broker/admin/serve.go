@@ -2,11 +2,14 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,7 +37,7 @@ func Serve(dir string, a *API, errs *log.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the administration socket in %s: %w", dir, err)
 	}
-	s := &Server{listener: &listener{Listener: ln, remove: remove, admits: mayAdminister, slots: slots{max: connectionsMax}}, served: make(chan struct{})}
+	s := &Server{listener: &listener{Listener: ln, remove: remove, admits: mayAdminister, slots: slots{max: connectionsMax, each: connectionsMax}}, served: make(chan struct{})}
 	s.http = http.Server{
 		Handler: fromSocket(a), ErrorLog: errs, MaxHeaderBytes: headerBytesMax,
 		ReadHeaderTimeout: requestWithin, ReadTimeout: requestWithin, WriteTimeout: commandWithin + 2*requestWithin, IdleTimeout: idleWithin,
@@ -81,8 +84,8 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.admits(c) && l.slots.take() {
-			return &conn{Conn: c, slots: &l.slots}, nil
+		if from := sourceOf(c); l.admits(c) && l.slots.take(from) {
+			return &conn{Conn: c, slots: &l.slots, from: from}, nil
 		}
 		_ = c.Close() // nothing was written
 	}
@@ -94,39 +97,81 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// slots are for connections.
-type slots struct {
-	max int
-
-	mu    sync.Mutex
-	taken int
+// sourceOf returns where a connection is from: an IPv4 address, or the /64 of an IPv6 one, of
+// which somebody has all. A socket's is none.
+func sourceOf(c net.Conn) netip.Prefix {
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := a.AddrPort().Addr().Unmap().WithZone("")
+	from, _ := ip.Prefix(min(ip.BitLen(), 64)) // there is one
+	return from
 }
 
-func (s *slots) take() bool {
+// slots are for connections, of which one source has each at most.
+type slots struct {
+	max, each int
+
+	mu    sync.Mutex // guards the following
+	all   int
+	taken map[netip.Prefix]int
+}
+
+func (s *slots) take(from netip.Prefix) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken == s.max {
+	if s.all == s.max || s.taken[from] == s.each {
 		return false
 	}
-	s.taken++
+	if s.taken == nil {
+		s.taken = make(map[netip.Prefix]int)
+	}
+	s.all++
+	s.taken[from]++
 	return true
 }
 
-func (s *slots) give() {
+func (s *slots) give(from netip.Prefix) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taken--
+	s.all--
+	if s.taken[from]--; s.taken[from] == 0 {
+		delete(s.taken, from)
+	}
 }
 
 // A conn gives its slot back when it is closed.
 type conn struct {
 	net.Conn
 	slots *slots
+	from  netip.Prefix
 	once  sync.Once
+	// known: who asks has shown who it is.
+	known atomic.Bool
+}
+
+// SetReadDeadline implements net.Conn. Who has not shown who it is waits idleWithin at most
+// between requests.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if soon := time.Now().Add(idleWithin); !c.known.Load() && t.After(soon) {
+		t = soon
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	c.once.Do(c.slots.give)
+	c.once.Do(func() { c.slots.give(c.from) })
 	return c.Conn.Close()
+}
+
+type connKey struct{}
+
+// withConn returns a context that has the connection of a request, also below TLS.
+func withConn(ctx context.Context, nc net.Conn) context.Context {
+	if over, ok := nc.(*tls.Conn); ok {
+		nc = over.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, nc)
 }

@@ -16,8 +16,10 @@ import (
 const (
 	// webConnectionsMax is the most connections over the network at a time.
 	webConnectionsMax = 256
-	webHeaderBytesMax = 16 << 10
-	webIdleWithin     = 2 * time.Minute
+	// webConnectionsEach is the most of them from one address.
+	webConnectionsEach = 32
+	webHeaderBytesMax  = 16 << 10
+	webIdleWithin      = 2 * time.Minute
 )
 
 // A Web is the API over the network, where who asks has to show who it is.
@@ -46,9 +48,9 @@ func (w *Web) SetTokens(tokens []Token) { w.tokens.Store(&tokens) }
 // Serve answers on a listener, over TLS if conf is not nil, until Close. What goes wrong with a
 // connection is written to errs.
 func (w *Web) Serve(ln net.Listener, conf *tls.Config, errs *log.Logger) {
-	w.listener = &listener{Listener: ln, remove: func() {}, admits: func(net.Conn) bool { return true }, slots: slots{max: webConnectionsMax}}
+	w.listener = &listener{Listener: ln, remove: func() {}, admits: func(net.Conn) bool { return true }, slots: slots{max: webConnectionsMax, each: webConnectionsEach}}
 	w.http = http.Server{
-		Handler: w, ErrorLog: errs, MaxHeaderBytes: webHeaderBytesMax, TLSConfig: conf,
+		Handler: w, ConnContext: withConn, ErrorLog: errs, MaxHeaderBytes: webHeaderBytesMax, TLSConfig: conf,
 		ReadHeaderTimeout: requestWithin, ReadTimeout: requestWithin, WriteTimeout: commandWithin + 2*requestWithin, IdleTimeout: webIdleWithin,
 	}
 	w.http.RegisterOnShutdown(w.api.stop)
@@ -95,6 +97,9 @@ func (w *Web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		answerProblem(rw, p)
 		return
+	}
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok && who.Role != Nobody {
+		c.known.Store(true)
 	}
 	w.api.ServeHTTP(rw, r.WithContext(as(r.Context(), who)))
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -233,5 +235,46 @@ func TestSessionsOfOne(t *testing.T) {
 	}
 	if n := len(w.sessions.all); n != 1+sessionsEach {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// TestConnectionsOfOneAddress: those of one address leave room for others, and who has not shown
+// who it is does not keep one for long.
+func TestConnectionsOfOneAddress(t *testing.T) {
+	t.Parallel()
+	w, _ := newWeb(t)
+	ln, err := net.Listen("tcp", "0.0.0.0:0") // for 127.0.0.2 too
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Serve(ln, nil, log.New(io.Discard, "", 0))
+	t.Cleanup(func() { _ = w.Close(context.Background()) })
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	ask := func(from string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		c, err := d.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		_, err = c.Read(make([]byte, 64<<10))
+		return c, err
+	}
+	var idle net.Conn
+	for range webConnectionsEach {
+		if idle, err = ask("127.0.0.1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := ask("127.0.0.1"); err == nil {
+		t.Error("one more is answered")
+	}
+	if _, err := ask("127.0.0.2"); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, idle); err != nil {
+		t.Errorf("an idle one of nobody is not closed: %v", err)
 	}
 }
