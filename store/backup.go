@@ -36,6 +36,9 @@ const (
 // When it returns nil the file is on disk, but not its name; after an error there is none.
 // Any goroutine may call it. It does not hold up who writes.
 func (db *DB) Backup(ctx context.Context, path string, progress func(done, total int64)) error {
+	if err := CheckTarget(db.o.DataDir, path); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	snap, err := db.beginSnapshot(max(backupWALMin, db.Stats().FileBytes), stop)
@@ -51,6 +54,9 @@ func (db *DB) Backup(ctx context.Context, path string, progress func(done, total
 func BackupStopped(ctx context.Context, dir, path string, progress func(done, total int64)) error {
 	if !Exists(dir) {
 		return fmt.Errorf("there is no database in %s", dir)
+	}
+	if err := CheckTarget(dir, path); err != nil {
+		return err
 	}
 	lock, err := lockFile(filepath.Join(dir, lockName))
 	if err != nil {
@@ -154,10 +160,16 @@ func copyPagesOf(ctx context.Context, c *sqlite3.Conn, f *os.File, pause int, pr
 	return b.Close()
 }
 
+// restoreSuffix ends the name of a copy that takes the place of a database when it is whole.
+const restoreSuffix = ".restore"
+
 // Restore puts a copy of a database in a data directory whose broker does not run. With force
 // a database that is there is set aside, and its new name returned; else it is an error.
-// What is not sound is not restored. A restore that is cut short leaves what was there.
+// What is not sound is not restored. An error that is ErrTarget is about the files that were named. A restore that is cut short leaves what was there.
 func Restore(ctx context.Context, from, dir string, force bool, now time.Time, progress func(done, total int64)) (aside string, err error) {
+	if err := checkSource(from, dir); err != nil {
+		return "", err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -176,9 +188,9 @@ func Restore(ctx context.Context, from, dir string, force bool, now time.Time, p
 		there = there || !errors.Is(err, fs.ErrNotExist)
 	}
 	if there && !force {
-		return "", fmt.Errorf("there is a database in %s already: it is set aside if you say --force", dir)
+		return "", badTarget{fmt.Errorf("there is a database in %s already: it is set aside if you say --force", dir)}
 	}
-	next := path + ".restore"
+	next := path + restoreSuffix
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err // of a restore that was cut short
 	}

@@ -73,6 +73,31 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// TestBackupTarget: none is made under the name of a file of a store, whether that is there.
+func TestBackupTarget(t *testing.T) {
+	t.Parallel()
+	db := queryStore(t)
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, lockName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(db.o.DataDir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{
+		db.path, db.path + "-journal", filepath.Join(db.o.DataDir, "PromptMQ.DB-wal"), db.path + ".salvaged-1", filepath.Join(db.o.DataDir, "admin.sock.new"),
+		filepath.Join(link, fileName+"-journal"), filepath.Join(other, fileName), filepath.Join(other, "none", "b.db"), other, link,
+	} {
+		if err := db.Backup(t.Context(), path, noProgress); !errors.Is(err, ErrTarget) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := db.Backup(t.Context(), filepath.Join(t.TempDir(), fileName), noProgress); err != nil {
+		t.Errorf("the control: %v", err)
+	}
+}
+
 // TestBackupEnds: what is cut short leaves no file.
 func TestBackupEnds(t *testing.T) {
 	t.Parallel()
@@ -144,6 +169,9 @@ func TestRestore(t *testing.T) {
 		if err != nil || got.Rows[0][0] != want {
 			t.Errorf("%s: %v, %v, want %d", path, got, err, want)
 		}
+	}
+	if _, err := restore(filepath.Join(dir, fileName), true); err == nil || !strings.Contains(err.Error(), "no backup of it") {
+		t.Errorf("the database itself: %v", err)
 	}
 	if _, err := restore(filepath.Join(dir, "none"), true); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)

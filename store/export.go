@@ -101,7 +101,7 @@ func utc(t time.Time) time.Time {
 
 // ExportFile writes what a database has that nobody writes to, as lines of JSON. The hashes
 // of users are only written with secrets.
-func ExportFile(path string, secrets bool, now time.Time, w io.Writer) error {
+func ExportFile(path string, secrets bool, now time.Time, w io.Writer) (*Counts, error) {
 	c, err := openReadOnly(path)
 	if err == nil {
 		err = newest(c)
@@ -110,19 +110,20 @@ func ExportFile(path string, secrets bool, now time.Time, w io.Writer) error {
 		defer func() { _ = c.Close() }() // only read
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, ifDamage(err))
+		return nil, fmt.Errorf("%s: %w", path, ifDamage(err))
 	}
 	out := bufio.NewWriterSize(w, 1<<20)
 	e := &exporter{db: &DB{w: c}, r: newReading(context.Background(), c, c.Close, nil), json: json.NewEncoder(out), secrets: secrets}
 	e.json.SetEscapeHTML(false)
 	if err := e.all(now); err != nil {
-		return fmt.Errorf("%s: %w", path, ifDamage(err))
+		return nil, fmt.Errorf("%s: %w", path, ifDamage(err))
 	}
-	return out.Flush()
+	return &e.Counts, out.Flush()
 }
 
 // An exporter writes lines.
 type exporter struct {
+	Counts
 	db      *DB // of which there is only a connection
 	r       *reading
 	json    *json.Encoder
@@ -142,11 +143,16 @@ func (e *exporter) all(now time.Time) error {
 			return err
 		}
 	}
+	e.Rules = len(rules)
 	users, err := e.db.Users()
 	if err != nil {
 		return err
 	}
 	for _, u := range users {
+		e.Users++
+		if !e.secrets || u.Hash == "" {
+			e.LeftOut++
+		}
 		out := exportedUser{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Role: u.Role, Changed: u.Changed.UTC()}
 		if e.secrets {
 			out.Hash, out.Scram = u.Hash, u.Scram
@@ -160,6 +166,7 @@ func (e *exporter) all(now time.Time) error {
 		if err != nil {
 			return err
 		}
+		e.Retained++
 		return e.json.Encode(&line{Retained: &exportedKept{exportedOf(w.Message), w.UserName}})
 	})
 	if err != nil {
@@ -198,6 +205,7 @@ func (e *exporter) sessions() error {
 				sub.Filter, int(sub.QoS), sub.NoLocal, sub.RetainAsPublished, int(sub.RetainHandling), sub.ID,
 			})
 		}
+		e.Sessions++
 		if err := e.json.Encode(&line{Session: out}); err != nil {
 			return err
 		}
@@ -216,6 +224,7 @@ func (e *exporter) queue(id int64, st *session.State) error {
 			continue
 		}
 		out := &exportedCopy{exportedOf(entry.Message), int(entry.QoS), entry.Retain, utc(entry.QueuedAt), entry.SubscriptionIDs, entry.Share}
+		e.Queued++
 		if err := e.json.Encode(&line{Queued: out}); err != nil {
 			return err
 		}

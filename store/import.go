@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"unicode/utf8"
 
 	"github.com/ncruces/go-sqlite3"
@@ -22,26 +25,70 @@ const (
 	importBytes = 4 << 20
 )
 
-// Imported counts what an import stored.
-type Imported struct {
+// Counts are of what an import stored, or an export wrote.
+type Counts struct {
 	Sessions, Queued, Retained, Users, Rules int
-	// LeftOut are users that the export has no hash of.
+	// LeftOut are users that the export has no hash of. An import does not store them.
 	LeftOut int
 }
+
+// An ImportError is one that the imported lines are the cause of, or that the store has
+// something of them already. Nothing is stored.
+type ImportError struct{ error }
+
+// Unwrap implements errors.Unwrap.
+func (e ImportError) Unwrap() error { return e.error }
 
 // Checks say what is wrong with parts of an import that this package does not know the
 // meaning of.
 type Checks struct {
-	User         func(*User) error
-	Rule, Filter func(string) error
+	// User gets a user with a hash, UserWithout one that has none and is left out.
+	User, UserWithout func(*User) error
+	Rule, Filter      func(string) error
 	// Message gets a Topic Name and encoded properties.
 	Message func(topic string, properties []byte) error
+}
+
+// ImportStopped is DB.Import for the data directory of a broker that does not run. If there
+// was no database, a failed import leaves none. Its error is ErrInUse if another process has
+// the directory, and an ImportError if nothing is wrong but the import.
+func ImportStopped(o Options, in io.ReadSeeker, check Checks) (*Counts, error) {
+	before, err := filepath.Glob(escapeGlob(filepath.Join(o.DataDir, fileName)) + "*")
+	if err != nil {
+		return nil, err
+	}
+	db, err := Open(o)
+	if err != nil {
+		return nil, err
+	}
+	n, err := db.Import(in, check)
+	if err == nil {
+		return n, db.Close()
+	}
+	if len(before) > 0 {
+		return nil, errors.Join(ImportError{err}, db.Close())
+	}
+	return nil, errors.Join(ImportError{err}, db.closeAndRemove())
+}
+
+// closeAndRemove closes a database that nobody has used yet, and removes it before another
+// process can open it.
+func (db *DB) closeAndRemove() error {
+	lock := db.lock
+	db.lock = nil
+	err := db.Close()
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		if e := os.Remove(db.path + suffix); err == nil && !errors.Is(e, fs.ErrNotExist) {
+			err = e
+		}
+	}
+	return errors.Join(err, lock.Close())
 }
 
 // Import stores what ExportFile wrote, all of it or, after an error, which names the line,
 // nothing. What is there already is an error, but a retained message, which is replaced. It
 // is for the goroutine of Apply.
-func (db *DB) Import(in io.ReadSeeker, check Checks) (*Imported, error) {
+func (db *DB) Import(in io.ReadSeeker, check Checks) (*Counts, error) {
 	var i *importer
 	err := db.changeAccess(func() error {
 		if _, err := in.Seek(0, io.SeekStart); err != nil {
@@ -54,12 +101,12 @@ func (db *DB) Import(in io.ReadSeeker, check Checks) (*Imported, error) {
 		return nil, err
 	}
 	db.nextID = i.id
-	return &i.Imported, nil
+	return &i.Counts, nil
 }
 
 // An importer reads lines, within a transaction.
 type importer struct {
-	Imported
+	Counts
 	db      *DB
 	check   Checks
 	id      session.ID // the next
@@ -259,11 +306,11 @@ func (i *importer) retained(e *exportedKept) error {
 }
 
 func (i *importer) user(e *exportedUser) error {
+	u := &User{Name: e.Name, Hash: e.Hash, Scram: e.Scram, Groups: e.Groups, Disabled: e.Disabled, Role: e.Role, Changed: e.Changed}
 	if e.Hash == "" {
 		i.LeftOut++
-		return nil
+		return i.check.UserWithout(u)
 	}
-	u := &User{Name: e.Name, Hash: e.Hash, Scram: e.Scram, Groups: e.Groups, Disabled: e.Disabled, Role: e.Role, Changed: e.Changed}
 	if err := i.check.User(u); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,13 +35,15 @@ type backupCommand struct {
 
 // Run implements the command.
 func (c *backupCommand) Run() error {
-	to, err := filepath.Abs(c.To)
+	if err := c.here("backup", false); err != nil {
+		return err
+	}
+	dir, err := c.dir()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(to); err == nil && !c.Force {
-		return admin.Refuse("%s is there already: --force replaces it", to)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	to, err := target(dir, c.To, c.Force)
+	if err != nil {
 		return err
 	}
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,7 +59,7 @@ func (c *backupCommand) Run() error {
 	if err != nil {
 		return fmt.Errorf("the copy is not sound, and is left at %s: %w", partial, hintSalvage(err))
 	}
-	if err := store.PutInPlace(partial, to); err != nil {
+	if err := putInPlace(dir, partial, to); err != nil {
 		return err
 	}
 	info, err := os.Stat(to)

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/inspect"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/store"
 	"github.com/x0a1b/promptmq/topics"
@@ -19,41 +21,86 @@ import (
 type exportCommand struct {
 	place
 	To      string `arg:"" name:"file" placeholder:"FILE" help:"File to make, of lines of JSON."`
+	Force   bool   `help:"Replace the file if it is there."`
 	Backup  string `placeholder:"FILE" help:"Export a backup, in place of the store of a broker."`
 	Secrets bool   `name:"with-secrets" help:"Write the hashes of users too, without which users are not imported."`
 }
 
 // Run implements the command.
 func (c *exportCommand) Run() error {
-	from, done, err := c.source()
+	if err := c.here("export", c.Backup != ""); err != nil {
+		return err
+	}
+	dir := ""
+	if c.Backup == "" {
+		var err error
+		if dir, err = c.dir(); err != nil {
+			return err
+		}
+	}
+	to, err := target(dir, c.To, c.Force)
+	if err != nil {
+		return err
+	}
+	from, done, err := c.source(dir)
 	if err != nil {
 		return err
 	}
 	defer done()
-	f, err := os.OpenFile(c.To, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	partial := to + partialSuffix
+	counts, err := c.write(from, partial)
+	if err == nil {
+		err = putInPlace(dir, partial, to)
+	}
 	if err != nil {
 		return err
 	}
-	err = errors.Join(store.ExportFile(from, c.Secrets, time.Now(), f), f.Sync(), f.Close())
-	if err != nil {
-		_ = os.Remove(c.To) // half an export is none
+	_, err = fmt.Printf("%s: exported %s\n", to, storedText(counts))
+	if err == nil && counts.LeftOut > 0 {
+		_, err = fmt.Printf("without --with-secrets %s no password, and cannot be imported\n", counted(counts.LeftOut, "user has", "users have"))
 	}
 	return err
 }
 
+// write exports to a new file, of which nothing is left after an error.
+func (c *exportCommand) write(from, partial string) (*store.Counts, error) {
+	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err // of a command that was cut short
+	}
+	f, err := os.OpenFile(partial, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := store.ExportFile(from, c.Secrets, time.Now(), f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, errors.Join(err, os.Remove(partial)) // half an export is none
+	}
+	return counts, nil
+}
+
+// storedText says what an export or an import has.
+func storedText(n *store.Counts) string {
+	return fmt.Sprintf("%s with %s, %s, %s, %s", counted(n.Sessions, "session", "sessions"), counted(n.Queued, "queued message", "queued messages"),
+		counted(n.Retained, "retained message", "retained messages"), counted(n.Users, "user", "users"), counted(n.Rules, "rule", "rules"))
+}
+
+// counted is a number of things, of which there may be one.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return inspect.CountText(n) + " " + many
+}
+
 // source is a database that nobody writes to: the backup, or a copy of the store.
-func (c *exportCommand) source() (path string, done func(), err error) {
+func (c *exportCommand) source(dir string) (path string, done func(), err error) {
 	if c.Backup != "" {
 		return c.Backup, func() {}, nil
-	}
-	dir, err := c.dir()
-	if err != nil {
-		return "", nil, err
 	}
 	if !store.Exists(dir) {
 		return "", nil, fmt.Errorf("there is no database in %s: is that the data directory of the server?", dir)
 	}
-	partial := filepath.Join(dir, "export"+partialSuffix)
+	partial := filepath.Join(dir, "promptmq-export"+partialSuffix)
 	if err := c.copyTo(context.Background(), partial); err != nil {
 		return "", nil, err
 	}
@@ -67,6 +114,9 @@ type importCommand struct {
 
 // Run implements the command.
 func (c *importCommand) Run() error {
+	if err := c.here("import", false); err != nil {
+		return err
+	}
 	dir, err := c.dir()
 	if err != nil {
 		return err
@@ -80,23 +130,21 @@ func (c *importCommand) Run() error {
 	}
 	f, err := os.Open(c.From)
 	if err != nil {
-		return err
+		return admin.Refuse("%v", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	db, err := store.Open(cfg.Store)
-	if errors.Is(err, store.ErrInUse) {
+	found, err := store.ImportStopped(cfg.Store, f, store.Checks{User: checkUser, UserWithout: checkUserWithout, Rule: checkRule, Filter: checkFilter, Message: checkMessage})
+	switch {
+	case errors.Is(err, store.ErrInUse):
 		return fmt.Errorf("%w: stop the broker first", err)
-	}
-	if err != nil {
+	case errors.As(err, new(store.ImportError)):
+		return admin.Refuse("%s: nothing was imported: %v", c.From, err)
+	case err != nil:
 		return hintSalvage(err)
 	}
-	found, err := db.Import(f, store.Checks{User: checkUser, Rule: checkRule, Filter: checkFilter, Message: checkMessage})
-	if err = errors.Join(err, db.Close()); err != nil {
-		return admin.Refuse("%s: nothing was imported: %v", c.From, err)
-	}
-	fmt.Printf("%s: imported %d sessions with %d queued messages, %d retained messages, %d users, %d rules\n", dir, found.Sessions, found.Queued, found.Retained, found.Users, found.Rules)
+	fmt.Printf("%s: imported %s\n", dir, storedText(found))
 	if found.LeftOut > 0 {
-		fmt.Printf("%d users were left out: the export was made without --with-secrets\n", found.LeftOut)
+		fmt.Printf("%s left out: the export was made without --with-secrets\n", counted(found.LeftOut, "user was", "users were"))
 	}
 	return nil
 }

@@ -28,8 +28,14 @@ func TestExportImport(t *testing.T) {
 	pub.publish(codec.Publish{QoS: 1, PacketID: 99, Retain: true, Topic: codec.View("kept"), Payload: codec.View("retained")})
 	pub.ack(codec.TypePuback)
 	plain, secret := filepath.Join(t.TempDir(), "plain.ndjson"), filepath.Join(t.TempDir(), "secret.ndjson")
-	c.ok("export", plain)
-	c.ok("export", secret, "--with-secrets")
+	if out := c.ok("export", plain); !strings.Contains(out, "exported 1 session with 3 queued messages, 1 retained message, 1 user, 1 rule\n") || !strings.Contains(out, "1 user has no password") {
+		t.Errorf("%s", out)
+	}
+	c.refused("--force replaces it", "export", plain)
+	if out := c.ok("export", secret, "--with-secrets"); strings.Contains(out, "no password") {
+		t.Errorf("%s", out)
+	}
+	c.ok("export", secret, "--with-secrets", "--force")
 	if info, err := os.Stat(plain); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
@@ -46,6 +52,8 @@ func TestExportImport(t *testing.T) {
 	c.fails(exitFailure, "stop the broker first", "import", secret)
 
 	other := commander{t, filepath.Join(t.TempDir(), "other")}
+	filled := commander{t, filepath.Join(t.TempDir(), "filled")}
+	filled.add("bob", "secret")
 	broken := filepath.Join(t.TempDir(), "broken.ndjson")
 	for _, fault := range []struct{ line, want string }{
 		{`{"session":{"client":"sub","protocol":5,"session_expiry_seconds":1}}`, "there is a session of client"},
@@ -57,6 +65,7 @@ func TestExportImport(t *testing.T) {
 		{`{"retained":{"topic":"a","payload":"","qos":1,"properties":"/w=="}}`, "properties"},
 		{`{"rule":"user ann may all"}`, "line"},
 		{`{"user":{"name":"eve","hash":"x","changed_at":"2026-01-01T00:00:00Z"}}`, "hash"},
+		{`{"user":{"name":"eve","role":"root","changed_at":"2026-01-01T00:00:00Z"}}`, "role"},
 		{`{"unknown":1}`, "no line of an export"},
 		{`{"promptmq_export":{"version":1,"at":"2026-01-01T00:00:00Z"}}`, "the first line"},
 		{`{}`, "says nothing"},
@@ -65,9 +74,14 @@ func TestExportImport(t *testing.T) {
 			t.Fatal(err)
 		}
 		other.refused(fault.want, "import", broken)
-		other.answers("0,0,0,0", "SELECT sessions, retained, users, rules FROM store")
+		if left, err := filepath.Glob(filepath.Join(other.data, "promptmq.db*")); err != nil || len(left) > 0 {
+			t.Errorf("%s has left %q, %v", fault.line, left, err)
+		}
+		filled.refused(fault.want, "import", broken)
+		filled.answers("0,0,1,0", "SELECT sessions, retained, users, rules FROM store")
 	}
-	if out := other.ok("import", secret); !strings.Contains(out, "1 sessions with 3 queued messages, 1 retained messages, 1 users, 1 rules") {
+	other.refused("no such file", "import", broken+"x")
+	if out := other.ok("import", secret); !strings.Contains(out, "1 session with 3 queued messages, 1 retained message, 1 user, 1 rule") {
 		t.Errorf("%s", out)
 	}
 	other.ok("verify")
@@ -90,7 +104,7 @@ func TestExportImport(t *testing.T) {
 		}
 	}
 	without := commander{t, filepath.Join(t.TempDir(), "without")}
-	if out := without.ok("import", plain); !strings.Contains(out, "0 users, 1 rules") || !strings.Contains(out, "1 users were left out") {
+	if out := without.ok("import", plain); !strings.Contains(out, "0 users, 1 rule\n") || !strings.Contains(out, "1 user was left out") {
 		t.Errorf("%s", out)
 	}
 }

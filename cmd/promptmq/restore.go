@@ -22,6 +22,9 @@ type restoreCommand struct {
 
 // Run implements the command.
 func (c *restoreCommand) Run() error {
+	if err := c.here("restore", false); err != nil {
+		return err
+	}
 	dir, err := c.dir()
 	if err != nil {
 		return err
@@ -35,6 +38,8 @@ func (c *restoreCommand) Run() error {
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return fmt.Errorf("%w: stop the broker first", err)
+	case errors.Is(err, store.ErrTarget):
+		return admin.Refuse("nothing was restored: %v", err)
 	case err != nil:
 		return fmt.Errorf("nothing was restored: %w", err)
 	}
@@ -53,6 +58,9 @@ type verifyCommand struct {
 
 // Run implements the command.
 func (c *verifyCommand) Run() error {
+	if err := c.here("verify", c.What != ""); err != nil {
+		return err
+	}
 	what, v, err := c.look()
 	if err != nil {
 		return err
