@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"strings"
@@ -35,6 +36,15 @@ type sqlCommand struct {
 func (c *sqlCommand) Run() error {
 	if c.Views {
 		return c.writeViews()
+	}
+	if err := c.here("sql --backup", true); c.Backup != "" && err != nil {
+		return err
+	}
+	if c.MaxRows < 1 || c.MaxRows > store.QueryRowsMax {
+		return admin.Refuse("--max-rows is from 1 to %s, and %d is not", inspect.CountText(store.QueryRowsMax), c.MaxRows)
+	}
+	if c.Timeout <= 0 || c.Timeout > store.QueryWithinMax {
+		return admin.Refuse("--timeout is more than 0s and at most %v, and %v is not", store.QueryWithinMax, c.Timeout)
 	}
 	if c.Query == "" {
 		return admin.Refuse("say what to SELECT, or --views")
@@ -140,12 +150,32 @@ func queryProblem(err error) error {
 func queryRows(found *store.QueryResult) *inspect.QueryRows {
 	for _, row := range found.Rows {
 		for i, cell := range row {
-			if b, ok := cell.([]byte); ok {
-				row[i] = cellBytes{b}
-			}
+			row[i] = cellOf(cell)
 		}
 	}
 	return &inspect.QueryRows{Columns: found.Columns, Rows: found.Rows, More: found.More, Took: inspect.Seconds(found.Took.Seconds())}
+}
+
+// cellOf is a value as JSON can have it.
+func cellOf(v any) any {
+	switch v := v.(type) {
+	case []byte:
+		return cellBytes{v}
+	case string:
+		if !utf8.ValidString(v) {
+			return cellBytes{[]byte(v)}
+		}
+	case float64:
+		switch {
+		case math.IsInf(v, 1):
+			return "Infinity"
+		case math.IsInf(v, -1):
+			return "-Infinity"
+		case math.IsNaN(v):
+			return nil
+		}
+	}
+	return v
 }
 
 // A cellBytes is a cell that is no text.

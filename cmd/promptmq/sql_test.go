@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +55,15 @@ func TestSQL(t *testing.T) {
 		if out := c.ok("sql", "SELECT name, NULL AS n, x'00ff' AS b FROM users", "--json"); out != `{"name":"ann","n":null,"b":{"base64":"AP8="}}`+"\n" {
 			t.Errorf("%q", out)
 		}
+		if out := c.ok("sql", "SELECT 1e999 AS a, -1e999 AS b, 1e999 - 1e999 AS c, CAST(x'61ff' AS TEXT) AS d, 1.5 AS e", "--json"); out != `{"a":"Infinity","b":"-Infinity","c":null,"d":{"base64":"Yf8="},"e":1.5}`+"\n" {
+			t.Errorf("%q", out)
+		}
+		c.answers("Infinity,-Infinity,,x'61ff'", "SELECT 1e999, -1e999, 1e999 - 1e999, CAST(x'61ff' AS TEXT)")
+		c.refused("from 1 to 100,000", "sql", "SELECT 1", "--max-rows", "0")
+		c.answers("1\n2", "VALUES (1), (2)")
+		c.ok("sql", "EXPLAIN QUERY PLAN SELECT * FROM queued")
+		c.answers("kept,", "WITH texts AS (SELECT topic, CAST(payload AS TEXT) AS text FROM retained) SELECT topic, CASE WHEN json_valid(text) THEN text ->> '$.temperature' END FROM texts WHERE topic = 'kept'")
+		c.answers("21.5 - - -", "WITH texts(text) AS (SELECT CAST(column1 AS TEXT) FROM (VALUES (CAST('{\"temperature\":21.5}' AS BLOB)), (x'ff00'), (CAST('7' AS BLOB)), (x''))) SELECT group_concat(coalesce(CASE WHEN json_valid(text) THEN text ->> '$.temperature' END, '-'), ' ') FROM texts")
 		if r := c.withInput("", "sql", "SELECT value FROM generate_series(1, 5)", "--max-rows", "2"); r.code != 0 || r.stdout != "VALUE\n1\n2\n" || !strings.Contains(r.stderr, "more rows than these 2") {
 			t.Errorf("%v", r)
 		}
@@ -70,5 +80,16 @@ func TestSQL(t *testing.T) {
 	c.answers("0,0", "SELECT running, (SELECT count(*) FROM clients) FROM store")
 	if b, err := os.ReadFile(filepath.Join(s.dataDir(), "promptmq.db")); err != nil || !strings.Contains(string(b), "argon2") {
 		t.Errorf("the control: no hash in the file, %v", err)
+	}
+}
+
+// TestSQLValuesThroughAPI: a value that JSON does not have is answered all the same, and does
+// not end the request of a viewer.
+func TestSQLValuesThroughAPI(t *testing.T) {
+	t.Parallel()
+	s := startAPI(t, "", new(http.Client))
+	code, text, _ := s.ask("POST", "/api/v1/sql", "viewer", `{"query":"SELECT 1e999, -1e999, 1e999 - 1e999, CAST(x'ff' AS TEXT), 1"}`)
+	if code != http.StatusOK || !strings.Contains(text, `[["Infinity","-Infinity",null,{"base64":"/w=="},1]]`) {
+		t.Errorf("%d %s", code, text)
 	}
 }
