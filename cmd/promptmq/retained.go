@@ -121,7 +121,7 @@ func (c *retainedDeleteCommand) Run() error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Printf("%s: %s retained messages\n", what, inspect.CountText(out.Count))
+		_, err = fmt.Printf("%s: %s\n", what, counted(out.Count, "retained message", "retained messages"))
 		return err
 	})
 }

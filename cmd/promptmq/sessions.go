@@ -133,7 +133,7 @@ func (c *sessionsPurgeCommand) Run() error {
 		if c.DryRun {
 			what = "would end"
 		}
-		_, err = fmt.Printf("%s: %s sessions\n", what, inspect.CountText(out.Count))
+		_, err = fmt.Printf("%s: %s\n", what, counted(out.Count, "session", "sessions"))
 		return err
 	})
 }
