@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/ncruces/go-sqlite3"
@@ -23,6 +24,8 @@ const (
 	lineBytesMax = 512 << 20
 	// importBytes is about how much is gathered of a queue before it is written.
 	importBytes = 4 << 20
+	// subscriptionIDMax is the largest Subscription Identifier that the protocol has.
+	subscriptionIDMax = 268_435_455
 )
 
 // Counts are of what an import stored, or an export wrote.
@@ -238,6 +241,9 @@ func (i *importer) session(e *exportedPeer) error {
 		if s.QoS < 0 || s.QoS > 2 || s.RetainHandling < 0 || s.RetainHandling > 2 {
 			return fmt.Errorf("filter %q: qos and retain_handling are 0, 1 or 2", s.Filter)
 		}
+		if s.ID > subscriptionIDMax {
+			return fmt.Errorf("filter %q: identifier: it is at most %d", s.Filter, subscriptionIDMax)
+		}
 		w.Subscriptions[s.Filter] = &session.Subscription{
 			Filter: s.Filter, QoS: codec.QoS(s.QoS), NoLocal: s.NoLocal, RetainAsPublished: s.RetainAsPublished, RetainHandling: byte(s.RetainHandling), ID: s.ID,
 		}
@@ -279,6 +285,19 @@ func (i *importer) queued(e *exportedCopy) error {
 	if e.DeliverQoS < 1 || e.DeliverQoS > e.QoS {
 		return errors.New("deliver_qos: it is 1 or 2, and not above qos")
 	}
+	for _, id := range e.SubscriptionIDs {
+		if id == 0 || id > subscriptionIDMax {
+			return fmt.Errorf("subscription_identifiers: they are 1 to %d", subscriptionIDMax)
+		}
+	}
+	if e.Share != "" {
+		if !strings.HasPrefix(e.Share, "$share/") {
+			return errors.New("share: it is the filter of a Shared Subscription")
+		}
+		if err := i.check.Filter(e.Share); err != nil {
+			return fmt.Errorf("share: %w", err)
+		}
+	}
 	w := i.batch.Sessions[i.current]
 	if w == nil {
 		w = new(session.Writes)
@@ -299,6 +318,9 @@ func (i *importer) queued(e *exportedCopy) error {
 func (i *importer) retained(e *exportedKept) error {
 	if err := i.message(&e.exportedMessage, 0); err != nil {
 		return err
+	}
+	if strings.HasPrefix(e.Topic, "$SYS/") {
+		return errors.New("topic: those below $SYS/ are the broker's own")
 	}
 	i.version++
 	i.Retained++
