@@ -84,7 +84,7 @@ func TestClientsCommands(t *testing.T) {
 	c.refused("it is such as 30d, 12h or 90m", "sessions", "purge", "--older-than", "30")
 	has(t, c.ok("sessions", "end", "away"), "session of away: ended")
 	c.refused("there is no client", "sessions", "end", "away")
-	has(t, c.ok("sessions", "purge", "--older-than", "0d"), "ended: 1 sessions")
+	has(t, c.ok("sessions", "purge", "--older-than", "0d"), "ended: 1 session\n")
 	if rows = page[inspect.Client](c, "sessions", "list"); len(rows) != 0 {
 		t.Errorf("%+v", rows)
 	}
