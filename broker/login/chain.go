@@ -54,11 +54,7 @@ type Chain struct {
 // New returns a Chain that knows nobody. It does not read o.PasswordFile. Bans are logged in
 // notices.
 func New(o Options, notices *notice.Log, m *metrics.Broker) *Chain {
-	compare := o.Compare
-	if compare == nil {
-		compare = (*access.Hash).Matches
-	}
-	c := &Chain{m: m, key: newKeyed(), hashing: newHashing(compare, m)}
+	c := &Chain{m: m, key: newKeyed(), hashing: newHashing(m)}
 	c.guard = guard{backoff: access.NewBackoff(o.Backoff), notices: notices, m: m}
 	c.SetOptions(o)
 	c.SetUsers(nil)

@@ -48,9 +48,9 @@ type hashing struct {
 	from    map[netip.Prefix]int // of others
 }
 
-func newHashing(compare func(*access.Hash, []byte) bool, m *metrics.Broker) *hashing {
+func newHashing(m *metrics.Broker) *hashing {
 	return &hashing{
-		compare: compare, m: m,
+		compare: (*access.Hash).Matches, m: m,
 		open: make(map[access.Digest]*check), from: make(map[netip.Prefix]int),
 	}
 }

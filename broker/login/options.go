@@ -18,8 +18,6 @@ type Options struct {
 	// the same again takes no time; 0: it is not.
 	Remember time.Duration
 	Backoff  access.BackoffOptions
-	// Compare reports whether this is the password of the Hash; nil: Hash.Matches does.
-	Compare func(*access.Hash, []byte) bool
 }
 
 // DefaultOptions returns what holds when nothing is said.

@@ -107,21 +107,20 @@ func TestStoreGone(t *testing.T) {
 	t.Logf("%d ways, 0 acknowledged afterwards", tried)
 }
 
-// A broker that has nothing to store notices when it is asked whether it is ready.
+// A broker that has nothing to store notices when it is asked whether it is ready, or when it
+// asks itself.
 func TestReadyKnowsStoreGone(t *testing.T) {
 	t.Parallel()
 	s := startLinked(t, binary, nil)
 	if err := os.RemoveAll(s.dataDir()); err != nil { // the link
 		t.Fatal(err)
 	}
-	resp, err := http.Get("http://" + s.metrics + "/ready")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body) // the process may be faster
-	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "promptmq.db") {
-		t.Errorf("%s: %s", resp.Status, body)
+	if resp, err := http.Get("http://" + s.metrics + "/ready"); err == nil { // else it has noticed by itself
+		body, _ := io.ReadAll(resp.Body) // the process may be faster
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: %s", resp.Status, body)
+		}
 	}
 	checkGone(t, s, "promptmq.db")
 }

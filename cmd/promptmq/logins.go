@@ -17,16 +17,12 @@ type logins struct {
 	chain   *login.Chain
 	sources *sources
 	notices *notice.Log
-	apart   *login.Apart
 }
 
 // newLogins reads all that a configuration names for logins. close ends what it began.
 func newLogins(cfg *config.Config, log *slog.Logger, counters *metrics.Broker) (*logins, error) {
 	l := &logins{notices: notice.New(log, counters)}
-	l.apart = login.NewApart(compareCommand, l.notices)
-	o := cfg.Login
-	o.Compare = l.apart.Matches
-	l.chain = login.New(o, l.notices, counters)
+	l.chain = login.New(cfg.Login, l.notices, counters)
 	counters.Gauge("promptmq_login_hashes_waiting", func() float64 { return float64(l.chain.HashesWaiting()) })
 	counters.Gauge("promptmq_addresses_banned", func() float64 { return float64(len(l.chain.Bans())) })
 	l.sources = newSources(counters, l.notices, l.chain.SetSources)
@@ -85,6 +81,5 @@ func (l *logins) parts() []part { return []part{passwords(l.chain), l.sources.pa
 
 func (l *logins) close() {
 	l.sources.close()
-	l.apart.Close()
 	l.notices.Close()
 }

@@ -30,16 +30,15 @@ type commandLine struct {
 	Ban    banCommand    `cmd:"" aliases:"bans" help:"List and lift the bans of addresses from which too many logins failed."`
 	operateCommands
 
-	Reload  reloadCommand           `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
-	Backup  backupCommand           `cmd:"" help:"Copy the store to a file, of a running broker or one that is stopped, and verify the copy."`
-	Restore restoreCommand          `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
-	Verify  verifyCommand           `cmd:"" help:"Look through a store or a backup for damage, and say what can be read; exit with 1 if there is any."`
-	Export  exportCommand           `cmd:"" help:"Write sessions, queued and retained messages, users and rules as lines of JSON."`
-	Import  importCommand           `cmd:"" help:"Store what export wrote, all or nothing, where the broker is stopped."`
-	SQL     sqlCommand              `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
-	Bench   benchCommand            `cmd:"" help:"Measure an MQTT broker, this one or any other."`
-	Version versionCommand          `cmd:"" help:"Print the version."`
-	Compare comparePasswordsCommand `cmd:"" name:"compare-passwords" hidden:""`
+	Reload  reloadCommand  `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
+	Backup  backupCommand  `cmd:"" help:"Copy the store to a file, of a running broker or one that is stopped, and verify the copy."`
+	Restore restoreCommand `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
+	Verify  verifyCommand  `cmd:"" help:"Look through a store or a backup for damage, and say what can be read; exit with 1 if there is any."`
+	Export  exportCommand  `cmd:"" help:"Write sessions, queued and retained messages, users and rules as lines of JSON."`
+	Import  importCommand  `cmd:"" help:"Store what export wrote, all or nothing, where the broker is stopped."`
+	SQL     sqlCommand     `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
+	Bench   benchCommand   `cmd:"" help:"Measure an MQTT broker, this one or any other."`
+	Version versionCommand `cmd:"" help:"Print the version."`
 
 	Completion completionCommand `cmd:"" help:"Print what a shell needs to complete commands and flags, such as: eval \"$(promptmq completion bash)\""`
 	Complete   completeCommand   `cmd:"" hidden:"" help:"Answer a shell that completes words."`

@@ -1,6 +1,0 @@
-//go:build !unix
-
-package login
-
-// lowestPriority lets others run first: not on this system.
-func lowestPriority() {}
