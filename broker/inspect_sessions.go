@@ -50,33 +50,12 @@ func (b *Broker) endSession(ctx context.Context, cl *Client) error {
 			return b.commits.WaitContext(ctx, group)
 		}
 		found = true
-		if late, err = b.awaitDetached(ctx, cl, ended, old); err != nil {
+		if old != nil {
+			cl.endConnection("the session was ended")
+		}
+		if late, err = b.awaitEnd(ctx, ended, old); err != nil {
 			return err
 		}
-	}
-}
-
-// awaitDetached waits until what has the Session has ended: the connection old, which it tells
-// to, or, if that is nil, what is ending already. If old is late, it is cut off, and late is
-// returned. No lock may be held.
-func (b *Broker) awaitDetached(ctx context.Context, cl *Client, ended chan struct{}, old *conn) (late bool, err error) {
-	var bound <-chan time.Time
-	if old != nil {
-		cl.endConnection("the session was ended")
-		timer := time.NewTimer(takeoverWait)
-		defer timer.Stop()
-		bound = timer.C
-	}
-	select {
-	case <-ended:
-		return false, nil
-	case <-bound:
-		old.cutOff()
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-b.commits.Ending():
-		return false, commit.ErrShuttingDown
 	}
 }
 

@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/codec"
@@ -24,19 +26,21 @@ func (c *conn) takeSession(p *codec.Connect, id string, who *principal, ack *cod
 		if err != nil || ended == nil {
 			return group, err
 		}
-		if late, err = c.awaitEnd(ended, old); err != nil {
-			return 0, err
+		if old != nil {
+			old.supersede()
+		}
+		if late, err = c.b.awaitEnd(context.Background(), ended, old); err != nil {
+			return 0, refuse(codec.ServerUnavailable, "the Server is shutting down")
 		}
 	}
 }
 
-// awaitEnd waits until what keeps c from taking the Session has ended: the
-// connection old, which it tells to end, or, if that is nil, what is ending already.
-// If old is late, awaitEnd cuts it off and reports that. No lock may be held.
-func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
+// awaitEnd waits until what has a Session has ended: the connection old, which was told to
+// end, or, if that is nil, what is ending already. If old is late, awaitEnd cuts it off and
+// reports that. No lock may be held.
+func (b *Broker) awaitEnd(ctx context.Context, ended chan struct{}, old *conn) (late bool, err error) {
 	var bound <-chan time.Time
 	if old != nil {
-		old.supersede()
 		timer := time.NewTimer(takeoverWait)
 		defer timer.Stop()
 		bound = timer.C
@@ -47,8 +51,10 @@ func (c *conn) awaitEnd(ended chan struct{}, old *conn) (late bool, err error) {
 	case <-bound:
 		old.cutOff()
 		return true, nil
-	case <-c.b.commits.Ending():
-		return false, refuse(codec.ServerUnavailable, "the Server is shutting down")
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-b.commits.Ending():
+		return false, commit.ErrShuttingDown
 	}
 }
 

@@ -45,7 +45,7 @@ func (s *server) wants(want map[string]float64) {
 		}
 		return names
 	}
-	for end := time.Now().Add(10 * time.Second); len(wrong()) > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(clientSeconds * time.Second); len(wrong()) > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 	}
 	for _, name := range wrong() {
 		s.t.Errorf("%s is %v, expected %v", name, got[name], want[name])
