@@ -16,10 +16,10 @@ const (
 	// copyPages is how many pages one step of a copy takes, and copyPause how long the next
 	// one waits in proportion to it, so that those who write have the disk and a processor.
 	copyPages = 32
-	copyPause = 1
+	copyPause = 4
 	// copySyncEvery is after how many bytes a copy is synced: a sync of all at the end would
 	// hold up those of the store.
-	copySyncEvery = 4 << 20
+	copySyncEvery = 1 << 20
 	// backupWALMin is the least that the WAL may grow to while a backup reads, in bytes.
 	backupWALMin = 1 << 30
 )

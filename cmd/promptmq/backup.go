@@ -49,6 +49,7 @@ func (c *backupCommand) Run() error {
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer restore()
 	partial := to + partialSuffix
+	stepBehind()
 	if err := c.copyTo(ctx, partial); err != nil {
 		return err
 	}

@@ -82,6 +82,7 @@ var errDamaged = errors.New("it is damaged")
 // look verifies a file, the store of a broker that does not run, or a copy of that of one
 // that does.
 func (c *verifyCommand) look() (what string, v *store.Verified, err error) {
+	stepBehind()
 	if c.What != "" {
 		v, err = store.VerifyFile(c.What)
 		return c.What, v, err
