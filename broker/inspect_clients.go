@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -117,7 +120,7 @@ func (cl *Client) passesLocked(f *inspect.ClientFilter, now time.Time) bool {
 		f.Listener != "" && f.Listener != cl.listenerLocked():
 		return false
 	}
-	return f.Search == "" || holds(cl.id, f.Search) || holds(cl.userLocked(), f.Search) || holds(cl.addressLocked(), f.Search)
+	return f.Search == "" || holds(cl.id, f.Search) || holds(cl.userLocked(), f.Search) || cl.addressHoldsLocked(f.Search)
 }
 
 // holds reports whether s has part in it, which is in lower case.
@@ -168,6 +171,21 @@ func (cl *Client) addressLocked() string {
 		return ""
 	}
 	return cl.conn.net().RemoteAddr().String()
+}
+
+// addressHoldsLocked reports whether addressLocked has part in it, which is in lower case. A
+// search asks it of every Client, so the usual kind of address is not made a string for it.
+func (cl *Client) addressHoldsLocked(part string) bool {
+	if cl.conn == nil {
+		return false
+	}
+	tcp, ok := cl.conn.net().RemoteAddr().(*net.TCPAddr)
+	if !ok || tcp.Zone != "" {
+		return holds(cl.addressLocked(), part)
+	}
+	var room [64]byte
+	at := tcp.AddrPort()
+	return bytes.Contains(netip.AddrPortFrom(at.Addr().Unmap(), at.Port()).AppendTo(room[:0]), []byte(part))
 }
 
 // listenerLocked is the name of the listener that the Client came in by; "": it is not

@@ -64,6 +64,12 @@ func TestClientsCommands(t *testing.T) {
 	if rows = page[inspect.Client](c, "clients", "list", "--search", "\x1b"); len(rows) != 1 || rows[0].ID != hostileID {
 		t.Errorf("%+v", rows)
 	}
+	if rows = page[inspect.Client](c, "clients", "list", "--search", "127.0.0.1:"); len(rows) != 2 {
+		t.Errorf("a search of an address: %v, expected the two that are connected", rows)
+	}
+	if rows = page[inspect.Client](c, "clients", "list", "--search", "127.0.0.1:0"); len(rows) != 0 {
+		t.Errorf("a search of an address that nobody has: %v", rows)
+	}
 	if rows = page[inspect.Client](c, "clients", "list", "--away"); len(rows) != 1 || rows[0].ID != "away" {
 		t.Errorf("%+v", rows)
 	}
