@@ -67,6 +67,27 @@ func (b *Broker) Clients(ctx context.Context, f inspect.ClientFilter, w inspect.
 	return page, nil
 }
 
+// EachClient calls each with all Clients that have a Session, in one walk and no order; each may
+// keep them. Like Clients it is no snapshot. It fails with ctx's error.
+func (b *Broker) EachClient(ctx context.Context, each func(*inspect.Client)) error {
+	for i, cl := range b.registry.all() {
+		if i%lookEvery == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		cl.mu.Lock()
+		there := cl.sess != nil
+		var row inspect.Client
+		if there {
+			row = cl.rowLocked()
+		}
+		cl.mu.Unlock()
+		if there {
+			each(&row)
+		}
+	}
+	return nil
+}
+
 // clientColumns give a Client its place in the list by a column of inspect.Client. The
 // caller holds client.mu, and there is a Session.
 var clientColumns = map[string]func(cl *Client) rank{

@@ -284,3 +284,39 @@ func testAdministrativeDisconnect(t *testing.T) {
 		}
 	}
 }
+
+// EachClient has the Clients that the list has, with the same rows, each once.
+func TestEachClient(t *testing.T) {
+	timeless(t, func(t *testing.T) {
+		f := newFixtureWith(t)
+		for i := range 5 {
+			f.connectV5(fmt.Sprint("c", i), lasting)
+		}
+		page, err := f.b.Clients(context.Background(), inspect.ClientFilter{}, inspect.Window{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := make(map[string]inspect.Client)
+		if err := f.b.EachClient(context.Background(), func(c *inspect.Client) {
+			if _, twice := rows[c.ID]; twice {
+				t.Errorf("%s twice", c.ID)
+			}
+			rows[c.ID] = *c
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range page.Items {
+			if rows[c.ID] != c {
+				t.Errorf("%+v, expected %+v", rows[c.ID], c)
+			}
+		}
+		if len(rows) != 5 {
+			t.Errorf("%d rows", len(rows))
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := f.b.EachClient(ctx, func(*inspect.Client) { t.Error("called") }); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}

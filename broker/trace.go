@@ -124,7 +124,7 @@ func (s *traces) tell(e inspect.Event, topic string, payload []byte) {
 	}
 	e.At, e.Topic = e.At.UTC(), topic
 	for _, t := range *set {
-		if !t.wants(e.Client, topic) {
+		if !t.wants(&e, topic) {
 			continue
 		}
 		if e.Payload = nil; t.filter.PayloadBytes > 0 {
@@ -138,9 +138,9 @@ func (s *traces) tell(e inspect.Event, topic string, payload []byte) {
 	}
 }
 
-func (t *trace) wants(client, topic string) bool {
+func (t *trace) wants(e *inspect.Event, topic string) bool {
 	f := &t.filter
-	if f.Client != "" && f.Client != client {
+	if f.Kind != "" && f.Kind != e.Kind || f.Client != "" && f.Client != e.Client {
 		return false
 	}
 	if f.Topic == "" {

@@ -45,6 +45,20 @@ func told(events []inspect.Event) (lines []string) {
 	return lines
 }
 
+// TestTraceKind: of what fits otherwise only events of the kind are told.
+func TestTraceKind(t *testing.T) {
+	timeless(t, func(t *testing.T) {
+		f := newFixtureWith(t)
+		events := f.trace(inspect.TraceFilter{Topic: "#", Kind: "publish"})
+		f.connectV5("c", nil).subscribeOne("#", 0)
+		pub := f.connectV5("other", nil)
+		pub.publish1(1, "a/1", "hello")
+		if got := told(events()); len(got) != 1 || got[0] != "other publish a/1 qos 1" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
 func TestTraceClient(t *testing.T) {
 	timeless(t, func(t *testing.T) {
 		f := newFixtureWith(t)

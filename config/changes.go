@@ -27,34 +27,48 @@ var whileRunning = []string{
 	"storage.cleanup.check-interval", "storage.cleanup.max-message-age", "storage.cleanup.batch-size",
 }
 
+// A shownValue is a value and where it is from, without secrets.
+type shownValue struct{ value, source string }
+
 // Take copies from next what a reload takes over, and returns which keys have another value
 // now, and which have one in next that needs a restart.
 func (c *Config) Take(next *Config) (changed, restart []string) {
 	changed, restart = []string{}, []string{} // in JSON none is [], not null
+	c.waiting = make(map[string]shownValue)
 	for i := range keys {
 		k := &keys[i]
 		text := next.text(k)
 		if text == c.text(k) {
+			c.takeOrigin(k.path, next)
 			continue
 		}
 		if k.path == listenersPath {
 			more, fixed := c.takeListenerChanges(next)
 			changed, restart = append(changed, more...), append(restart, fixed...)
+			if len(fixed) > 0 {
+				c.waiting[k.path] = next.shown(k)
+			}
 			continue
 		}
 		if !slices.Contains(whileRunning, k.path) {
 			restart = append(restart, k.path)
+			c.waiting[k.path] = next.shown(k)
 			continue
 		}
 		_ = k.kind.parse(k.field(c), text) // as next's was
-		c.origins[k.path] = next.origins[k.path]
-		if delete(c.references, k.path); next.references[k.path] != "" {
-			c.references[k.path] = next.references[k.path]
-		}
+		c.takeOrigin(k.path, next)
 		changed = append(changed, k.path)
 	}
 	c.fileText = next.fileText
 	return changed, restart
+}
+
+// takeOrigin takes over where a value is from, and how it is written there.
+func (c *Config) takeOrigin(path string, next *Config) {
+	c.origins[path] = next.origins[path]
+	if delete(c.references, path); next.references[path] != "" {
+		c.references[path] = next.references[path]
+	}
 }
 
 // fixed are the keys of an entry of server.listeners whose change needs a restart, as do an

@@ -28,7 +28,9 @@ type Config struct {
 	origins map[string]Origin
 	// references are the values that stand elsewhere as they were written, by path.
 	references map[string]string
-	variables  []string // that the file may refer to
+	// waiting are the values that sources have by now and for which a restart is needed, by path.
+	waiting   map[string]shownValue
+	variables []string // that the file may refer to
 	// fileText is what the file held.
 	fileText []byte
 	fileEnds bool // with the line fileEnd

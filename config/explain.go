@@ -133,15 +133,28 @@ func (c *Config) Settings() []inspect.Setting {
 	for i := range keys {
 		k := &keys[i]
 		all[i] = defaults.explain(k)
-		all[i].Value, all[i].Source = c.text(k), c.origins[k.path].String()
-		if mayBeSecret(k.kind) {
-			all[i].Value = withoutSecret(all[i].Value)
-			if written, found := c.references[k.path]; found {
-				all[i].Value = written
+		is := c.shown(k)
+		all[i].Value, all[i].Source = is.value, is.source
+		if next, waits := c.waiting[k.path]; waits {
+			all[i].Waiting, all[i].WaitingSource = new(next.value), next.source
+			if c.origins[k.path].Line > 0 { // where another value stands by now
+				all[i].Source += ", before it was changed"
 			}
 		}
 	}
 	return all
+}
+
+// shown is the value of k and its source, without secrets.
+func (c *Config) shown(k *key) shownValue {
+	is := shownValue{c.text(k), c.origins[k.path].String()}
+	if mayBeSecret(k.kind) {
+		is.value = withoutSecret(is.value)
+		if written, found := c.references[k.path]; found {
+			is.value = written
+		}
+	}
+	return is
 }
 
 // withoutSecret is a URL without its query, which may have a key in it.

@@ -12,6 +12,9 @@ const (
 	LevelFatal = slog.Level(12) // the process ends because of it
 )
 
+// LevelNames returns the levels of the log, the one that logs most first.
+func LevelNames() []string { return slices.Clone(levelNames) }
+
 // levelNames are from the most to the least talkative, as in levels.
 var levelNames = []string{"trace", "debug", "info", "warn", "error", "fatal", "panic"}
 

@@ -170,6 +170,9 @@ func Restore(ctx context.Context, from, dir string, force bool, now time.Time, p
 	if err := checkSource(from, dir); err != nil {
 		return "", err
 	}
+	if err := mayBeDatabase(from); err != nil {
+		return "", badTarget{fmt.Errorf("%s: %w", from, err)}
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}

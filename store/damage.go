@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -79,6 +82,41 @@ func (db *DB) check() error {
 	}
 	if result != "ok" {
 		return damaged(fmt.Errorf("%s: %s", pragma, result))
+	}
+	return nil
+}
+
+// fileMagic begins every database of SQLite.
+const fileMagic = "SQLite format 3\x00"
+
+// mayBeDatabase returns an error if a file was never one of our databases, which is no damage
+// of it. One whose first page was overwritten has still the size and the zeros of one.
+func mayBeDatabase(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("not a PromptMQ database: it is no file")
+	}
+	begins := make([]byte, 2*pageSize)
+	n, err := io.ReadFull(f, begins)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	begins = begins[:n]
+	switch {
+	case bytes.HasPrefix(begins, []byte(fileMagic)):
+		return nil
+	case n == 0:
+		return errors.New("not a PromptMQ database: the file is empty")
+	case info.Size()%pageSize != 0 || n < 2*pageSize || !bytes.Contains(begins, []byte{0}):
+		return errors.New("not a PromptMQ database: no file of SQLite")
 	}
 	return nil
 }

@@ -76,10 +76,13 @@ type QueryResult struct {
 }
 
 // Live has the rows of the views of what is in memory alone, in the order of their columns:
-// texts, integers, times and bools. They are called by the goroutine of the query.
+// texts, integers, times and bools. They are called by the goroutine of the query, once in each.
 type Live struct {
-	Clients, Drops func(context.Context) ([][]any, error)
+	Clients, Drops func(context.Context) ([]LiveRow, error)
 }
+
+// A LiveRow returns what it has in a column.
+type LiveRow func(column int) any
 
 // queries is what DB.Query has.
 type queries struct {

@@ -23,11 +23,18 @@ func QueryStopped(ctx context.Context, dir, sql string, l QueryLimits) (*QueryRe
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }() // only ever read
-	return QueryFile(ctx, filepath.Join(dir, fileName), sql, l)
+	return queryFile(ctx, filepath.Join(dir, fileName), sql, l)
 }
 
 // QueryFile answers a query on a database that nobody writes to, such as a backup.
 func QueryFile(ctx context.Context, path, sql string, l QueryLimits) (*QueryResult, error) {
+	if err := mayBeDatabase(path); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return queryFile(ctx, path, sql, l)
+}
+
+func queryFile(ctx context.Context, path, sql string, l QueryLimits) (*QueryResult, error) {
 	l, err := l.check()
 	if err != nil {
 		return nil, err

@@ -72,12 +72,14 @@ func queryStore(t *testing.T) *DB {
 		t.Fatal(err)
 	}
 	db.ShowLive(Live{
-		Clients: func(context.Context) ([][]any, error) {
+		Clients: func(context.Context) ([]LiveRow, error) {
 			row := make([]any, len(viewNamed("clients").Columns))
 			row[0], row[2], row[6] = "c1", true, at
-			return [][]any{row}, nil
+			return []LiveRow{func(i int) any { return row[i] }}, nil
 		},
-		Drops: func(context.Context) ([][]any, error) { return [][]any{{at, "c2", "t", 1, 10, "full"}}, nil },
+		Drops: func(context.Context) ([]LiveRow, error) {
+			return []LiveRow{func(i int) any { return []any{at, "c2", "t", 1, 10, "full"}[i] }}, nil
+		},
 	})
 	return db
 }
@@ -236,7 +238,7 @@ func TestStuckQueryLosesItsSnapshot(t *testing.T) {
 	db := queryStore(t)
 	stuck := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
-	db.queries.live.Drops = func(context.Context) ([][]any, error) {
+	db.queries.live.Drops = func(context.Context) ([]LiveRow, error) {
 		cancel()
 		<-stuck
 		return nil, nil
@@ -324,7 +326,7 @@ func TestQueryHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	db := queryStore(t)
 	reading, finish := make(chan struct{}), make(chan struct{})
-	db.queries.live.Drops = func(context.Context) ([][]any, error) {
+	db.queries.live.Drops = func(context.Context) ([]LiveRow, error) {
 		close(reading)
 		<-finish
 		return nil, nil
@@ -388,7 +390,7 @@ func TestCloseEndsQueries(t *testing.T) {
 	t.Parallel()
 	db := queryStore(t)
 	reading := make(chan struct{})
-	db.queries.live.Drops = func(ctx context.Context) ([][]any, error) {
+	db.queries.live.Drops = func(ctx context.Context) ([]LiveRow, error) {
 		close(reading)
 		<-ctx.Done()
 		return nil, ctx.Err()

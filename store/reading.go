@@ -41,14 +41,14 @@ type reading struct {
 	ids        map[string]int64           // Sessions by Client Identifier
 	bodies     map[int64][]byte
 	bodyBytes  int
-	liveRows   map[string][][]any // of the views of what is in memory
-	liveByName map[string]int     // where each client is in there
+	liveRows   map[string][]LiveRow // of the views of what is in memory
+	liveByName map[string]int       // where each client is in there
 }
 
 // newReading returns one of a connection, which end closes.
 func newReading(ctx context.Context, c *sqlite3.Conn, end func() error, stats func() Stats) *reading {
 	c.SetInterrupt(ctx)
-	return &reading{ctx: ctx, c: c, end: end, stats: stats, free: make(map[string][]*sqlite3.Stmt), liveRows: make(map[string][][]any)}
+	return &reading{ctx: ctx, c: c, end: end, stats: stats, free: make(map[string][]*sqlite3.Stmt), liveRows: make(map[string][]LiveRow)}
 }
 
 // A query leaves the processors to those who have commits to make: every so many rows those go

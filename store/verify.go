@@ -30,13 +30,20 @@ func VerifyStopped(dir string) (*Verified, error) {
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }() // only ever read
-	return VerifyFile(filepath.Join(dir, fileName))
+	return verifyFile(filepath.Join(dir, fileName))
 }
 
 // VerifyFile looks through a database that nobody writes to: what SQLite can tell of it, the
 // checksum of every row, and that what rows refer to is there. It changes nothing. Its error
 // is one of reading that is no damage.
 func VerifyFile(path string) (*Verified, error) {
+	if err := mayBeDatabase(path); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return verifyFile(path)
+}
+
+func verifyFile(path string) (*Verified, error) {
 	v := new(Verified)
 	c, err := openReadOnly(path)
 	if err == nil {

@@ -19,10 +19,10 @@ func failing(err error) rows {
 }
 
 // listed are rows that are in memory.
-func listed(all [][]any) rows {
+func listed(all []LiveRow) rows {
 	return func(yield func(row, error) bool) {
-		for _, values := range all {
-			if !yield(func(i int) any { return values[i] }, nil) {
+		for _, r := range all {
+			if !yield(row(r), nil) {
 				return
 			}
 		}
@@ -30,7 +30,7 @@ func listed(all [][]any) rows {
 }
 
 // inMemory returns what the broker knows, which is asked once.
-func (r *reading) inMemory(name string, f func(context.Context) ([][]any, error)) ([][]any, error) {
+func (r *reading) inMemory(name string, f func(context.Context) ([]LiveRow, error)) ([]LiveRow, error) {
 	if all, ok := r.liveRows[name]; ok || f == nil {
 		return all, nil
 	}
@@ -51,8 +51,8 @@ func (r *reading) clients(client *string) rows {
 	}
 	if r.liveByName == nil {
 		r.liveByName = make(map[string]int, len(all))
-		for i, values := range all {
-			if name, ok := values[0].(string); ok {
+		for i, cell := range all {
+			if name, ok := cell(0).(string); ok {
 				r.liveByName[name] = i
 			}
 		}

@@ -24,6 +24,9 @@ func Size(f *os.File) (columns, lines int) {
 	return columns, lines
 }
 
+// Is reports whether f is a terminal, whatever that can do.
+func Is(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
 // What a terminal is told: the sequences of ECMA-48 and those of xterm that every terminal of
 // today has.
 const (

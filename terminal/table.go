@@ -18,8 +18,8 @@ type Column struct {
 	Least int
 }
 
-// A Table has rows of as many cells as it has columns. Cells are escaped when they are
-// written; an empty one is shown as a dash.
+// A Table has rows of as many cells as it has columns. Titles and cells are escaped when
+// they are written; an empty one is shown as a dash.
 type Table struct {
 	Columns []Column
 	Rows    [][]string
@@ -38,7 +38,7 @@ func (t *Table) Write(w io.Writer, width int) error {
 func (t *Table) Lines(width int) []string {
 	rows := make([][]string, 1, 1+len(t.Rows))
 	for _, c := range t.Columns {
-		rows[0] = append(rows[0], c.Title)
+		rows[0] = append(rows[0], Escape(c.Title))
 	}
 	for _, r := range t.Rows {
 		shown := make([]string, len(r))

@@ -71,6 +71,7 @@ type Event struct {
 type TraceFilter struct {
 	Client string
 	Topic  string // a Topic Filter
+	Kind   string // of the Events; that of those that were lost is always told
 	// PayloadBytes is how much of each payload is shown.
 	PayloadBytes int
 }

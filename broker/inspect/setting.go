@@ -20,4 +20,7 @@ type Setting struct {
 	Source string `json:"source,omitempty" doc:"Where the value comes from: default, the file and its line, the variable or the flag."`
 	// InUse is what was made of Value, where the two differ, as a limit that is worked out at the start.
 	InUse string `json:"in_use,omitempty" doc:"What the broker made of the value, if that is something else."`
+	// Waiting is what a restart would give it, with where that is from; nil: what it has.
+	Waiting       *string `json:"waiting,omitempty" doc:"What its source has since the last reload, where the broker has it only after a restart. None: it has it."`
+	WaitingSource string  `json:"waiting_source,omitempty" doc:"Where that value comes from."`
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/terminal"
 )
 
@@ -130,9 +131,30 @@ func nextWords(at *kong.Node, awaited *kong.Value, positions int, begun string) 
 		}
 		if positions < len(at.Positional) {
 			found = append(found, values(at.Positional[positions], "")...)
+			if of := argumentsOf[at.FullPath()]; of != nil && positions == 0 {
+				found = append(found, of()...)
+			}
 		}
 	}
 	return found
+}
+
+// argumentsOf are what the first argument of a command may be, where no list in its tags says it.
+var argumentsOf = map[string]func() []candidate{
+	"promptmq log level": func() []candidate {
+		found := []candidate{{"configured", "That of log.level again"}}
+		for _, name := range config.LevelNames() {
+			found = append(found, candidate{name, ""})
+		}
+		return found
+	},
+	"promptmq config explain": func() (found []candidate) {
+		all, _ := config.Explain("") // which finds all
+		for _, s := range all {
+			found = append(found, candidate{s.Key, about(s.Help)})
+		}
+		return found
+	},
 }
 
 func beginning(with string, all []candidate) (found []candidate) {

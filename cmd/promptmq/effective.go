@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/x0a1b/promptmq/broker"
@@ -81,15 +82,27 @@ func printEffective(cfg *config.Config, asJSON bool) error {
 	}
 	fmt.Fprintf(os.Stderr, "%s\n", of)
 	t := terminal.Table{Columns: []terminal.Column{{Title: "KEY"}, {Title: "VALUE", Least: 20}, {Title: "IN USE"}, {Title: "FROM"}}}
+	if slices.ContainsFunc(found.Items, func(s inspect.Setting) bool { return s.Waiting != nil }) {
+		t.Columns = append(t.Columns, terminal.Column{Title: "WAITS FOR A RESTART", Least: 20})
+	}
 	for _, s := range found.Items {
-		value := s.Value
-		if value == "" {
-			value = `""`
+		cells := []string{s.Key, quotedIfEmpty(s.Value), s.InUse, s.Source}
+		if s.Waiting == nil && len(t.Columns) > len(cells) {
+			cells = append(cells, "")
+		} else if s.Waiting != nil {
+			cells = append(cells, fmt.Sprintf("%s (%s)", quotedIfEmpty(*s.Waiting), s.WaitingSource))
 		}
-		t.Add(s.Key, value, s.InUse, s.Source)
+		t.Add(cells...)
 	}
 	columns, _ := terminal.Size(os.Stdout)
 	return t.Write(os.Stdout, columns)
+}
+
+func quotedIfEmpty(value string) string {
+	if value == "" {
+		return `""`
+	}
+	return value
 }
 
 func runningSettings(ctx context.Context, dir string) (*inspect.Page[inspect.Setting], error) {

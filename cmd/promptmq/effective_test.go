@@ -68,6 +68,36 @@ func TestConfigEffective(t *testing.T) {
 	}
 }
 
+// What a reload cannot take over is shown beside what is in force, and not as its source.
+func TestConfigEffectiveWaits(t *testing.T) {
+	t.Parallel()
+	s := startBinary(t, binary, nil, "mqtt: {max-qos: 1}\n")
+	file := s.dir + "/promptmq.yaml"
+	has := func(key, value, source, waiting, waitingSource string) {
+		t.Helper()
+		all, _ := effective(t, nil, "--data-dir", s.dataDir())
+		g, next := all[key], "-"
+		if g.Waiting != nil {
+			next = *g.Waiting
+		}
+		if g.Value != value || g.Source != source || next != waiting || g.WaitingSource != waitingSource {
+			t.Errorf("%s: %q from %q, waiting %q from %q", key, g.Value, g.Source, next, g.WaitingSource)
+		}
+	}
+	has("mqtt.max-qos", "1", file+":1", "-", "")
+	s.reload("\nmqtt: {max-qos: 0}\nlog: {format: json}\n")
+	has("mqtt.max-qos", "1", file+":1, before it was changed", "0", file+":2")
+	has("log.format", "auto", "default", "json", file+":3")
+	table := run(t, nil, "config", "print", "--effective", "--data-dir", s.dataDir()).stdout
+	if !strings.Contains(table, "WAITS FOR A RESTART") || !strings.Contains(table, "0 ("+file+":2)") {
+		t.Error(table)
+	}
+	s.reload("\n\nmqtt: {max-qos: 1}\n")
+	has("mqtt.max-qos", "1", file+":3", "-", "")
+	has("log.format", "auto", "default", "-", "")
+	s.stop()
+}
+
 // The level is changed through the API, outlives a reload that does not change log.level, and the
 // last lines show what happened.
 func TestLogOperations(t *testing.T) {

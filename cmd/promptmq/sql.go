@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"os"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/x0a1b/promptmq/broker/admin"
@@ -227,12 +229,19 @@ func writeRowsTable(rows *answeredRows) error {
 }
 
 func writeRowsCSV(rows *answeredRows) error {
+	shown := func(s string) string { return s }
+	if terminal.Is(os.Stdout) {
+		shown = terminal.Escape
+	}
 	w := csv.NewWriter(os.Stdout)
-	_ = w.Write(rows.Columns) // the error stays
+	cells := make([]string, len(rows.Columns))
+	for i, name := range rows.Columns {
+		cells[i] = shown(name)
+	}
+	_ = w.Write(cells) // the error stays
 	for _, row := range rows.Rows {
-		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = cellText(cell)
+			cells[i] = shown(cellText(cell))
 		}
 		_ = w.Write(cells)
 	}
@@ -242,6 +251,7 @@ func writeRowsCSV(rows *answeredRows) error {
 
 // writeRowsJSON writes an object for each row. Of two columns of one name the last is told.
 func writeRowsJSON(rows *answeredRows) error {
+	onTerminal := terminal.Is(os.Stdout)
 	var line bytes.Buffer
 	for _, row := range rows.Rows {
 		line.Reset()
@@ -259,11 +269,33 @@ func writeRowsJSON(rows *answeredRows) error {
 			line.Write(cell)
 		}
 		line.WriteString("}\n")
-		if _, err := os.Stdout.Write(line.Bytes()); err != nil {
+		text := line.String()
+		if onTerminal {
+			text = plainJSON(text)
+		}
+		if _, err := io.WriteString(os.Stdout, text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// plainJSON is a line of JSON in which all that a terminal might obey is written as JSON can
+// write every character. The others that are not ASCII stay.
+func plainJSON(line string) string {
+	var b strings.Builder
+	for _, r := range line {
+		switch {
+		case r == '\n' || unicode.IsPrint(r) && !unicode.Is(unicode.M, r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 func (c *sqlCommand) writeViews() error {
@@ -279,53 +311,4 @@ func (c *sqlCommand) writeViews() error {
 	}
 	columns, _ := terminal.Size(os.Stdout)
 	return t.Write(os.Stdout, columns)
-}
-
-// liveViews has the rows of the views of what is in the memory of a broker.
-func liveViews(b operated) store.Live {
-	return store.Live{
-		Clients: func(ctx context.Context) ([][]any, error) {
-			var rows [][]any
-			for w := (inspect.Window{Limit: 1000}); ; {
-				page, err := b.Clients(ctx, inspect.ClientFilter{}, w)
-				if err != nil {
-					return nil, err
-				}
-				for i := range page.Items {
-					rows = append(rows, clientRow(&page.Items[i]))
-				}
-				if w.Cursor = page.Next; w.Cursor == "" {
-					return rows, nil
-				}
-			}
-		},
-		Drops: func(context.Context) ([][]any, error) {
-			var rows [][]any
-			for _, d := range b.Drops() {
-				rows = append(rows, []any{d.At, d.Client, d.Topic, d.QoS, d.Bytes, d.Reason})
-			}
-			return rows, nil
-		},
-	}
-}
-
-// An operated is what the views see of a broker.
-type operated interface {
-	Clients(context.Context, inspect.ClientFilter, inspect.Window) (inspect.Page[inspect.Client], error)
-	Drops() []inspect.Drop
-}
-
-// clientRow has the columns of the view clients.
-func clientRow(c *inspect.Client) []any {
-	return []any{
-		c.ID, emptyIsNull(c.User), c.Connected, emptyIsNull(c.Address), emptyIsNull(c.Listener), emptyIsNull(c.Protocol), c.ConnectedAt, c.DisconnectedAt, c.KeepAlive, c.Durable,
-		c.Subscriptions, c.Queued, c.QueuedBytes, c.InFlight, c.Dropped, c.MessagesIn, c.MessagesOut, c.BytesIn, c.BytesOut, c.HasWill,
-	}
-}
-
-func emptyIsNull(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }

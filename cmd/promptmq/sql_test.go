@@ -83,6 +83,37 @@ func TestSQL(t *testing.T) {
 	}
 }
 
+// TestSQLLimitsThroughAPI: what is not said has a default, and 0 is none.
+func TestSQLLimitsThroughAPI(t *testing.T) {
+	t.Parallel()
+	s := startAPI(t, "", new(http.Client))
+	for member, want := range map[string]string{"": "", `,"max_rows":1`: "", `,"max_rows":0`: "body.max_rows", `,"max_rows":100001`: "body.max_rows", `,"timeout_seconds":0`: "body.timeout_seconds", `,"timeout_seconds":0.5`: ""} {
+		code, text, _ := s.ask("POST", "/api/v1/sql", "viewer", `{"query":"SELECT 1"`+member+`}`)
+		if want == "" && code != http.StatusOK || want != "" && (code != http.StatusUnprocessableEntity || !strings.Contains(text, `"location":"`+want+`"`)) {
+			t.Errorf("%s: %d %s", member, code, text)
+		}
+	}
+}
+
+// TestNoDatabase: a file that never was a database of ours has nothing to salvage.
+func TestNoDatabase(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := commander{t, filepath.Join(dir, "data")}
+	for name, text := range map[string]string{"short": "no database\n", "long": strings.Repeat("no data\n", 4096), "empty": ""} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"verify", file}, {"sql", "SELECT 1", "--backup", file}, {"restore", file}} {
+			r := run(t, nil, append(args, "--data-dir", c.data)...)
+			if r.code == 0 || !strings.Contains(r.stderr, file) || !strings.Contains(r.stderr, "not a PromptMQ database") || strings.Contains(r.stdout+r.stderr, "salvage") {
+				t.Errorf("%v: code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+			}
+		}
+	}
+}
+
 // TestSQLValuesThroughAPI: a value that JSON does not have is answered all the same, and does
 // not end the request of a viewer.
 func TestSQLValuesThroughAPI(t *testing.T) {

@@ -69,14 +69,14 @@ func (t *top) once(ctx context.Context) error {
 	if err := t.look(ctx); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
+	sampled := t.sampleTopics(ctx) // which takes the time between two looks
+	if ctx.Err() != nil {
 		return nil
-	case <-time.After(t.command.Every):
 	}
 	if err := t.look(ctx); err != nil {
 		return err
 	}
+	t.view.showTopics(sampled)
 	_, err := fmt.Println(strings.Join(t.view.lines(0, 0), "\n"))
 	return err
 }
@@ -88,6 +88,9 @@ func (t *top) watch(ctx context.Context, s *terminal.Screen) error {
 	if err := t.look(ctx); err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	samples := t.sample(ctx)
 	for {
 		if err := s.Draw(t.view.lines(s.Size())); err != nil {
 			return err
@@ -101,6 +104,8 @@ func (t *top) watch(ctx context.Context, s *terminal.Screen) error {
 				return nil
 			}
 			t.view.key(key)
+		case s := <-samples:
+			t.view.showTopics(s)
 		case <-ticks.C:
 			if err := t.look(ctx); err != nil {
 				return endOfWatch(ctx, err)
@@ -165,6 +170,9 @@ type topView struct {
 	numbers inspect.Numbers
 	in, out float64 // messages a second of all
 	dropped float64
+	// topics are those that were sampled, the busiest first.
+	topics        []topicRow
+	topicsRefused string // why there are none
 	// measured: there were two looks, so that rates are known.
 	measured bool
 }

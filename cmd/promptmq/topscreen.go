@@ -11,8 +11,12 @@ import (
 
 const (
 	topHelp = "q quit  p pause  sort: r rate  i in  o out  u queued  d dropped"
-	// onceRows is how many clients are printed where there is no screen to fill.
-	onceRows = 20
+	// onceRows and onceTopics are how many clients and topics are printed where there is no
+	// screen to fill.
+	onceRows   = 20
+	onceTopics = 10
+	// topicsFrom is the least height of a screen that shows topics: a third of it.
+	topicsFrom = 12
 )
 
 // lines are the screen, of this size; 0: no screen.
@@ -24,12 +28,15 @@ func (v *topView) lines(columns, height int) []string {
 		fmt.Sprintf("in %s  out %s  dropped %s  queued %s%s  %s", v.perSecond(v.in), v.perSecond(v.out), v.perSecond(v.dropped), inspect.CountText(n.Queued), prefixed("  commit p99 ", commitText(n)), healthWord(n)),
 		"",
 	}
-	rows := onceRows
+	rows, topics := onceRows, append([]string{""}, v.topicTable(onceTopics+1, columns)...)
 	if height > 0 {
 		lines = append(lines[:2], v.helpLine())
-		rows = max(0, height-len(lines)-1) // the titles of the table
+		if topics = nil; height >= topicsFrom {
+			topics = append([]string{""}, v.topicTable(height/3, columns)...)
+		}
+		rows = max(0, height-len(lines)-len(topics)-1) // the titles of the table
 	}
-	lines = append(lines, v.table(rows, columns)...)
+	lines = append(append(lines, v.table(rows, columns)...), topics...)
 	if height > 0 {
 		lines = lines[:min(len(lines), height)]
 	}

@@ -20,6 +20,7 @@ type traceCommand struct {
 	place
 	Client  string `placeholder:"ID" help:"Client identifier: all that it sends and gets."`
 	Topic   string `placeholder:"FILTER" help:"Topic filter: all that is published and delivered there."`
+	Kind    string `enum:",connect,disconnect,publish,deliver,drop,subscribe,unsubscribe,acknowledge,refuse" default:"" placeholder:"KIND" help:"Only events of this kind: connect, disconnect, publish, deliver, drop, subscribe, unsubscribe, acknowledge or refuse. Default: all."`
 	Seconds int    `default:"60" placeholder:"N" help:"How long, at most 600. Default: 60."`
 	Payload int    `default:"0" placeholder:"N" help:"How many bytes of each payload are shown, at most 4096. Default: none."`
 	JSON    bool   `help:"Write a line of JSON for each event."`
@@ -49,7 +50,7 @@ func (c *traceCommand) Run() error {
 	return c.ask(func(ctx context.Context, a *administered) error {
 		ctx, restore := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer restore()
-		q := query("client", c.Client, "topic", c.Topic, "seconds", strconv.Itoa(c.Seconds), "payload", strconv.Itoa(c.Payload))
+		q := query("client", c.Client, "topic", c.Topic, "kind", c.Kind, "seconds", strconv.Itoa(c.Seconds), "payload", strconv.Itoa(c.Payload))
 		return admin.Events(ctx, a.Client, "/trace?"+q.Encode(), func(name string, data []byte) error {
 			if name == admin.EndEvent {
 				return endOfTrace(data)

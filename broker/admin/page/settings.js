@@ -6,11 +6,12 @@ import {button, field, h, name, section, shown} from "./dom.js";
 import {table} from "./table.js";
 
 // value is all that is said of the value of a key.
-const value = k => [k.value, k.in_use, k.source, k.default].join("\n");
+const value = k => [k.value, k.in_use, k.source, k.default, k.waiting, k.waiting_source].join("\n");
 
 // more is where a value comes from, what was made of it, and what it would be.
 const more = k => [
   h("div", {class: "help"}, k.source === "default" ? "default" : `from ${shown(k.source || "–")}` + (k.default === k.value ? "" : `; default: ${shown(k.default || "none")}`)),
+  k.waiting === undefined ? null : h("div", {class: "help"}, `waits for a restart: ${shown(k.waiting || "none")}, from ${shown(k.waiting_source)}`),
   k.in_use ? h("div", {class: "help"}, "in use: " + shown(k.in_use)) : null,
 ];
 

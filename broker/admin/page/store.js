@@ -36,7 +36,7 @@ export function store(view) {
   return [now, h("div", {class: "plots two"}, plots.map(p => p.figure)), section("What it has", more), section("Ask it", sql(view))];
 }
 
-const words = key => (key[0].toUpperCase() + key.slice(1)).replace(/_(bytes|seconds)$/, "").replaceAll("_", " ");
+const words = key => (key[0].toUpperCase() + key.slice(1)).replace(/_(bytes|seconds)$/, "").replaceAll("_", " ").replace(/\bwal\b/i, "WAL");
 
 function said(key, value) {
   if (value === null || value === undefined) return "–";
