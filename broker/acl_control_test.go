@@ -10,9 +10,7 @@ import (
 // TestACLControl runs the oracle against brokers that do not ask on one path, or do not care
 // whose a Session is, which only a build with the tag control does. Each must be noticed.
 func TestACLControl(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds a test binary")
-	}
+	skipControl(t)
 	binary := filepath.Join(t.TempDir(), "broker.test")
 	if out, err := exec.Command("go", "test", "-c", "-tags", "control", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the control: %v\n%s", err, out)

@@ -19,9 +19,19 @@ const (
 	controlSeedsMax = 10 * controlSeeds
 )
 
+// skipControl leaves a control out with -short: that the simulation notices what it is
+// to notice does not depend on the race detector or on checked invariants.
+func skipControl(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a control is shown once, without -short")
+	}
+}
+
 // TestSimControlDisk: with settings that do not keep the promise, or a disk
 // that does not, the simulation must say so; else it could not say anything.
 func TestSimControlDisk(t *testing.T) {
+	skipControl(t)
 	root := simRoot(t)
 	if raceSlowdown == 1 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as in seeds
@@ -48,9 +58,7 @@ func TestSimControlDisk(t *testing.T) {
 // TestSimControlBroker runs simulations of brokers that break one rule each,
 // which only a build with the tag control does.
 func TestSimControlBroker(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds a test binary")
-	}
+	skipControl(t)
 	binary := filepath.Join(t.TempDir(), "broker.test")
 	if out, err := exec.Command("go", "test", "-c", "-tags", "control", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the control: %v\n%s", err, out)

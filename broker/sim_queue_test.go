@@ -26,6 +26,7 @@ func TestSimDropOldest(t *testing.T) {
 
 // TestSimControlDropOldest: a queue that has less room than it should must be noticed.
 func TestSimControlDropOldest(t *testing.T) {
+	skipControl(t)
 	root := simRoot(t)
 	for seed := uint64(1); seed <= controlSeedsMax; seed++ {
 		if _, err := simulate(t, root, seed, simConfig{room: 10, promised: 60}); err != nil {

@@ -325,6 +325,7 @@ func TestCommandsAtOnce(t *testing.T) {
 // TestDamagedAccounts: neither a broker nor a command goes on with users or rules that are
 // not what was stored.
 func TestDamagedAccounts(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for old, changed := range map[string]string{
 		"deny everyone all topic secret": "deny everyone all topic sEcret",

@@ -122,6 +122,7 @@ func copyOf(t *testing.T, from, to string) {
 
 // TestVerifyTellsDamage: code 1, and what a salvage would keep.
 func TestVerifyTellsDamage(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := damagedServer(t, func(db []byte) []byte {
 		at := strings.Index(string(db), "message 007")

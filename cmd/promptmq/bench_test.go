@@ -112,6 +112,7 @@ func TestBenchScenarios(t *testing.T) {
 }
 
 func TestBenchTable(t *testing.T) {
+	unraced(t)
 	s := start(t, "")
 	var r result
 	for d := 200 * time.Millisecond; d < clientSeconds*time.Second; d *= 5 {
@@ -133,6 +134,7 @@ func TestBenchTable(t *testing.T) {
 // TestBenchFileLimit: what the system does not let the runner open is said before
 // anything is tried, with the limit.
 func TestBenchFileLimit(t *testing.T) {
+	unraced(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("the limit is read on Linux only")
 	}
@@ -146,6 +148,7 @@ func TestBenchFileLimit(t *testing.T) {
 }
 
 func TestBenchBadFlags(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for _, test := range []struct{ args, text string }{
 		{"throughput --url http://localhost:1", "must begin with tcp://, tls://, ws://, wss:// or unix://"},
@@ -381,6 +384,7 @@ func comparison(t *testing.T, out string, args ...string) (table string) {
 
 // The comparison runs brokers itself, and says what failed.
 func TestBenchPeers(t *testing.T) {
+	unraced(t)
 	out := filepath.Join(t.TempDir(), "results", "table.md")
 	table := comparison(t, out, "bench", "peers", "--rounds", "1", "--only", "1 → 1, QoS 1", "--out", out,
 		"--brokers", "PromptMQ", "--brokers", "PromptMQ, durable", "--brokers", "relay", "--brokers", "other", "--brokers", "broken",

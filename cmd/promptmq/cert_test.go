@@ -38,6 +38,7 @@ func verifies(t *testing.T, trusted, path, host string) error {
 }
 
 func TestCertSelfSigned(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "tls")
 	args := []string{"cert", "self-signed", "--out", dir, "--host", "broker.example.com", "--host", "127.0.0.1", "--host=::1"}
@@ -92,6 +93,7 @@ func TestCertSelfSigned(t *testing.T) {
 
 // An authority signs one certificate after the other.
 func TestCertAuthority(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	dir := t.TempDir()
 	args := []string{"cert", "self-signed", "--ca", "--out", dir, "--host", "localhost"}
@@ -124,6 +126,7 @@ func TestCertAuthority(t *testing.T) {
 }
 
 func TestCertArguments(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "tls")
 	for _, args := range [][]string{

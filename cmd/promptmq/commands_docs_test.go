@@ -73,6 +73,7 @@ func writeFlags(b *strings.Builder, leaf *kong.Node) {
 
 // TestCommandsPage: docs/commands.md has every command and flag as they are.
 func TestCommandsPage(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	text, err := os.ReadFile(commandsPage)
 	if err != nil {
@@ -94,6 +95,7 @@ func TestCommandsPage(t *testing.T) {
 // TestEveryCommandHasHelp: each command, argument and flag says what it is, in sentences, and
 // --help prints it.
 func TestEveryCommandHasHelp(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for _, leaf := range newParser().Model.Leaves(true) {
 		path := strings.Join(wordsOf(leaf), " ")

@@ -26,6 +26,7 @@ func completed(t *testing.T, words ...string) (found []string) {
 }
 
 func TestComplete(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for words, want := range map[string]string{
 		"user pass":                   "passwd",
@@ -79,6 +80,7 @@ func completesIn(t *testing.T, shell string, args []string, script, want string)
 }
 
 func TestCompletionOfBash(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	completesIn(t, "bash", []string{"--norc"}, `eval "$(promptmq completion bash)"; complete -p promptmq
 COMP_WORDS=(promptmq user list --da); COMP_CWORD=3; _promptmq; echo "${COMPREPLY[@]}"
@@ -88,6 +90,7 @@ COMP_WORDS=(promptmq server --config ""); COMP_CWORD=3; _promptmq; echo "${#COMP
 }
 
 func TestCompletionOfZsh(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	completesIn(t, "zsh", []string{"-f"}, `compdef() { print "$@" }; _files() { print files }; _describe() { print -l "${(P@)2}" }
 eval "$(promptmq completion zsh)"
@@ -96,6 +99,7 @@ words=(promptmq server --config ""); CURRENT=4; _promptmq`, "_promptmq promptmq\
 }
 
 func TestCompletionOfFish(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	completesIn(t, "fish", []string{"--no-config"}, `promptmq completion fish | source; complete -C "promptmq user li"; complete -C "promptmq acl explain r"`,
 		"list\tList the users\nreceive")

@@ -94,6 +94,7 @@ func inLines(value func(path string) string) (text string, lines map[string]int)
 // TestEveryRange: what is allowed is taken, and what is next to it is refused with
 // file, line, key, value and what is allowed.
 func TestEveryRange(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for path := range settable { // no number has been forgotten
 		if strings.HasPrefix(path, "auth.http.") {
@@ -134,6 +135,7 @@ func TestEveryRange(t *testing.T) {
 // TestFileOfWindows: a file as editors on Windows write it is taken, and what they
 // leave at the end of values is not, wherever it stands.
 func TestFileOfWindows(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "\ufeff# größer\r\nmqtt:\r\n  max-qos: 1\r\nlog:\r\n  level: \"info\" # so\r\n")
 	if _, ack := connectRaw(t, s.mqtt, codec.Version5, "c", nil); ack.MaximumQoS != 1 || !ack.HasMaximumQoS {

@@ -132,6 +132,7 @@ func yamlOf(t *testing.T, values map[string]string) string {
 
 // Every key is taken from the file, from its variable and from its flag.
 func TestEveryKeyFromEverySource(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	defaults := printed(t, nil)
 	for key := range defaults {
@@ -173,6 +174,7 @@ func TestEveryKeyFromEverySource(t *testing.T) {
 
 // Flag before variable before file before default, for a key of each type.
 func TestPrecedence(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	tests := []struct{ path, file, variable, flag string }{
 		{"log.level", `"warn"`, "debug", "trace"},
@@ -210,6 +212,7 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestConfigCheck(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	name := yamlFile(t, "log:\n  level: info\nmqtt:\n  max-conections: 5\n  max-qos: 7\ncluster:\n  enabled: true\n")
 	r := run(t, nil, "config", "check", name)
@@ -228,6 +231,7 @@ func TestConfigCheck(t *testing.T) {
 
 // A wrong setting of any source ends the start before anything is opened.
 func TestWrongSettingOpensNothing(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for name, test := range map[string]struct {
 		yaml string
@@ -259,6 +263,7 @@ func TestWrongSettingOpensNothing(t *testing.T) {
 
 // With --files the files are looked at that the file names.
 func TestConfigCheckFiles(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	dir := t.TempDir()
 	rules := filepath.Join(dir, "rules")
@@ -277,6 +282,7 @@ func TestConfigCheckFiles(t *testing.T) {
 }
 
 func TestExamples(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	files, err := filepath.Glob("../../examples/*.yaml")
 	if err != nil || len(files) < 5 {
@@ -290,6 +296,7 @@ func TestExamples(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	if r := run(t, nil, "--help"); r.code != 0 || !strings.Contains(r.stdout, "config check") {
 		t.Errorf("--help: exit code %d\n%s", r.code, r.stdout)
@@ -314,6 +321,7 @@ func TestHelpAndVersion(t *testing.T) {
 // What explain says of a key is what help, documentation and print say of it: TestEveryKey. Here
 // is how it says it.
 func TestConfigExplain(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	want := `mqtt.max-packet-size
 
@@ -347,6 +355,7 @@ a change   needs a restart
 
 // A reference is resolved by check, server and print, and what is behind it is shown nowhere.
 func TestConfigReferences(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "url")
 	if err := os.WriteFile(secret, []byte("http://127.0.0.1:1/?key=canary\n"), 0o600); err != nil {

@@ -115,6 +115,7 @@ func explained(t *testing.T) (all []inspect.Setting) {
 // TestEveryKey walks over every key of the configuration: it has a test that shows its effect, and
 // help, documentation and print have the same default, and say the same of it.
 func TestEveryKey(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	allKeys = explained(t)
 	help := strings.Join(strings.Fields(run(t, nil, "server", "--help").stdout), " ")
@@ -262,6 +263,7 @@ func shownIn(f *ast.FuncDecl) (keys map[string]bool) {
 
 // The documents name no key that there is not.
 func TestDocumentsNameKeys(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	known := make(map[string]bool)
 	for _, s := range explained(t) {

@@ -7,6 +7,7 @@ import (
 
 // Rules of the store and of files are asked together, in this order.
 func TestExplainFileRules(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s, file := rulesServer(t, "rules-file", someRules)
 	for topic, where := range map[string]string{"open/a": file + ":2", "other/a": ""} {

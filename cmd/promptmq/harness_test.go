@@ -74,6 +74,16 @@ func buildAndTest(m *testing.M) int {
 	return code
 }
 
+// unraced begins a test of what one process says and writes, with nothing that happens at
+// the same time: the race detector has nothing to find in it, and makes it slow. With
+// -short it is left out under the detector; CI runs it without.
+func unraced(t *testing.T) {
+	t.Helper()
+	if raceDetector && testing.Short() {
+		t.Skip("nothing in it happens at the same time")
+	}
+}
+
 // environ is this process's environment without settings of a broker, plus
 // the given ones.
 func environ(settings ...string) []string {

@@ -152,6 +152,7 @@ func TestPasswordControls(t *testing.T) {
 
 // Cut at any byte a file is refused, or has the users that are whole in it.
 func TestPasswordFileCut(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "passwd")
 	c := config.Default()

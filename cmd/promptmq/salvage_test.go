@@ -54,6 +54,7 @@ func (s *server) startRefused(args ...string) string {
 // Damage ends the start with the file, what is wrong and the way out, and
 // --salvage starts with all that is not damaged.
 func TestSalvageStart(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := damagedServer(t, func(db []byte) []byte {
 		at := bytes.Index(db, []byte("message 017,"))
@@ -126,6 +127,7 @@ func wantSalvaged(t *testing.T, s *server, table string, recovered, lost float64
 // Each way in which a start finds damage names the file and the flag, and the
 // flag is the way out.
 func TestDamageNamesTheFlag(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for name, change := range map[string]func([]byte) []byte{
 		"empty":    func([]byte) []byte { return nil },

@@ -12,6 +12,7 @@ import (
 // TestTargetsSpareTheStore: no backup and no export replaces or makes a file of a store, of a
 // broker that runs or one that is stopped; what is refused leaves nothing.
 func TestTargetsSpareTheStore(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "")
 	c := commander{t, s.dataDir()}
@@ -67,6 +68,7 @@ func TestTargetsSpareTheStore(t *testing.T) {
 
 // TestHereOnly: what works on files of this machine is refused where a broker elsewhere is meant.
 func TestHereOnly(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	c := commander{t, filepath.Join(t.TempDir(), "data")}
 	c.add("ann", "secret")
