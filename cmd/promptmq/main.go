@@ -37,6 +37,9 @@ type commandLine struct {
 	Export  exportCommand  `cmd:"" help:"Write sessions, queued and retained messages, users and rules as lines of JSON."`
 	Import  importCommand  `cmd:"" help:"Store what export wrote, all or nothing, where the broker is stopped."`
 	SQL     sqlCommand     `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
+	Pub     pubCommand     `cmd:"" help:"Publish messages, to this broker or any other; the flags are those of mosquitto_pub."`
+	Sub     subCommand     `cmd:"" help:"Subscribe and show what comes, of this broker or any other; the flags are those of mosquitto_sub."`
+	RR      rrCommand      `cmd:"" name:"rr" help:"Publish a request and show the answer; the flags are those of mosquitto_rr."`
 	Bench   benchCommand   `cmd:"" help:"Measure an MQTT broker, this one or any other."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
@@ -118,6 +121,7 @@ func newParser() *kong.Kong {
 
 func main() {
 	parser := newParser()
+	hostFlag(parser, os.Args[1:])
 	command, err := parser.Parse(flagsAsWords(os.Args[1:]))
 	if err != nil {
 		if strings.Contains(err.Error(), "unknown flag "+config.FlagsWithoutEffect) {
@@ -142,6 +146,8 @@ func exitCode(err error) int {
 	case errors.As(err, &refused) && refused.Asked:
 		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)
 		return exitUsage
+	case errors.Is(err, errTimeout):
+		return exitTimeout
 	case errors.Is(err, errAttention):
 		return exitAttention
 	case !errors.Is(err, errLogged):
