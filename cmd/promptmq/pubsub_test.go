@@ -49,18 +49,22 @@ func TestPubOptions(t *testing.T) {
 			t.Errorf("%v: %v\n%s", test.args, err, out)
 			continue
 		}
+		var ids []uint16
 		for _, want := range test.want {
 			p := watcher.receive()
+			ids = append(ids, p.PacketID)
 			if p.Topic.String() != "a/b" || p.Payload.String() != want || p.QoS != test.qos {
 				t.Errorf("%v: %q %q with QoS %d, not %q with %d", test.args, p.Topic, p.Payload, p.QoS, want, test.qos)
 			}
-			switch p.QoS {
+		}
+		for _, id := range ids {
+			switch test.qos {
 			case 1:
-				watcher.sendAck(codec.TypePuback, p.PacketID)
+				watcher.sendAck(codec.TypePuback, id)
 			case 2:
-				watcher.sendAck(codec.TypePubrec, p.PacketID)
+				watcher.sendAck(codec.TypePubrec, id)
 				watcher.ack(codec.TypePubrel)
-				watcher.sendAck(codec.TypePubcomp, p.PacketID)
+				watcher.sendAck(codec.TypePubcomp, id)
 			}
 		}
 	}

@@ -28,8 +28,8 @@ type subCommand struct {
 	RemoveRetained bool  `help:"Delete the retained messages that come from the broker."`
 	Exit           bool  `name:"exit-subscribed" short:"E" help:"End when the broker has acknowledged the subscriptions."`
 
-	shown  int
-	remove chan string
+	shown   int
+	session *client.Session
 }
 
 // printFlags say how messages are shown, and for how long.
@@ -133,7 +133,6 @@ func (c *subCommand) Run() error {
 	}
 	var failed error
 	o.Subscribed = func(reasons []codec.ReasonCode) (bool, error) { return c.Exit, c.refusedFilters(c.Topics, reasons) }
-	c.remove = make(chan string, 1000)
 	o.Message = func(p *codec.Publish) (stop bool) {
 		stop, failed = c.message(p)
 		return stop || failed != nil
@@ -142,17 +141,8 @@ func (c *subCommand) Run() error {
 	defer restore()
 	ctx, cancel := c.timeLimit(ctx)
 	defer cancel()
-	s := client.New(o)
-	removed := make(chan struct{})
-	go func() {
-		defer close(removed)
-		for topic := range c.remove {
-			_ = s.Publish(ctx, codec.Publish{Topic: codec.View(topic), Retain: true}) // s has ended, or is to
-		}
-	}()
-	err = s.Run(ctx)
-	close(c.remove)
-	<-removed
+	c.session = client.New(o)
+	err = c.session.Run(ctx)
 	if err = errors.Join(err, failed); err == nil && errors.Is(context.Cause(ctx), errTimeout) {
 		err = errTimeout
 	}
@@ -183,13 +173,9 @@ func (c *subCommand) message(p *codec.Publish) (stop bool, err error) {
 		return false, nil
 	}
 	if c.RemoveRetained && p.Retain && len(p.Payload) > 0 {
-		select {
-		case c.remove <- p.Topic.String():
-		default:
-			c.say("too many retained messages at once: that of %q stays", p.Topic)
-		}
+		err = c.session.Publish(context.Background(), codec.Publish{Topic: p.Topic, Retain: true}) // does not wait: there is a connection
 	}
-	err = c.show(p)
+	err = errors.Join(err, c.show(p))
 	c.shown++
 	return c.Count > 0 && c.shown >= c.Count, err
 }
