@@ -33,8 +33,8 @@ func TestOutsideClients(t *testing.T) {
 		args  []string
 		count string
 	}{
-		{"", []string{"-m", "x"}, "1"}, {"", []string{"-m", "-x", "-q", "1"}, "1"}, {"", []string{"-n", "-q", "2"}, "1"},
-		{"a\n\nb\r\nc", []string{"-l", "-q", "2"}, "4"}, {"a\nb\n", []string{"-s", "-V", "311"}, "1"},
+		{"", []string{"-m", "x", "-q", "1"}, "1"}, {"", []string{"-m", "-x", "-q", "1"}, "1"}, {"", []string{"-n", "-q", "2"}, "1"},
+		{"a\n\nb\r\nc", []string{"-l", "-q", "2"}, "4"}, {"a\nb\n", []string{"-s", "-V", "311", "-q", "1"}, "1"},
 		{"", []string{"-m", "x", "--repeat", "3", "-q", "1"}, "3"}, {"", []string{"-m", "x", "-V", "mqttv31", "-q", "2", "-i", "me"}, "1"},
 		{"", []string{"-m", "x", "-q", "1", "-D", "publish", "content-type", "a/b", "-D", "publish", "user-property", "k", "v", "-D", "PUBLISH", "correlation-data", "c d",
 			"-D", "publish", "response-topic", "r/s", "-D", "publish", "payload-format-indicator", "1", "-D", "publish", "message-expiry-interval", "3600"}, "1"},
