@@ -135,6 +135,11 @@ func (s *Session) acknowledged(f codec.Frame) error {
 	}
 	s.signal()
 	s.mu.Unlock()
+	if a.Type == codec.TypePubcomp {
+		// PUBREC said that the Server has it. That PUBREL, sent again, finds nothing, is how it is if
+		// only PUBCOMP was lost. Section 4.3.3.
+		a.Reason = codec.Success
+	}
 	if s.o.Done != nil {
 		s.o.Done(m.p.Topic.String(), a.Reason)
 	}

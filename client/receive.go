@@ -115,13 +115,13 @@ func (s *Session) resume(present bool) {
 		s.out = slices.DeleteFunc(s.out, func(m *outgoing) bool { return m.received }) // the Server had taken it
 	}
 	for i, m := range s.out {
+		m.p.Dup = present && m.sent // [MQTT-3.3.1-1]
 		switch {
 		case i >= s.window():
-			m.sent = false
+			m.sent = false // it is when there is room
 		case m.received:
 			s.ack(codec.TypePubrel, m.p.PacketID, codec.Success)
 		default:
-			m.p.Dup = present && m.sent // [MQTT-3.3.1-1]
 			s.sendMessage(m)
 		}
 	}
@@ -153,7 +153,7 @@ func (r *receiver) receive() error {
 			err = fmt.Errorf("the broker sent %v, which it may not", t)
 		}
 		if err != nil {
-			if errors.Is(err, errStopped) {
+			if errors.Is(err, errStopped) || errors.As(err, new(notTaken)) {
 				r.s.Leave()
 				r.in.Reset(0)
 				_, _ = io.Copy(io.Discard, r.conn) // until the Server closes
@@ -195,7 +195,10 @@ func (r *receiver) publish(f codec.Frame) error {
 	s.mu.Unlock()
 	stop := false
 	if !again && s.o.Message != nil { // [MQTT-4.3.3-10]
-		stop = s.o.Message(&p)
+		var err error
+		if stop, err = s.o.Message(&p); err != nil {
+			return notTaken{err}
+		}
 	}
 	s.mu.Lock()
 	switch p.QoS {

@@ -32,7 +32,9 @@ type Options struct {
 	// Reconnect says that a connection that is lost is made again.
 	Reconnect bool
 
-	Message    func(*codec.Publish) (stop bool) // may be nil
+	// Message takes a message; may be nil. With an error it has not: the message is not acknowledged,
+	// and Run ends with it.
+	Message    func(*codec.Publish) (stop bool, err error)
 	Subscribed func(reasons []codec.ReasonCode) (stop bool, err error)
 	Done       func(topic string, reason codec.ReasonCode) // an answer to a PUBLISH of QoS 1 or 2; may be nil
 	Debug      func(format string, args ...any)
@@ -79,7 +81,7 @@ func (r *Refusal) passing() bool {
 // An outgoing message is one of QoS 1 or 2 that is not done.
 type outgoing struct {
 	p        codec.Publish
-	sent     bool // on any connection
+	sent     bool // on this connection, or the one before at its beginning
 	received bool // PUBREC was: PUBREL is what is to be answered. [MQTT-4.3.3-5]
 }
 
@@ -113,6 +115,9 @@ func (s *Session) signal() {
 // errStopped is what ends Run when all is done.
 var errStopped = errors.New("client: stopped")
 
+// notTaken is an error of Options.Message.
+type notTaken struct{ error }
+
 // ErrEnded says that the Session has no connection any more.
 var ErrEnded = errors.New("the connection has ended")
 
@@ -143,6 +148,9 @@ func (s *Session) run(ctx context.Context) error {
 		once = once || ready
 		if ready {
 			wait = backOffMin
+		}
+		if failed := new(notTaken); errors.As(err, failed) {
+			return failed.error
 		}
 		if errors.Is(err, errStopped) || ctx.Err() != nil || s.isLeaving() {
 			return errStopped

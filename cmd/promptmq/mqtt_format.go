@@ -33,9 +33,8 @@ var dateLetters = map[byte]string{'Y': "2006", 'm': "01", 'd': "02", 'H': "15", 
 	'b': "Jan", 'B': "January", 'a': "Mon", 'A': "Monday", 'I': "03", 'p': "PM", 'j': "002", 'e': "_2", 'F': "2006-01-02", 'T': "15:04:05",
 	'D': "01/02/06", 'R': "15:04", 'c': "Mon Jan _2 15:04:05 2006", 'x': "01/02/06", 'X': "15:04:05"}
 
-// parseFormat takes -F apart.
-func parseFormat(s string) (format, error) {
-	var f format
+// parseFormat takes -F apart. raw reports whether the payload is to be JSON: there is a %J.
+func parseFormat(s string) (f format, raw bool, err error) {
 	text := func(s string) {
 		f = append(f, func(dst []byte, _ *codec.Publish, _ time.Time) []byte { return append(dst, s...) })
 	}
@@ -50,20 +49,20 @@ func parseFormat(s string) (format, error) {
 			continue
 		}
 		if len(s) == 1 {
-			return nil, fmt.Errorf("-F ends with %q: what is to follow is missing", s)
+			return nil, false, fmt.Errorf("-F ends with %q: what is to follow is missing", s)
 		}
 		switch c := s[1]; s[0] {
 		case '\\':
 			e, known := escapes[c]
 			if !known {
-				return nil, fmt.Errorf(`-F: \%c is not known: \\, \0, \a, \e, \n, \r, \t and \v are`, c)
+				return nil, false, fmt.Errorf(`-F: \%c is not known: \\, \0, \a, \e, \n, \r, \t and \v are`, c)
 			}
 			text(e)
 			s = s[2:]
 		case '@':
 			date, err := parseDate(c)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			f = append(f, date)
 			s = s[2:]
@@ -75,12 +74,12 @@ func parseFormat(s string) (format, error) {
 			}
 			one, rest, err := parseField(s[1:])
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
-			f, s = append(f, one.append), rest
+			f, s, raw = append(f, one.append), rest, raw || one.letter == 'J'
 		}
 	}
-	return f, nil
+	return f, raw, nil
 }
 
 func parseDate(c byte) (func([]byte, *codec.Publish, time.Time) []byte, error) {

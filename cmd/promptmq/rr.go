@@ -58,12 +58,12 @@ func (c *rrCommand) Run() error {
 		close(subscribed)
 		return false, c.refusedFilters([]string{c.Response.text}, reasons)
 	}
-	o.Message = func(p *codec.Publish) (stop bool) {
+	o.Message = func(p *codec.Publish) (stop bool, err error) {
 		if p.Retain {
-			return false // of an earlier request
+			return false, nil // of an earlier request
 		}
 		answered <- c.show(p)
-		return true
+		return true, nil
 	}
 	var refused error
 	o.Done = func(topic string, reason codec.ReasonCode) {

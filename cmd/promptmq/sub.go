@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/x0a1b/promptmq/client"
@@ -41,6 +40,7 @@ type printFlags struct {
 	Wait    float64 `name:"timeout" short:"W" placeholder:"SECONDS" help:"End after that time, with exit code 27."`
 
 	format format
+	raw    bool // the payload itself is to be JSON
 }
 
 func (f *printFlags) check() (err error) {
@@ -50,9 +50,9 @@ func (f *printFlags) check() (err error) {
 	case !(f.Wait >= 0 && f.Wait < 1e9):
 		return fmt.Errorf("-W is a number of seconds, 0 or more, not %v", f.Wait)
 	case f.Format.set:
-		f.format, err = parseFormat(f.Format.text)
+		f.format, f.raw, err = parseFormat(f.Format.text)
 	case f.JSON:
-		f.format, err = parseFormat("%j")
+		f.format, _, err = parseFormat("%j")
 	}
 	return err
 }
@@ -62,7 +62,7 @@ func (f *printFlags) show(p *codec.Publish) error {
 	var line []byte
 	switch {
 	case f.format != nil || f.Format.set:
-		if strings.Contains(f.Format.text, "%J") && !json.Valid(p.Payload) {
+		if f.raw && !json.Valid(p.Payload) {
 			fmt.Fprintf(os.Stderr, "promptmq: the payload of a message to %q is no JSON\n", p.Topic)
 			return nil
 		}
@@ -131,19 +131,15 @@ func (c *subCommand) Run() error {
 	for _, filter := range c.Unsubscribe {
 		o.Unsubscribe = append(o.Unsubscribe, codec.View(filter))
 	}
-	var failed error
 	o.Subscribed = func(reasons []codec.ReasonCode) (bool, error) { return c.Exit, c.refusedFilters(c.Topics, reasons) }
-	o.Message = func(p *codec.Publish) (stop bool) {
-		stop, failed = c.message(p)
-		return stop || failed != nil
-	}
+	o.Message = c.message
 	ctx, restore := untilSignal()
 	defer restore()
 	ctx, cancel := c.timeLimit(ctx)
 	defer cancel()
 	c.session = client.New(o)
 	err = c.session.Run(ctx)
-	if err = errors.Join(err, failed); err == nil && errors.Is(context.Cause(ctx), errTimeout) {
+	if err == nil && errors.Is(context.Cause(ctx), errTimeout) {
 		err = errTimeout
 	}
 	return c.end(err)
