@@ -119,6 +119,20 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+// TestQueryJoinOrder: a join begins with the view of fewer rows, and finds those of the others by their
+// client. The other way round a million messages would be a million searches for their sessions.
+func TestQueryJoinOrder(t *testing.T) {
+	t.Parallel()
+	db := queryStore(t)
+	got, err := db.Query(t.Context(), "EXPLAIN QUERY PLAN SELECT count(*) FROM queued q JOIN sessions s ON s.client = q.client", QueryLimits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Rows) != 2 || !strings.HasPrefix(fmt.Sprint(got.Rows[0][3]), "SCAN s ") {
+		t.Errorf("%v", got.Rows)
+	}
+}
+
 // TestQueryRefused: nothing but SELECT, on nothing but the views.
 func TestQueryRefused(t *testing.T) {
 	t.Parallel()

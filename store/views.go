@@ -39,7 +39,9 @@ func Views() []View {
 type view struct {
 	View
 	// key is the column that rows are found by quickly; -1: none.
-	key  int
+	key int
+	// each is about how many rows have the same value there, for SQLite to choose an order.
+	each int64
 	rows func(r *reading, key *string) rows
 }
 
@@ -65,7 +67,7 @@ var views = []view{
 		{"bytes_in", intColumn, ""},
 		{"bytes_out", intColumn, ""},
 		{"has_will", intColumn, "1 or 0"},
-	}}, 0, (*reading).clients},
+	}}, 0, 1, (*reading).clients},
 	{View{"drops", "The last messages that did not reach a client of the running broker. Empty if none runs.", []ViewColumn{
 		{"at", textColumn, "time"},
 		{"client", textColumn, ""},
@@ -73,7 +75,7 @@ var views = []view{
 		{"qos", intColumn, ""},
 		{"bytes", intColumn, "of the payload"},
 		{"reason", textColumn, "as in promptmq_messages_dropped_total"},
-	}}, -1, (*reading).drops},
+	}}, -1, 1, (*reading).drops},
 	{View{"queued", "Messages that wait for sessions, as they are on disk.", []ViewColumn{
 		{"client", textColumn, ""},
 		{"position", intColumn, "grows within a session"},
@@ -85,7 +87,7 @@ var views = []view{
 		{"expires_at", textColumn, "time"},
 		{"share", textColumn, "the Shared Subscription that it came by"},
 		{"payload", blobColumn, ""},
-	}}, 0, (*reading).queued},
+	}}, 0, 100, (*reading).queued},
 	{View{"retained", "Retained messages.", []ViewColumn{
 		{"topic", textColumn, ""},
 		{"qos", intColumn, ""},
@@ -93,7 +95,7 @@ var views = []view{
 		{"user", textColumn, "who published it"},
 		{"expires_at", textColumn, "time"},
 		{"payload", blobColumn, ""},
-	}}, 0, (*reading).retained},
+	}}, 0, 1, (*reading).retained},
 	{View{"sessions", "Sessions that are on disk: those that outlive their connections.", []ViewColumn{
 		{"client", textColumn, ""},
 		{"user", textColumn, "whose it is"},
@@ -105,7 +107,7 @@ var views = []view{
 		{"queued", intColumn, "messages; reads the whole queue"},
 		{"queued_bytes", intColumn, "about"},
 		{"will_topic", textColumn, ""},
-	}}, 0, (*reading).sessions},
+	}}, 0, 1, (*reading).sessions},
 	{View{"store", "One row about the database.", []ViewColumn{
 		{"view_version", intColumn, "of these views"},
 		{"schema_version", intColumn, "of the tables"},
@@ -122,7 +124,7 @@ var views = []view{
 		{"retained", intColumn, "how many"},
 		{"users", intColumn, "how many"},
 		{"rules", intColumn, "how many"},
-	}}, -1, (*reading).store},
+	}}, -1, 1, (*reading).store},
 	{View{"subscriptions", "Subscriptions of sessions that are on disk.", []ViewColumn{
 		{"client", textColumn, ""},
 		{"filter", textColumn, "Topic Filter, with $share/ if it is shared"},
@@ -132,7 +134,7 @@ var views = []view{
 		{"retain_as_published", intColumn, "1 or 0"},
 		{"retain_handling", intColumn, ""},
 		{"identifier", intColumn, "Subscription Identifier"},
-	}}, 0, (*reading).subscriptions},
+	}}, 0, 10, (*reading).subscriptions},
 	{View{"users", "Users of the store. What their passwords are proved by is not shown.", []ViewColumn{
 		{"name", textColumn, ""},
 		{"groups", textColumn, "with commas in between"},
@@ -140,7 +142,7 @@ var views = []view{
 		{"scram", intColumn, "1: it can log in with SCRAM"},
 		{"changed_at", textColumn, "time"},
 		{"role", textColumn, "what it may do with the broker: admin or viewer"},
-	}}, -1, (*reading).users},
+	}}, -1, 1, (*reading).users},
 }
 
 // viewNamed returns a view; nil: there is none. As SQLite does, it takes letters of either case.

@@ -35,19 +35,21 @@ func addView(c *sqlite3.Conn, v *view, r *reading) error {
 	})
 }
 
-// What a scan of a view costs, for SQLite to choose an order: less by its key.
+// What it costs to read views, for SQLite to choose an order: that many values of a key, each of
+// them to find, and each row to read. A join begins with the view of fewer rows.
 const (
-	keyCost, keyRows   = 100, 10
-	scanCost, scanRows = 1_000_000, 100_000
+	keysGuess = 100_000
+	findCost  = 100
+	rowCost   = 10
 )
 
 // BestIndex implements sqlite3.VTab.
 func (t *viewTable) BestIndex(index *sqlite3.IndexInfo) error {
-	index.EstimatedCost, index.EstimatedRows = scanCost, scanRows
+	index.EstimatedCost, index.EstimatedRows = float64(keysGuess*rowCost*t.each), keysGuess*t.each
 	for i, c := range index.Constraint {
 		if c.Usable && c.Column == t.key && c.Op == sqlite3.INDEX_CONSTRAINT_EQ {
 			index.ConstraintUsage[i] = sqlite3.IndexConstraintUsage{ArgvIndex: 1} // SQLite compares again
-			index.IdxNum, index.EstimatedCost, index.EstimatedRows = 1, keyCost, keyRows
+			index.IdxNum, index.EstimatedCost, index.EstimatedRows = 1, float64(findCost+rowCost*t.each), t.each
 			return nil
 		}
 	}
