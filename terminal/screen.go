@@ -57,7 +57,7 @@ var ErrNoTerminal = errors.New("no terminal")
 
 // Open takes a terminal. Its error is ErrNoTerminal if it is none.
 func Open(in, out *os.File) (*Screen, error) {
-	if columns, _ := Size(out); columns == 0 || !term.IsTerminal(int(in.Fd())) {
+	if columns, _ := Size(out); columns == 0 || !Is(in) {
 		return nil, ErrNoTerminal
 	}
 	before, err := term.MakeRaw(int(in.Fd()))

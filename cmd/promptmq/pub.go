@@ -12,10 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/x0a1b/promptmq/client"
 	"github.com/x0a1b/promptmq/codec"
+	"github.com/x0a1b/promptmq/terminal"
 )
 
 // payloadBytesMax is the most that a packet can hold. Section 2.1.4.
@@ -214,7 +213,7 @@ func lines(in *bufio.Reader) func() ([]byte, bool, error) {
 
 // progress says on a terminal how many messages were sent, where that takes time. It returns what ends it.
 func (c *pubCommand) progress() (end func()) {
-	if c.Quiet || (!c.Lines && c.Repeat == 1) || !term.IsTerminal(int(os.Stderr.Fd())) || term.IsTerminal(int(os.Stdin.Fd())) {
+	if c.Quiet || (!c.Lines && c.Repeat == 1) || !terminal.Is(os.Stderr) || terminal.Is(os.Stdin) {
 		return func() {}
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
