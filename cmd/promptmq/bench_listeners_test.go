@@ -45,7 +45,6 @@ func TestBenchHandshakes(t *testing.T) {
 // TestBenchListeners: one command starts a broker with each kind of listener and puts them side by
 // side.
 func TestBenchListeners(t *testing.T) {
-	unraced(t)
 	out := filepath.Join(t.TempDir(), "table.md")
 	table := comparison(t, out, "bench", "listeners", "--rounds", "1", "--only", "1 → 1, QoS 1", "--note", "Nobody looks.", "--out", out)
 	for _, text := range []string{"# Listeners compared on", "Nobody looks.", "ratio to tcp", "| row | figure | tcp | unix | ws | tls | wss |", "CPU per delivered message",

@@ -198,21 +198,8 @@ type thief struct {
 }
 
 func steal(t *testing.T, broker string, oneIn int64) *thief {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	p := &thief{Listener: l, t: t, broker: broker, oneIn: oneIn}
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go p.pass(client)
-		}
-	}()
+	p := &thief{t: t, broker: broker, oneIn: oneIn}
+	p.Listener = acceptEach(t, p.pass)
 	return p
 }
 
@@ -384,7 +371,6 @@ func comparison(t *testing.T, out string, args ...string) (table string) {
 
 // The comparison runs brokers itself, and says what failed.
 func TestBenchPeers(t *testing.T) {
-	unraced(t)
 	out := filepath.Join(t.TempDir(), "results", "table.md")
 	table := comparison(t, out, "bench", "peers", "--rounds", "1", "--only", "1 → 1, QoS 1", "--out", out,
 		"--brokers", "PromptMQ", "--brokers", "PromptMQ, durable", "--brokers", "relay", "--brokers", "other", "--brokers", "broken",

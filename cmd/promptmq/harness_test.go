@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -72,6 +73,26 @@ func buildAndTest(m *testing.M) int {
 		return 1
 	}
 	return code
+}
+
+// acceptEach listens on a free port until the test has ended, and has each connection passed on.
+func acceptEach(t *testing.T, pass func(net.Conn)) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go pass(client)
+		}
+	}()
+	return l
 }
 
 // unraced begins a test of what one process says and writes, with nothing that happens at

@@ -59,22 +59,9 @@ type detour struct {
 
 func newDetour(t *testing.T, to string) *detour {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &detour{Listener: l}
+	d := new(detour)
 	d.to.Store(&to)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go d.pass(near)
-		}
-	}()
+	d.Listener = acceptEach(t, d.pass)
 	return d
 }
 

@@ -163,7 +163,6 @@ mqtt:
 // TestReloadCut: a file that is cut off anywhere is refused at the start, and changes
 // nothing at a reload.
 func TestReloadCut(t *testing.T) {
-	unraced(t)
 	t.Parallel()
 	text := strings.ReplaceAll(cuttable, "false", "true") // what a cut must not take over
 	plain := "log: {level: info}\nmqtt:\n  max-sessions: 2\n"
