@@ -19,7 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/x0a1b/promptmq/client"
+	"github.com/x0a1b/promptmq/cmd/promptmq/client"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/topics"
 )

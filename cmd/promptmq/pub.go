@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/x0a1b/promptmq/client"
+	"github.com/x0a1b/promptmq/cmd/promptmq/client"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/terminal"
 )

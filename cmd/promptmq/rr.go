@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/x0a1b/promptmq/client"
+	"github.com/x0a1b/promptmq/cmd/promptmq/client"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/topics"
 )

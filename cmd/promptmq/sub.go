@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/x0a1b/promptmq/client"
+	"github.com/x0a1b/promptmq/cmd/promptmq/client"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/topics"
 )
