@@ -108,12 +108,17 @@ func (c *exportCommand) source(dir string) (path string, done func(), err error)
 }
 
 type importCommand struct {
+	File      importFileCommand      `cmd:"" default:"withargs" help:"Store what export wrote, all or nothing, where the broker is stopped. The word file may be left out."`
+	Mosquitto importMosquittoCommand `cmd:"" hidden:"" help:"Move a Mosquitto in: configuration, users and rules. The files of Mosquitto stay as they are."`
+}
+
+type importFileCommand struct {
 	place
 	From string `arg:"" name:"file" placeholder:"FILE" help:"What export wrote."`
 }
 
 // Run implements the command.
-func (c *importCommand) Run() error {
+func (c *importFileCommand) Run() error {
 	if err := c.here("import", false); err != nil {
 		return err
 	}

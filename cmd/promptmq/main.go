@@ -35,7 +35,7 @@ type commandLine struct {
 	Restore restoreCommand `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
 	Verify  verifyCommand  `cmd:"" help:"Look through a store or a backup for damage, and say what can be read; exit with 1 if there is any."`
 	Export  exportCommand  `cmd:"" help:"Write sessions, queued and retained messages, users and rules as lines of JSON."`
-	Import  importCommand  `cmd:"" help:"Store what export wrote, all or nothing, where the broker is stopped."`
+	Import  importCommand  `cmd:"" help:"Store what export wrote, all or nothing, where the broker is stopped, or move a Mosquitto in."`
 	SQL     sqlCommand     `cmd:"" name:"sql" help:"Answer a SELECT on views of sessions, queues, retained messages and more, of a running broker, one that is stopped, or a backup."`
 	Pub     pubCommand     `cmd:"" help:"Publish messages, to this broker or any other; the flags are those of mosquitto_pub."`
 	Sub     subCommand     `cmd:"" help:"Subscribe and show what comes, of this broker or any other; the flags are those of mosquitto_sub."`
