@@ -31,6 +31,7 @@ type commandLine struct {
 	operateCommands
 
 	Reload  reloadCommand  `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
+	Health  healthCommand  `cmd:"" help:"Say whether a broker is ready, for the health check of a container or a script; exit with 1 and the reason if it is not."`
 	Backup  backupCommand  `cmd:"" help:"Copy the store to a file, of a running broker or one that is stopped, and verify the copy."`
 	Restore restoreCommand `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
 	Verify  verifyCommand  `cmd:"" help:"Look through a store or a backup for damage, and say what can be read; exit with 1 if there is any."`
