@@ -113,6 +113,7 @@ const (
 
 // What takes its time, or does not let go. These break no rule.
 const (
+	AcceptKept  Rule = "accept-kept"
 	CommitLate  Rule = "commit-late"
 	GateKept    Rule = "gate-kept"
 	RefusalLate Rule = "refusal-late"

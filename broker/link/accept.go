@@ -2,8 +2,11 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/control"
 )
 
 // As many sockets as Config.MaxConnections, within these bounds, may be open beyond that:
@@ -26,7 +29,12 @@ func (a *acceptor) accept() (*socket, error) {
 	wait := waitMin
 	for {
 		a.awaitClosed()
+		a.l.handling.Store(0)
 		nc, err := a.Listener.Accept()
+		a.l.handling.Store(a.l.network.c.Now().UnixNano())
+		if control.Broken(control.AcceptKept) {
+			select {}
+		}
 		switch {
 		case err == nil:
 			wait = waitMin
@@ -41,6 +49,21 @@ func (a *acceptor) accept() (*socket, error) {
 			wait = min(2*wait, waitMax)
 		}
 	}
+}
+
+// acceptsWithin is how long a listener may have to do with one socket before it accepts the
+// next: nothing that it does takes as long.
+var acceptsWithin = control.Sooner(control.StalledSoon, 10*time.Second)
+
+// Accepting returns nil unless a listener has not come back from a socket.
+func (n *Network) Accepting() error {
+	for _, l := range n.Listeners() {
+		began := l.handling.Load()
+		if took := n.c.Now().Sub(time.Unix(0, began)); began != 0 && took > acceptsWithin {
+			return fmt.Errorf("listener %q has accepted nothing for %v", l, took.Truncate(time.Second))
+		}
+	}
+	return nil
 }
 
 // awaitClosed waits, not for long, while several sockets that made room for others are

@@ -44,11 +44,14 @@ type Listener struct {
 	config      atomic.Pointer[ListenerConfig]
 	credentials atomic.Pointer[credentials] // nil: no TLS
 
-	counts  *metrics.Listener // nil: nobody counts
-	open    atomic.Int64      // sockets, from accept to close
-	waiting waitingSockets
-	pings   pings
-	rates   rates
+	counts *metrics.Listener // nil: nobody counts
+	open   atomic.Int64      // sockets, from accept to close
+	// handling is when it accepted a socket, in Unix nanoseconds by Config.Now; 0: it waits for
+	// the next.
+	handling atomic.Int64
+	waiting  waitingSockets
+	pings    pings
+	rates    rates
 }
 
 func newListener(n *Network, k *kind, c *ListenerConfig) *Listener {

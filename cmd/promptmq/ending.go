@@ -13,6 +13,7 @@ import (
 
 // An ending sees to it that a process that is to end does so in time.
 type ending struct {
+	told  *supervision
 	log   *slog.Logger
 	lines *logQueue
 	once  sync.Once
@@ -24,7 +25,10 @@ func (e *ending) doing(what string) { e.state.Store(&what) }
 
 // begin starts the time in which the process must have ended.
 func (e *ending) begin() {
-	e.once.Do(func() { time.AfterFunc(endWithin, e.giveUp) })
+	e.once.Do(func() {
+		time.AfterFunc(endWithin, e.giveUp)
+		e.told.stopping()
+	})
 }
 
 func (e *ending) giveUp() {

@@ -54,7 +54,7 @@ var rules = map[string]rule{
 	"broker/link":            {own: []string{"broker/rate", "broker/control", "broker/lock", "broker/notice", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket", "github.com/pires/go-proxyproto"}},
 	"broker":                 {own: []string{"broker/inspect", "broker/memory", "broker/rate", "broker/access", "broker/commit", "broker/control", "broker/lock", "broker/notice", "broker/link", "codec", "topics", "session", "metrics"}},
 	"config":                 {own: []string{"broker", "broker/inspect", "broker/link", "broker/login", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
-	"cmd/promptmq":           {own: []string{"broker/inspect", "broker/memory", "config", "broker", "broker/access", "broker/admin", "broker/control", "broker/link", "broker/login", "broker/notice", "codec", "topics", "store", "metrics", "bench", "terminal", "cmd/promptmq/client", "cmd/promptmq/mosquitto"}, libraries: []string{"github.com/alecthomas/kong", "golang.org/x/term"}},
+	"cmd/promptmq":           {own: []string{"broker/inspect", "broker/memory", "config", "broker", "broker/access", "broker/admin", "broker/control", "broker/link", "broker/login", "broker/notice", "codec", "topics", "store", "metrics", "bench", "terminal", "cmd/promptmq/client", "cmd/promptmq/mosquitto"}, libraries: []string{"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/daemon", "golang.org/x/term"}},
 	"conformance":            {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
 	"bench":                  {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}, libraries: []string{"github.com/coder/websocket"}},
 }

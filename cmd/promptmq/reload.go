@@ -18,6 +18,7 @@ import (
 // A reloader has a running broker take over a configuration that was changed: all of it
 // that can be taken over, or nothing.
 type reloader struct {
+	told     *supervision
 	log      *slog.Logger
 	level    *logLevel
 	counters *metrics.Broker
@@ -93,7 +94,9 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.told.reloading()
 	next, takes, err := r.prepare()
+	defer func() { r.told.reloaded(err) }()
 	r.outcomes.note(err)
 	if err != nil {
 		r.log.ErrorContext(ctx, "not reloaded: all stays as it was", "faults", faultLines(err))

@@ -52,7 +52,8 @@ func (c *serverCommand) Run() error {
 	lines := newLogQueue(os.Stderr, format, level, counters.LogLinesDropped)
 	defer lines.flush(logFlushWithin)
 	log := format.Logger(lines, level)
-	reloads := &reloader{log: log, level: level, counters: counters, outcomes: showReloads(counters), load: c.loadAfter, ready: make(chan struct{}), running: cfg}
+	told := supervise(log, counters)
+	reloads := &reloader{told: told, log: log, level: level, counters: counters, outcomes: showReloads(counters), load: c.loadAfter, ready: make(chan struct{}), running: cfg}
 	defer reloads.onHangup()()
 	if faults := checkFiles(cfg); len(faults) > 0 {
 		return faults
@@ -60,7 +61,7 @@ func (c *serverCommand) Run() error {
 	// After the first signal the next one ends the process at once.
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore)
-	end := &ending{log: log, lines: lines}
+	end := &ending{told: told, log: log, lines: lines}
 	context.AfterFunc(ctx, end.begin)
 	if err := serve(ctx, *cfg, log, counters, end, reloads, c.Salvage); err != nil {
 		if faults, ok := errors.AsType[config.Errors](err); ok {
@@ -160,6 +161,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return inUse(running, b, options.Limits.Memory, end.lines.format, reloads.level)
 	}
 	reloads.begin(b, append(append(logins.parts(), entry.parts()...), over.part)...)
+	reloads.told.ready(b)
 
 	return runUntilDone(ctx, log, b, end)
 }

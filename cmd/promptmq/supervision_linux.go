@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/metrics"
+)
+
+// A supervision tells systemd how the process is, as sd_notify(3) has it. Where no systemd
+// asks for that (NOTIFY_SOCKET) nothing is told.
+type supervision struct {
+	log      *slog.Logger
+	counters *metrics.Broker
+	watchdog time.Duration // systemd ends the process if it hears nothing for that long; 0: it does not
+	broker   atomic.Pointer[broker.Broker]
+
+	mu    sync.Mutex // guards the following, and is held while systemd is told
+	ended bool       // STOPPING=1 was the last word
+}
+
+const (
+	// tellEvery is how often systemd hears something, or three times in the time of its watchdog.
+	tellEvery = 10 * time.Second
+	// startsWithin is how long a start that works may go on when that was told.
+	startsWithin = 60 * time.Second
+	// stopsWithin is what a stop may take, with some time for a slow machine.
+	stopsWithin = endWithin + logFlushWithin + 5*time.Second
+)
+
+// supervise begins to tell systemd of a start, if systemd wants to be told.
+func supervise(log *slog.Logger, counters *metrics.Broker) *supervision {
+	s := &supervision{log: log, counters: counters}
+	var err error
+	if s.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
+		log.Warn("the watchdog of systemd is not told anything", "error", err)
+	}
+	if s.tell("STATUS=loading the store") {
+		go s.run()
+	}
+	return s
+}
+
+// tell sends assignments as one message and reports whether somebody has them.
+func (s *supervision) tell(assignments ...string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	told, err := daemon.SdNotify(false, strings.Join(assignments, "\n"))
+	if err != nil {
+		s.log.Warn("systemd could not be told how the broker is", "error", err)
+	}
+	return told
+}
+
+// ready says that the broker serves.
+func (s *supervision) ready(b *broker.Broker) {
+	s.broker.Store(b)
+	s.tell(daemon.SdNotifyReady, "STATUS="+s.serving())
+}
+
+func (s *supervision) serving() string {
+	return fmt.Sprintf("serving; connections: %d", s.counters.ConnectionsCurrent.Get())
+}
+
+// reloading says that the configuration is being read again. systemd wants to hear ready when
+// that is done, well or not.
+func (s *supervision) reloading() {
+	s.tell(daemon.SdNotifyReloading, strings.TrimSpace(daemon.SdNotifyMonotonicUsec()), "STATUS=reading the configuration again")
+}
+
+func (s *supervision) reloaded(err error) {
+	status := s.serving()
+	if err != nil {
+		status = "the configuration was not taken over and all is as it was: the log says why"
+	}
+	s.tell(daemon.SdNotifyReady, "STATUS="+status)
+}
+
+// stopping is the last word.
+func (s *supervision) stopping() {
+	s.tell(daemon.SdNotifyStopping, extend(stopsWithin), "STATUS=stopping")
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+}
+
+func extend(by time.Duration) string { return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", by.Microseconds()) }
+
+// run tells how things are until the broker is to stop.
+func (s *supervision) run() {
+	every := tellEvery
+	if s.watchdog > 0 {
+		every = min(every, s.watchdog/3)
+	}
+	before := usage()
+	for answered := true; ; {
+		time.Sleep(every)
+		now := usage()
+		b := s.broker.Load()
+		var told bool
+		switch {
+		case b != nil:
+			answered, told = s.ask(b, every, answered)
+		case before.worked(now, every):
+			told = s.tell("STATUS=loading the store", extend(startsWithin))
+		default:
+			told = s.tell("STATUS=waiting for the disk or for others, to load the store")
+		}
+		if before = now; !told {
+			return
+		}
+	}
+}
+
+// ask tells the watchdog that the broker works, if it answers within a time. A broker that
+// answers never keeps ask from returning, or has it say so. before says whether the last answer
+// was one.
+func (s *supervision) ask(b *broker.Broker, within time.Duration, before bool) (answered, told bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	waits, err := b.Alive(ctx)
+	if err != nil {
+		if before {
+			s.log.Error("the broker does not answer: the watchdog of systemd is not told that it works", "error", err)
+		}
+		return false, s.tell("STATUS=does not answer: " + err.Error())
+	}
+	status := s.serving()
+	if waits != "" {
+		status += "; " + waits
+	}
+	return true, s.tell(daemon.SdNotifyWatchdog, "STATUS="+status)
+}
+
+// A use is what the process has used of the machine so far.
+type use struct {
+	processor time.Duration
+	blocks    int64 // read from disks and written to them
+}
+
+func usage() use {
+	var r syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // cannot fail
+	return use{time.Duration(r.Utime.Nano() + r.Stime.Nano()), int64(r.Inblock) + int64(r.Oublock)}
+}
+
+// worked reports whether the process did something in the time up to later: a start that waits
+// for something that never comes is not to go on for ever.
+func (u use) worked(later use, in time.Duration) bool {
+	return later.blocks > u.blocks || later.processor-u.processor > in/50
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/x0a1b/promptmq/codec"
+)
+
+// A supervisor is what systemd is to a service: it gets what the service tells it.
+type supervisor struct {
+	t    *testing.T
+	nc   *net.UnixConn
+	path string
+}
+
+func newSupervisor(t *testing.T) *supervisor {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "notify-") // a test's own may have too long a name for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "s")
+	nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	return &supervisor{t, nc, path}
+}
+
+// environ has a service tell this one, and its watchdog.
+func (s *supervisor) environ(watchdog time.Duration) []string {
+	return []string{"NOTIFY_SOCKET=" + s.path, fmt.Sprint("WATCHDOG_USEC=", watchdog.Microseconds())}
+}
+
+// next returns the assignments of the next message, in a minute.
+func (s *supervisor) next() []string {
+	s.t.Helper()
+	if err := s.nc.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		s.t.Fatal(err)
+	}
+	b := make([]byte, 4096)
+	n, err := s.nc.Read(b)
+	if err != nil {
+		s.t.Fatalf("the broker tells nothing: %v", err)
+	}
+	return strings.Split(string(b[:n]), "\n")
+}
+
+// until returns the messages up to the first that has an assignment beginning with that.
+func (s *supervisor) until(prefix string) (all [][]string) {
+	s.t.Helper()
+	for {
+		m := s.next()
+		all = append(all, m)
+		if assigns(m, prefix) {
+			return all
+		}
+	}
+}
+
+func assigns(message []string, prefix string) bool {
+	return slices.ContainsFunc(message, func(a string) bool { return strings.HasPrefix(a, prefix) })
+}
+
+// What systemd is told from the start to the stop, with a reload that is good and one that is not.
+func TestSupervision(t *testing.T) {
+	t.Parallel()
+	sv := newSupervisor(t)
+	s := startBinary(t, binary, sv.environ(30*time.Millisecond), "log:\n  level: info\n")
+	before := sv.until("READY=1")
+	if first := before[0]; !slices.Equal(first, []string{"STATUS=loading the store"}) {
+		t.Errorf("first: %q", first)
+	}
+	for _, m := range before[:len(before)-1] {
+		if assigns(m, "WATCHDOG=1") {
+			t.Errorf("before it is ready: %q", m)
+		}
+	}
+	c, _ := connectRaw(t, s.mqtt, codec.Version5, "one", nil) // ready is not told before that works
+	sv.until("STATUS=serving; connections: 1")
+	c.drop()
+	if m := sv.until("WATCHDOG=1"); !assigns(m[len(m)-1], "STATUS=serving") {
+		t.Errorf("watchdog: %q", m)
+	}
+
+	for yaml, status := range map[string]string{"log:\n  level: debug\n": "STATUS=serving", "log:\n  level: loud\n": "STATUS=the configuration was not taken over"} {
+		if err := os.WriteFile(filepath.Join(s.dir, "promptmq.yaml"), []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		m := sv.until("RELOADING=1")
+		if last := m[len(m)-1]; !assigns(last, "MONOTONIC_USEC=") {
+			t.Errorf("no time in %q", last)
+		}
+		m = sv.until("READY=1")
+		if last := m[len(m)-1]; !assigns(last, status) {
+			t.Errorf("after %q: %q", yaml, last)
+		}
+	}
+
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	m := sv.until("STOPPING=1")
+	if last := m[len(m)-1]; !assigns(last, "EXTEND_TIMEOUT_USEC=") {
+		t.Errorf("stopping: %q", last)
+	}
+	if code := s.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if err := sv.nc.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := sv.nc.Read(make([]byte, 4096)); err == nil {
+		t.Errorf("%d bytes after STOPPING=1", n)
+	}
+}
+
+// A broker that hangs has the watchdog end it: it says what is wrong, and not that it works.
+// A disk that does not answer is not the broker.
+func TestSupervisionHung(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ rule, status, log string }{
+		{"gate-kept", "STATUS=does not answer: no commit comes to an end", "the broker does not answer: the watchdog of systemd is not told that it works"},
+		{"accept-kept", "STATUS=does not answer: listener \"mqtt\" has accepted nothing for", "the broker does not answer: the watchdog of systemd is not told that it works"},
+		{"disk-stalls", "STATUS=serving; connections: 1; the disk has not finished a commit", ""},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			t.Parallel()
+			sv := newSupervisor(t)
+			s := startBinary(t, controlBinary(t), append(sv.environ(600*time.Millisecond), "BREAK_RULES=stalled-soon,"+test.rule), "")
+			sv.until("WATCHDOG=1")
+			if test.rule == "accept-kept" {
+				nc, err := net.Dial("tcp", s.mqtt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+			} else {
+				storeRetained(t, s, 1)
+			}
+			sv.until(test.status)
+			for range 5 {
+				if m := sv.next(); assigns(m, "WATCHDOG=1") != (test.log == "") || !assigns(m, test.status) {
+					t.Errorf("then: %q", m)
+				}
+			}
+			if test.log != "" {
+				s.waitLog(test.log)
+			}
+			s.kill()
+		})
+	}
+}
+
+// A start that works is given more time; one that waits for what never comes is not.
+func TestSupervisionLongStart(t *testing.T) {
+	t.Parallel()
+	sv := newSupervisor(t)
+	s := startBinary(t, controlBinary(t), nil, "")
+	p, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
+	for i := range 20_000 {
+		p.publish(codec.Publish{Retain: true, Topic: codec.View(fmt.Sprint("kept/", i)), Payload: codec.View("x")})
+	}
+	p.publish1(1, "done", "x")
+	s.stop()
+	s.env = sv.environ(12 * time.Millisecond)
+	s.restart()
+	if !slices.ContainsFunc(sv.until("READY=1"), func(m []string) bool { return assigns(m, "EXTEND_TIMEOUT_USEC=60000000") }) {
+		t.Error("a start that works was not given more time")
+	}
+	s.stop()
+
+	hung := newSupervisor(t)
+	cmd := exec.Command(s.binary, "server", "--data-dir", s.dataDir(), "--server-bind", "127.0.0.1:0", "--server-ws-bind=", "--metrics-enabled=false")
+	cmd.Env = environ(append(hung.environ(600*time.Millisecond), "BREAK_RULES=load-stalls")...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	hung.until("STATUS=waiting for the disk")
+	for range 3 {
+		if m := hung.next(); assigns(m, "EXTEND_TIMEOUT_USEC") {
+			t.Errorf("a start that waits was given more time: %q", m)
+		}
+	}
+}
