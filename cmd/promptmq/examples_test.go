@@ -19,7 +19,7 @@ func TestCommandExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, text2, _ := strings.Cut(string(text), "\n## Examples\n")
-	_, text2, _ = strings.Cut(text2, "```sh\n")
+	_, text2, _ = strings.Cut(text2, "```sh TestCommandExamples\n")
 	examples, _, found := strings.Cut(text2, "```")
 	if !found {
 		t.Fatal("the page has no examples")
