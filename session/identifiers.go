@@ -63,8 +63,11 @@ func (s *Session) derivedID(seq uint64) uint16 {
 	if s.limits.packetIDs > 0 {
 		return uint16((seq-1)%uint64(s.limits.packetIDs)) + 1
 	}
-	return uint16((seq-1)%packetIDs) + 1 // by a constant, which is much faster
+	return derivedFrom(seq)
 }
+
+// derivedFrom is derivedID but in tests: by a constant, which is much faster.
+func derivedFrom(seq uint64) uint16 { return uint16((seq-1)%packetIDs) + 1 }
 
 // notePlain works before and plain out again, when what they follow from has changed.
 func (s *Session) notePlain() {

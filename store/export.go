@@ -6,98 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
-
-// exportVersion is that of the lines of an export.
-const exportVersion = 1
-
-// A line is one of an export: one of its members is there. Queued messages belong to the
-// session before them.
-type line struct {
-	Export   *exportHead   `json:"promptmq_export,omitempty"`
-	Session  *exportedPeer `json:"session,omitempty"`
-	Queued   *exportedCopy `json:"queued,omitempty"`
-	Retained *exportedKept `json:"retained,omitempty"`
-	User     *exportedUser `json:"user,omitempty"`
-	Rule     *string       `json:"rule,omitempty"`
-}
-
-type exportHead struct {
-	Version int       `json:"version"`
-	At      time.Time `json:"at"`
-}
-
-type exportedPeer struct {
-	Client        string                 `json:"client"`
-	User          string                 `json:"user,omitempty"`
-	Version       int                    `json:"protocol"`
-	Expiry        uint32                 `json:"session_expiry_seconds"`
-	ExpiresAt     time.Time              `json:"expires_at,omitzero"`
-	Subscriptions []exportedSubscription `json:"subscriptions,omitempty"`
-}
-
-type exportedSubscription struct {
-	Filter            string `json:"filter"`
-	QoS               int    `json:"qos"`
-	NoLocal           bool   `json:"no_local,omitempty"`
-	RetainAsPublished bool   `json:"retain_as_published,omitempty"`
-	RetainHandling    int    `json:"retain_handling,omitempty"`
-	ID                uint32 `json:"identifier,omitempty"`
-}
-
-type exportedMessage struct {
-	Topic      string    `json:"topic"`
-	Payload    []byte    `json:"payload"`
-	QoS        int       `json:"qos"`
-	Retain     bool      `json:"retain,omitempty"`
-	ExpiresAt  time.Time `json:"expires_at,omitzero"`
-	Properties []byte    `json:"properties,omitempty"`
-}
-
-type exportedCopy struct {
-	exportedMessage
-	DeliverQoS      int       `json:"deliver_qos"`
-	DeliverRetain   bool      `json:"deliver_retain,omitempty"`
-	QueuedAt        time.Time `json:"queued_at,omitzero"`
-	SubscriptionIDs []uint32  `json:"subscription_identifiers,omitempty"`
-	Share           string    `json:"share,omitempty"`
-}
-
-type exportedKept struct {
-	exportedMessage
-	User string `json:"user,omitempty"`
-}
-
-type exportedUser struct {
-	Name     string    `json:"name"`
-	Hash     string    `json:"hash,omitempty"`
-	Scram    string    `json:"scram,omitempty"`
-	Groups   []string  `json:"groups,omitempty"`
-	Disabled bool      `json:"disabled,omitempty"`
-	Role     string    `json:"role,omitempty"`
-	Changed  time.Time `json:"changed_at"`
-}
-
-func exportedOf(m *session.Message) exportedMessage {
-	return exportedMessage{m.Topic, m.Payload, int(m.QoS), m.Retain, utc(m.ExpiresAt), m.Forward}
-}
-
-func (e *exportedMessage) message() *session.Message {
-	return &session.Message{Topic: e.Topic, Payload: e.Payload, QoS: codec.QoS(e.QoS), Retain: e.Retain, ExpiresAt: e.ExpiresAt, Forward: e.Properties}
-}
-
-func utc(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
-	}
-	return t.UTC()
-}
 
 // ExportFile writes what a database has that nobody writes to, as lines of JSON. The hashes
 // of users are only written with secrets.
@@ -131,7 +46,7 @@ type exporter struct {
 }
 
 func (e *exporter) all(now time.Time) error {
-	if err := e.json.Encode(&line{Export: &exportHead{exportVersion, now.UTC()}}); err != nil {
+	if err := e.json.Encode(&Line{Export: &lineHead{exportVersion, now.UTC()}}); err != nil {
 		return err
 	}
 	rules, err := e.db.Rules()
@@ -139,7 +54,7 @@ func (e *exporter) all(now time.Time) error {
 		return err
 	}
 	for i := range rules {
-		if err := e.json.Encode(&line{Rule: &rules[i]}); err != nil {
+		if err := e.json.Encode(&Line{Rule: &rules[i]}); err != nil {
 			return err
 		}
 	}
@@ -153,11 +68,11 @@ func (e *exporter) all(now time.Time) error {
 		if !e.secrets || u.Hash == "" {
 			e.LeftOut++
 		}
-		out := exportedUser{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Role: u.Role, Changed: u.Changed.UTC()}
+		out := LineUser{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Role: u.Role, Changed: u.Changed.UTC()}
 		if e.secrets {
 			out.Hash, out.Scram = u.Hash, u.Scram
 		}
-		if err := e.json.Encode(&line{User: &out}); err != nil {
+		if err := e.json.Encode(&Line{User: &out}); err != nil {
 			return err
 		}
 	}
@@ -167,7 +82,7 @@ func (e *exporter) all(now time.Time) error {
 			return err
 		}
 		e.Retained++
-		return e.json.Encode(&line{Retained: &exportedKept{exportedOf(w.Message), w.UserName}})
+		return e.json.Encode(&Line{Retained: &LineRetained{LineOf(w.Message), w.UserName}})
 	})
 	if err != nil {
 		return err
@@ -198,15 +113,19 @@ func (e *exporter) sessions() error {
 		if err != nil {
 			return err
 		}
-		out := &exportedPeer{Client: rec.ClientID, User: rec.UserName, Version: int(rec.Version), Expiry: rec.ExpirySeconds, ExpiresAt: utc(rec.ExpiresAt)}
+		out := &LineSession{Client: rec.ClientID, User: rec.UserName, Version: int(rec.Version), Expiry: rec.ExpirySeconds, ExpiresAt: utc(rec.ExpiresAt)}
 		for i := range l.Subscriptions {
 			sub := &l.Subscriptions[i]
-			out.Subscriptions = append(out.Subscriptions, exportedSubscription{
+			out.Subscriptions = append(out.Subscriptions, LineSubscription{
 				sub.Filter, int(sub.QoS), sub.NoLocal, sub.RetainAsPublished, int(sub.RetainHandling), sub.ID,
 			})
 		}
+		out.Received = slices.Collect(st.Received.All())
+		for _, seq := range st.Released {
+			out.Released = append(out.Released, st.PacketID(seq))
+		}
 		e.Sessions++
-		if err := e.json.Encode(&line{Session: out}); err != nil {
+		if err := e.json.Encode(&Line{Session: out}); err != nil {
 			return err
 		}
 		return e.queue(int64(rec.ID), st)
@@ -214,7 +133,7 @@ func (e *exporter) sessions() error {
 }
 
 // queue writes what waits for a Session, but for what only PUBCOMP is awaited of: that was
-// delivered.
+// delivered, and the Session has its Packet Identifier.
 func (e *exporter) queue(id int64, st *session.State) error {
 	for entry, err := range e.r.entries(id, st) {
 		if err != nil {
@@ -223,9 +142,12 @@ func (e *exporter) queue(id int64, st *session.State) error {
 		if st.IsReleased(entry.Seq) {
 			continue
 		}
-		out := &exportedCopy{exportedOf(entry.Message), int(entry.QoS), entry.Retain, utc(entry.QueuedAt), entry.SubscriptionIDs, entry.Share}
+		out := &LineQueued{LineOf(entry.Message), int(entry.QoS), entry.Retain, utc(entry.QueuedAt), entry.SubscriptionIDs, entry.Share, 0}
+		if entry.Seq < st.Sent {
+			out.Sent = st.PacketID(entry.Seq)
+		}
 		e.Queued++
-		if err := e.json.Encode(&line{Queued: out}); err != nil {
+		if err := e.json.Encode(&Line{Queued: out}); err != nil {
 			return err
 		}
 	}

@@ -1,12 +1,8 @@
 package store
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -55,7 +51,7 @@ type Checks struct {
 // ImportStopped is DB.Import for the data directory of a broker that does not run. If there
 // was no database, a failed import leaves none. Its error is ErrInUse if another process has
 // the directory, and an ImportError if nothing is wrong but the import.
-func ImportStopped(o Options, in io.ReadSeeker, check Checks) (*Counts, error) {
+func ImportStopped(o Options, lines Lines, check Checks) (*Counts, error) {
 	before, err := filepath.Glob(escapeGlob(filepath.Join(o.DataDir, fileName)) + "*")
 	if err != nil {
 		return nil, err
@@ -64,7 +60,7 @@ func ImportStopped(o Options, in io.ReadSeeker, check Checks) (*Counts, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := db.Import(in, check)
+	n, err := db.Import(lines, check)
 	if err == nil {
 		return n, db.Close()
 	}
@@ -88,17 +84,13 @@ func (db *DB) closeAndRemove() error {
 	return errors.Join(err, lock.Close())
 }
 
-// Import stores what ExportFile wrote, all of it or, after an error, which names the line,
-// nothing. What is there already is an error, but a retained message, which is replaced. It
+// Import stores what lines say, all of it or, after an error, nothing. What is there already is an error, but a retained message, which is replaced. It
 // is for the goroutine of Apply.
-func (db *DB) Import(in io.ReadSeeker, check Checks) (*Counts, error) {
+func (db *DB) Import(lines Lines, check Checks) (*Counts, error) {
 	var i *importer
 	err := db.changeAccess(func() error {
-		if _, err := in.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
 		i = &importer{db: db, check: check, id: db.nextID, batch: session.NewBatch()}
-		return i.all(in)
+		return i.all(lines)
 	})
 	if err != nil {
 		return nil, err
@@ -115,82 +107,38 @@ type importer struct {
 	id      session.ID // the next
 	current session.ID // of the last Session; 0: none
 	seq     uint64     // of the last message in its queue
-	batch   *session.Batch
-	bytes   int // in batch
-	version uint64
-	rules   []string
+	// received, released and sent are its Packet Identifiers: see session.NewState.
+	received, released, sent []uint16
+	batch                    *session.Batch
+	bytes                    int // in batch
+	version                  uint64
+	rules                    []string
 }
 
-func (i *importer) all(in io.Reader) error {
+func (i *importer) all(lines Lines) error {
 	version, err := queryInt(i.db.w, "SELECT coalesce(max(version), 0) FROM retained")
 	if err != nil {
 		return err
 	}
 	i.version = uint64(version)
-	n := 0
-	for text, err := range linesOf(in) {
-		n++
-		if err == nil {
-			err = i.line(n, text)
-		}
+	for l, err := range lines {
 		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			return err
+		}
+		if err := i.line(l); err != nil && l.number > 0 {
+			return fmt.Errorf("line %d: %w", l.number, err)
+		} else if err != nil {
+			return err
 		}
 	}
-	if n == 0 {
-		return errors.New("line 1: it is empty, and no export")
-	}
-	if err := i.flush(); err != nil {
+	if err := i.settle(); err != nil {
 		return err
 	}
 	return i.finish()
 }
 
-// linesOf reads lines of any length up to lineBytesMax.
-func linesOf(in io.Reader) func(func([]byte, error) bool) {
-	return func(yield func([]byte, error) bool) {
-		r := bufio.NewReaderSize(in, 1<<20)
-		var text []byte
-		for {
-			part, err := r.ReadSlice('\n')
-			text = append(text, part...)
-			switch {
-			case errors.Is(err, bufio.ErrBufferFull) && len(text) <= lineBytesMax:
-				continue
-			case errors.Is(err, bufio.ErrBufferFull):
-				err = fmt.Errorf("more than %d bytes", lineBytesMax)
-			case errors.Is(err, io.EOF) && len(text) == 0:
-				return
-			case errors.Is(err, io.EOF):
-				err = nil
-			}
-			if !yield(text, err) {
-				return
-			}
-			text = text[:0]
-		}
-	}
-}
-
-func (i *importer) line(n int, text []byte) error {
-	var l line
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&l); err != nil {
-		return fmt.Errorf("no line of an export: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one JSON value")
-	}
-	if (l.Export != nil) != (n == 1) {
-		return errors.New(`the first line, and no other, is {"promptmq_export": …}`)
-	}
+func (i *importer) line(l *Line) error {
 	switch {
-	case l.Export != nil:
-		if l.Export.Version != exportVersion {
-			return fmt.Errorf("the export has version %d, and this program reads %d", l.Export.Version, exportVersion)
-		}
-		return nil
 	case l.Session != nil:
 		return i.session(l.Session)
 	case l.Queued != nil:
@@ -213,8 +161,30 @@ func (i *importer) flush() error {
 	return err
 }
 
-func (i *importer) session(e *exportedPeer) error {
-	if err := i.flush(); err != nil {
+// settle ends the Session that is read, of which nothing more comes, and writes it.
+func (i *importer) settle() error {
+	if len(i.received)+len(i.released)+len(i.sent) > 0 {
+		st, err := session.NewState(i.received, i.released, i.sent, i.seq+1)
+		if err != nil {
+			return err
+		}
+		i.writes().State = st.Append(nil)
+	}
+	return i.flush()
+}
+
+// writes are those of the Session that is read.
+func (i *importer) writes() *session.Writes {
+	w := i.batch.Sessions[i.current]
+	if w == nil {
+		w = new(session.Writes)
+		i.batch.Sessions[i.current] = w
+	}
+	return w
+}
+
+func (i *importer) session(e *LineSession) error {
+	if err := i.settle(); err != nil {
 		return err
 	}
 	switch {
@@ -249,7 +219,8 @@ func (i *importer) session(e *exportedPeer) error {
 		}
 	}
 	i.batch.Sessions[i.id] = w
-	i.current, i.seq = i.id, 0
+	i.current, i.seq = i.id, uint64(len(e.Released))
+	i.received, i.released, i.sent = e.Received, e.Released, nil
 	i.id++
 	i.Sessions++
 	return nil
@@ -268,18 +239,18 @@ func (i *importer) has(sql, key string) (bool, error) {
 	return n > 0, errors.Join(err, s.Close())
 }
 
-func (i *importer) message(m *exportedMessage, qosLeast int) error {
+func (i *importer) message(m *LineMessage, qosLeast int) error {
 	if m.QoS < qosLeast || m.QoS > 2 {
 		return fmt.Errorf("qos: it is %d to 2", qosLeast)
 	}
 	return i.check.Message(m.Topic, m.Properties)
 }
 
-func (i *importer) queued(e *exportedCopy) error {
+func (i *importer) queued(e *LineQueued) error {
 	if i.current == 0 {
 		return errors.New("a queued message belongs to the session before it, and there is none")
 	}
-	if err := i.message(&e.exportedMessage, 1); err != nil {
+	if err := i.message(&e.LineMessage, 1); err != nil {
 		return err
 	}
 	if e.DeliverQoS < 1 || e.DeliverQoS > e.QoS {
@@ -298,11 +269,13 @@ func (i *importer) queued(e *exportedCopy) error {
 			return fmt.Errorf("share: %w", err)
 		}
 	}
-	w := i.batch.Sessions[i.current]
-	if w == nil {
-		w = new(session.Writes)
-		i.batch.Sessions[i.current] = w
+	if e.Sent != 0 {
+		if uint64(len(i.released)+len(i.sent)) != i.seq {
+			return errors.New("sent: a message before it in the queue was not sent")
+		}
+		i.sent = append(i.sent, e.Sent)
 	}
+	w := i.writes()
 	i.seq++
 	entry := session.Entry{
 		Seq: i.seq, Message: e.message(), QoS: codec.QoS(e.DeliverQoS), Retain: e.DeliverRetain, QueuedAt: e.QueuedAt, SubscriptionIDs: e.SubscriptionIDs, Share: e.Share,
@@ -315,8 +288,8 @@ func (i *importer) queued(e *exportedCopy) error {
 	return nil
 }
 
-func (i *importer) retained(e *exportedKept) error {
-	if err := i.message(&e.exportedMessage, 0); err != nil {
+func (i *importer) retained(e *LineRetained) error {
+	if err := i.message(&e.LineMessage, 0); err != nil {
 		return err
 	}
 	if strings.HasPrefix(e.Topic, "$SYS/") {
@@ -327,7 +300,7 @@ func (i *importer) retained(e *exportedKept) error {
 	return i.db.applyRetained(e.Topic, session.RetainedWrite{Version: i.version, UserName: e.User, Message: e.message()})
 }
 
-func (i *importer) user(e *exportedUser) error {
+func (i *importer) user(e *LineUser) error {
 	u := &User{Name: e.Name, Hash: e.Hash, Scram: e.Scram, Groups: e.Groups, Disabled: e.Disabled, Role: e.Role, Changed: e.Changed}
 	if e.Hash == "" {
 		i.LeftOut++

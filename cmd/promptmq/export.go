@@ -138,7 +138,7 @@ func (c *importFileCommand) Run() error {
 		return admin.Refuse("%v", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	found, err := store.ImportStopped(cfg.Store, f, store.Checks{User: checkUser, UserWithout: checkUserWithout, Rule: checkRule, Filter: checkFilter, Message: checkMessage})
+	found, err := store.ImportStopped(cfg.Store, store.JSONLines(f), store.Checks{User: checkUser, UserWithout: checkUserWithout, Rule: checkRule, Filter: checkFilter, Message: checkMessage})
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return fmt.Errorf("%w: stop the broker first", err)

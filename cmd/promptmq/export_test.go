@@ -69,6 +69,9 @@ func TestExportImport(t *testing.T) {
 		{`{"retained":{"topic":"$SYS/broker/uptime","payload":"","qos":0}}`, "$SYS/"},
 		{`{"retained":{"topic":"a","payload":"!","qos":1}}`, "no line of an export"},
 		{`{"retained":{"topic":"a","payload":"","qos":1,"properties":"/w=="}}`, "properties"},
+		{`{"session":{"client":"x","protocol":5,"session_expiry_seconds":1,"received":[1,1]}}`, "received message is 0 or there twice"},
+		{`{"session":{"client":"x","protocol":5,"session_expiry_seconds":1,"released":[0]}}`, "sent message is 0 or there twice"},
+		{`{"queued":{"topic":"a","payload":"","qos":1,"deliver_qos":1}}` + "\n" + `{"queued":{"topic":"a","payload":"","qos":1,"deliver_qos":1,"sent":1}}`, "sent: a message before it"},
 		{`{"rule":"user ann may all"}`, "line"},
 		{`{"user":{"name":"eve","hash":"x","changed_at":"2026-01-01T00:00:00Z"}}`, "hash"},
 		{`{"user":{"name":"eve","role":"root","changed_at":"2026-01-01T00:00:00Z"}}`, "role"},
@@ -113,4 +116,61 @@ func TestExportImport(t *testing.T) {
 	if out := without.ok("import", plain); !strings.Contains(out, "0 users, 1 rule\n") || !strings.Contains(out, "1 user was left out") {
 		t.Errorf("%s", out)
 	}
+}
+
+// TestExportImportUnderWay: what was under way to and from a client goes on in the other
+// broker, under the same Packet Identifiers.
+func TestExportImportUnderWay(t *testing.T) {
+	t.Parallel()
+	unraced(t)
+	s := start(t, "")
+	sub, _ := connectRaw(t, s.mqtt, codec.Version5, "sub", lasting)
+	sub.subscribeOne("t", 2)
+	pub, _ := connectRaw(t, s.mqtt, codec.Version5, "pub", nil)
+	for id, qos := range []codec.QoS{1, 2, 2} {
+		pub.publish(codec.Publish{QoS: qos, PacketID: uint16(id + 1), Topic: codec.View("t"), Payload: codec.View{'1' + byte(id)}})
+		sub.receive()
+	}
+	sub.sendAck(codec.TypePubrec, 2)
+	sub.ack(codec.TypePubrel)
+	sub.publish2(7, "u", "from the client", false)
+	sub.drop()
+	pub.publish1(9, "t", "new")
+	file := filepath.Join(t.TempDir(), "export.ndjson")
+	commander{t, s.dataDir()}.ok("export", file)
+	other := commander{t, filepath.Join(t.TempDir(), "other")}
+	other.ok("import", file)
+	other.ok("verify")
+	s.stop()
+
+	s2 := start(t, "", "--data-dir", other.data)
+	back, ack := connectRaw(t, s2.mqtt, codec.Version5, "sub", resumed)
+	if !ack.SessionPresent {
+		t.Error("the session is not there")
+	}
+	if id := back.ack(codec.TypePubrel).PacketID; id != 2 {
+		t.Errorf("PUBREL %d", id)
+	}
+	for _, want := range []struct {
+		id      uint16
+		dup     bool
+		payload string
+	}{{1, true, "1"}, {3, true, "3"}, {4, false, "new"}} {
+		p := back.receive()
+		if p.PacketID != want.id || p.Dup != want.dup || string(p.Payload) != want.payload {
+			t.Errorf("%d, DUP %v, %s, want %v", p.PacketID, p.Dup, p.Payload, want)
+		}
+	}
+	watcher, _ := connectRaw(t, s2.mqtt, codec.Version5, "other", nil)
+	watcher.subscribeOne("u", 0)
+	if reason := back.publish2(7, "u", "from the client", true); reason != codec.Success {
+		t.Errorf("PUBREC %v", reason)
+	}
+	back.sendAck(codec.TypePubrel, 7)
+	if done := back.ack(codec.TypePubcomp); done.Reason != codec.Success {
+		t.Errorf("PUBCOMP %v", done.Reason)
+	}
+	watcher.quiet() // it was not routed again
+	back.sendAck(codec.TypePubcomp, 2)
+	back.quiet()
 }
