@@ -94,6 +94,7 @@ type brokerFlags struct {
 	Key          string        `placeholder:"FILE" help:"Its key, PEM."`
 	TLS          bool          `name:"tls-use-os-certs" help:"TLS with the authorities of the system."`
 	Insecure     bool          `help:"Do not check the broker's certificate: anybody may be the broker then."`
+	Unix         string        `placeholder:"PATH" help:"Unix socket of the broker, in place of host and port."`
 	WS           bool          `name:"ws" help:"MQTT over WebSocket, at the path /mqtt."`
 	Version      string        `name:"protocol-version" short:"V" default:"5" placeholder:"V" help:"5, 311 or 31; mqttv5, mqttv311 and mqttv31 too. Default: 5."`
 	ID           word          `short:"i" placeholder:"ID" help:"Client identifier. Default: none, and the broker gives one."`
@@ -141,6 +142,8 @@ func (b *brokerFlags) check() error {
 		return errors.New("-D is of MQTT 5, and -V says another version")
 	case b.Expiry != "" && !v5:
 		return errors.New("-x is of MQTT 5, and -V says another version")
+	case b.Unix != "" && (b.URL != "" || b.WS || b.secure || b.Port != 0):
+		return errors.New("--unix is a socket on this machine: without -L, -p, --ws and TLS")
 	case (b.Cert == "") != (b.Key == ""):
 		return errors.New("--cert and --key go together")
 	case b.ID.set && b.IDPrefix != "":
@@ -271,12 +274,16 @@ func (b *brokerFlags) options() (client.Options, error) {
 		}
 		port = ports[i]
 	}
+	dial := client.Dialer("tcp", net.JoinHostPort(b.Host, strconv.Itoa(int(port))), b.path, tlsConfig)
+	if b.Unix != "" {
+		dial = client.Dialer("unix", b.Unix, "", nil)
+	}
 	debug := func(string, ...any) {}
 	if b.Debug {
 		debug = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 	}
 	return client.Options{
-		Dial:    client.Dialer(net.JoinHostPort(b.Host, strconv.Itoa(int(port))), b.path, tlsConfig),
+		Dial:    dial,
 		Version: b.version, Connect: b.connect, Disconnect: b.leave, Debug: debug,
 		SubscriptionID: b.target.SubscriptionID, SubscribeUser: b.target.SubscribeUser,
 		Lost: func(err error, again time.Duration) {

@@ -4,9 +4,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/x0a1b/promptmq/codec"
 )
 
 // TestOutsideClients: the same flags give the same messages from our pub and Mosquitto's, and the same
@@ -60,5 +63,42 @@ func TestOutsideClients(t *testing.T) {
 		if ours != theirs || code != theirCode {
 			t.Errorf("sub %q: ours %q (%d), Mosquitto's %q (%d)", args, ours, code, theirs, theirCode)
 		}
+	}
+	answering := v5Of(t, s, "answering", nil)
+	answering.subscribeOne("ask/#", 0)
+	go func() {
+		for range 8 {
+			p := answering.receive()
+			topic, _ := p.Forward.ResponseTopic()
+			correlation, _ := p.Forward.CorrelationData()
+			answering.publish(codec.Publish{Topic: topic.Clone(), Payload: fmt.Appendf(nil, "%s to %s with %s", p.Payload, p.Topic, correlation)})
+		}
+	}()
+	for i, args := range [][]string{{"-m", "a"}, {"-m", "-b", "-v"}, {"-n", "-F", shape}, {"-m", "c", "-N", "-D", "publish", "correlation-data", "17"}} {
+		args = append(args, "-t", fmt.Sprint("ask/", i), "-e", "answer/1", "-V", "5", "-W", "20")
+		ours, code := call(binary, "rr", "", args...)
+		theirs, theirCode := call(program(t, "mosquitto_rr"), "", "", args...)
+		if ours != theirs || code != theirCode || ours == "" {
+			t.Errorf("rr %q: ours %q (%d), Mosquitto's %q (%d)", args, ours, code, theirs, theirCode)
+		}
+	}
+	for _, by := range [][2]string{{binary, "sub"}, {program(t, "mosquitto_sub"), ""}} {
+		args := at(s, "sub", "-t", "never", "-i", "dies", "-V", "5", "--will-topic", "will", "--will-payload", "-gone-", "--will-qos", "1", "--will-retain", "-D", "will", "content-type", "a/b")
+		if by[1] == "" {
+			args = args[1:]
+		}
+		cmd := exec.CommandContext(t.Context(), by[0], args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the client with a Will is connected", func() bool {
+			return run(t, nil, "clients", "show", "dies", "--data-dir", s.dataDir()).code == 0
+		})
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+		if got, _ := call(binary, "sub", "", "-t", "will", "-C", "1", "-W", "20", "-F", shape); !strings.HasPrefix(got, "will|-gone-|") || !strings.Contains(got, "|1|6|a/b|") {
+			t.Errorf("the Will of %s is %q", by[0], got)
+		}
+		call(binary, "pub", "", "-t", "will", "-n", "-r", "-q", "1")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,8 @@ type pubCommand struct {
 
 	sent    atomic.Int64
 	refused atomic.Int64
+	bytes   atomic.Int64 // written to the connection
+	size    int          // of the payload, where that is one
 }
 
 // messageFlags are those of one message.
@@ -130,6 +133,9 @@ func (c *pubCommand) Run() error {
 		}
 	}
 	o.InFlightMax, o.Reconnect = c.InFlight, c.Lines
+	if c.size = len(payload); c.large() {
+		o.Dial = c.counting(o.Dial)
+	}
 	o.Done = func(topic string, reason codec.ReasonCode) {
 		if reason >= codec.UnspecifiedError {
 			c.refused.Add(1)
@@ -211,10 +217,17 @@ func lines(in *bufio.Reader) func() ([]byte, bool, error) {
 	}
 }
 
-// progress says on a terminal how many messages were sent, where that takes time. It returns what ends it.
+// progress says on a terminal how much was sent, where that takes time. It returns what ends it.
 func (c *pubCommand) progress() (end func()) {
-	if c.Quiet || (!c.Lines && c.Repeat == 1) || !terminal.Is(os.Stderr) || terminal.Is(os.Stdin) {
+	many := c.Lines || c.Repeat > 1
+	if c.Quiet || !many && !c.large() || !terminal.Is(os.Stderr) || c.Lines && terminal.Is(os.Stdin) {
 		return func() {}
+	}
+	show := func(end string) { fmt.Fprintf(os.Stderr, "\r%d messages sent%s", c.sent.Load(), end) }
+	if !many {
+		show = func(end string) {
+			fmt.Fprintf(os.Stderr, "\r%.1f of %.1f MB sent%s", float64(c.bytes.Load())/1e6, float64(c.size)/1e6, end)
+		}
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -224,12 +237,43 @@ func (c *pubCommand) progress() (end func()) {
 		for {
 			select {
 			case <-stop:
-				fmt.Fprintf(os.Stderr, "\r%d messages sent\n", c.sent.Load())
+				show("\n")
 				return
 			case <-tick.C:
-				fmt.Fprintf(os.Stderr, "\r%d messages sent", c.sent.Load())
+				show("")
 			}
 		}
 	}()
 	return func() { close(stop); <-stopped }
+}
+
+// large reports whether the one payload may take time.
+func (c *pubCommand) large() bool { return c.Repeat == 1 && c.size >= 1_000_000 }
+
+// counting makes of dial what counts in c.bytes what is written.
+func (c *pubCommand) counting(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &countedWrites{conn, &c.bytes}, nil
+	}
+}
+
+// countedWrites writes in pieces and counts their bytes.
+type countedWrites struct {
+	net.Conn
+	bytes *atomic.Int64
+}
+
+// Write implements net.Conn.
+func (c *countedWrites) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var wrote int
+		wrote, err = c.Conn.Write(b[n:min(len(b), n+64<<10)])
+		n += wrote
+		c.bytes.Add(int64(wrote))
+	}
+	return n, err
 }

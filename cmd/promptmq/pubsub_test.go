@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -123,9 +124,10 @@ func TestRequestResponse(t *testing.T) {
 	go func() {
 		p := server.receive()
 		topic, _ := p.Forward.ResponseTopic()
-		server.publish(codec.Publish{Topic: topic.Clone(), Payload: append([]byte("re: "), p.Payload...)})
+		correlation, _ := p.Forward.CorrelationData()
+		server.publish(codec.Publish{Topic: topic.Clone(), Payload: fmt.Appendf(nil, "re: %s with %s", p.Payload, correlation)})
 	}()
-	if r := run(t, nil, at(s, "rr", "-t", "ask", "-e", "answers/1", "-m", "what?", "-W", "30")...); r.code != 0 || r.stdout != "re: what?\n" {
+	if r := run(t, nil, at(s, "rr", "-t", "ask", "-e", "answers/1", "-m", "what?", "-W", "30", "-D", "publish", "correlation-data", "17")...); r.code != 0 || r.stdout != "re: what? with 17\n" {
 		t.Errorf("%+v", r)
 	}
 	if r := run(t, nil, at(s, "rr", "-t", "nobody", "-e", "answers/1", "-m", "x", "-W", "0.3")...); r.code != exitTimeout {

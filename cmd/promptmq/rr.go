@@ -31,7 +31,7 @@ func (c *rrCommand) Validate() error {
 	if err := topics.ValidName([]byte(c.Response.text), 0); err != nil {
 		return fmt.Errorf("-e TOPIC says where the answer comes, not %q: %w", c.Response.text, err)
 	}
-	return c.target.Set(append(c.Properties, c.responseProperty()...))
+	return c.target.Set(c.responseProperty())
 }
 
 // responseProperty is the Response Topic, which MQTT 5 has.

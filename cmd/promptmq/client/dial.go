@@ -13,17 +13,17 @@ import (
 // dialWithin bounds how long a connection may take.
 const dialWithin = 15 * time.Second
 
-// Dialer returns what dials address ("host:port"), with TLS if config is not nil, and with WebSocket
-// at path if that is not empty.
-func Dialer(address, path string, config *tls.Config) func(context.Context) (net.Conn, error) {
+// Dialer returns what dials address ("host:port", or the path of a socket) in network ("tcp" or "unix"), with
+// TLS if config is not nil, and with WebSocket over "tcp" at path if that is not empty.
+func Dialer(network, address, path string, config *tls.Config) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialWithin)
 		defer cancel()
 		if path == "" && config == nil {
-			return new(net.Dialer).DialContext(ctx, "tcp", address)
+			return new(net.Dialer).DialContext(ctx, network, address)
 		}
 		if path == "" {
-			return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+			return (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
 		}
 		scheme := "ws://"
 		if config != nil {
