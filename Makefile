@@ -2,12 +2,33 @@
 
 FUZZTIME ?= 30s
 BENCH    ?= .
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT   ?= $(shell git describe --always --abbrev=12 --exclude='*' --dirty=-modified 2>/dev/null)
 
-.PHONY: build run test race prove hostile outside fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
+.PHONY: build install release release-check run test race prove hostile outside fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
 
+# -s -w leave out what only a debugger needs: a panic still names functions and lines.
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.linkedVersion=$(VERSION)" -o promptmq ./cmd/promptmq
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.linkedCommit=$(COMMIT)" -o promptmq ./cmd/promptmq
+
+# What is built goes to $(DESTDIR)$(PREFIX)/bin, and with systemd its unit beside it, which is
+# not enabled: docs/deployment.md says what a service needs beside that.
+PREFIX ?= /usr/local
+install:
+	@test -x promptmq || { echo 'run "make build" first'; exit 1; }
+	install -D -m 0755 promptmq '$(DESTDIR)$(PREFIX)/bin/promptmq'
+	install -d -m 0755 '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	./promptmq completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/promptmq'
+	sed 's#/usr/bin/promptmq#$(PREFIX)/bin/promptmq#' deploy/systemd/promptmq.service >'$(DESTDIR)$(PREFIX)/lib/systemd/system/promptmq.service'
+
+# Binaries, archives and packages of all platforms, in dist/. RELEASE holds flags, such as
+# RELEASE="-only linux-amd64".
+release:
+	cd deploy/release && go run . $(RELEASE)
+
+# The same from a fresh clone elsewhere: every byte must be the same.
+release-check: release
+	@clone=$$(mktemp -d) && trap 'rm -rf "$$clone"' EXIT && git clone -q . "$$clone/src" && \
+	cd "$$clone/src/deploy/release" && go run . $(RELEASE) && diff -r "$(CURDIR)/dist" "$$clone/src/dist" && echo 'two releases are equal in every byte'
 
 run:
 	go run ./cmd/promptmq server

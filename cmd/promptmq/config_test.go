@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -308,7 +309,7 @@ func TestHelpAndVersion(t *testing.T) {
 			t.Errorf("server --help has no %s", path)
 		}
 	}
-	if r := run(t, nil, "version"); r.code != 0 || !strings.HasPrefix(r.stdout, "promptmq ") {
+	if r := run(t, nil, "version"); r.code != 0 || !regexp.MustCompile(`^promptmq \d+\.\d+\.\d+ \(commit [^()]+\) go\S+ \S+/\S+\n$`).MatchString(r.stdout) {
 		t.Errorf("version: exit code %d\n%s", r.code, r.stdout)
 	}
 	for _, args := range [][]string{{}, {"srever"}, {"config"}, {"config", "check"}} {
