@@ -128,10 +128,15 @@ func appendMessage(dst []byte, m *session.Message) []byte {
 // appendEntry packs an entry of a run whose previous entry has Seq before. If
 // at is not negative the message stands there in the body row.
 func appendEntry(dst []byte, e *session.Entry, before uint64, at int) []byte {
-	flags := messageFlags(e.QoS, e.Retain)
 	if at >= 0 {
-		flags |= flagShared
+		return binary.AppendUvarint(appendEntryHead(dst, e, before, flagShared), uint64(at))
 	}
+	return appendMessage(appendEntryHead(dst, e, before, 0), e.Message)
+}
+
+// appendEntryHead packs all of an entry but its message.
+func appendEntryHead(dst []byte, e *session.Entry, before uint64, flags byte) []byte {
+	flags |= messageFlags(e.QoS, e.Retain)
 	if !e.QueuedAt.IsZero() {
 		flags |= flagQueued
 	}
@@ -144,11 +149,7 @@ func appendEntry(dst []byte, e *session.Entry, before uint64, at int) []byte {
 	for _, id := range e.SubscriptionIDs {
 		dst = binary.AppendUvarint(dst, uint64(id))
 	}
-	dst = appendBytes(dst, e.Share)
-	if at >= 0 {
-		return binary.AppendUvarint(dst, uint64(at))
-	}
-	return appendMessage(dst, e.Message)
+	return appendBytes(dst, e.Share)
 }
 
 // An unpacker reads what the append functions wrote. The first failure stays.
@@ -210,20 +211,10 @@ func (u *unpacker) message() *session.Message {
 // entry unpacks one entry; body is the unpacked body row or nil. at is the place
 // of its message in there, or -1.
 func (u *unpacker) entry(before uint64, body []byte) (e session.Entry, at int) {
-	flags := u.byte()
-	e = session.Entry{Seq: before + u.uvarint(), QoS: codec.QoS(flags & flagQoS), Retain: flags&flagRetain != 0}
-	if flags&flagQueued != 0 {
-		e.QueuedAt = timeOf(int64(u.uvarint()))
-	}
-	n := u.uvarint()
-	if n > uint64(len(u.b)) {
-		u.fail()
+	e, flags := u.entryHead(before)
+	if u.failed {
 		return e, -1
 	}
-	for range n {
-		e.SubscriptionIDs = append(e.SubscriptionIDs, uint32(u.uvarint()))
-	}
-	e.Share = string(u.bytes())
 	if flags&flagShared == 0 {
 		e.Message = u.message()
 		return e, -1
@@ -237,6 +228,25 @@ func (u *unpacker) entry(before uint64, body []byte) (e session.Entry, at int) {
 	e.Message = m.message()
 	u.failed = u.failed || m.failed
 	return e, int(place)
+}
+
+// entryHead unpacks all of an entry but its message.
+func (u *unpacker) entryHead(before uint64) (e session.Entry, flags byte) {
+	flags = u.byte()
+	e = session.Entry{Seq: before + u.uvarint(), QoS: codec.QoS(flags & flagQoS), Retain: flags&flagRetain != 0}
+	if flags&flagQueued != 0 {
+		e.QueuedAt = timeOf(int64(u.uvarint()))
+	}
+	n := u.uvarint()
+	if n > uint64(len(u.b)) {
+		u.fail()
+		return e, flags
+	}
+	for range n {
+		e.SubscriptionIDs = append(e.SubscriptionIDs, uint32(u.uvarint()))
+	}
+	e.Share = string(u.bytes())
+	return e, flags
 }
 
 // unpackRun appends the entries of a run with Seq >= from. body is the stored
@@ -304,11 +314,7 @@ func unpackRetained(b []byte, topic string, version uint64) (*session.RetainedWr
 func appendWill(dst []byte, w *session.Will, id uint64) []byte {
 	dst = startPacked(dst)
 	dst = binary.AppendUvarint(dst, uint64(w.DelaySeconds))
-	expiry := uint64(0) // 0: none; else one more
-	if w.HasMessageExpiry {
-		expiry = uint64(w.MessageExpirySeconds) + 1
-	}
-	dst = binary.AppendUvarint(dst, expiry)
+	dst = binary.AppendUvarint(dst, willExpiry(w))
 	return finishPacked(appendMessage(dst, w.Message), kindWill, id, uint64(unixMilli(w.DueAt)))
 }
 
@@ -319,14 +325,26 @@ func unpackWill(b []byte, id uint64, dueAt int64) (*session.Will, error) {
 	}
 	u := unpacker{b: b}
 	w := session.Will{DelaySeconds: uint32(u.uvarint()), DueAt: timeOf(dueAt)}
-	if expiry := u.uvarint(); expiry > 0 {
-		w.HasMessageExpiry, w.MessageExpirySeconds = true, uint32(expiry-1)
-	}
+	setWillExpiry(&w, u.uvarint())
 	w.Message = u.message()
 	if u.failed || len(u.b) > 0 {
 		return nil, ErrDamaged
 	}
 	return &w, nil
+}
+
+// willExpiry is the Message Expiry Interval of a Will in one number: 0: none; else one more.
+func willExpiry(w *session.Will) uint64 {
+	if !w.HasMessageExpiry {
+		return 0
+	}
+	return uint64(w.MessageExpirySeconds) + 1
+}
+
+func setWillExpiry(w *session.Will, packed uint64) {
+	if packed > 0 {
+		w.HasMessageExpiry, w.MessageExpirySeconds = true, uint32(packed-1)
+	}
 }
 
 func clone(b []byte) []byte {
