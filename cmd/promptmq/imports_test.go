@@ -43,7 +43,7 @@ var rules = map[string]rule{
 	"broker/admin":           {own: []string{"broker/inspect"}, libraries: []string{"github.com/danielgtaylor/huma/v2"}},
 	"broker/inspect":         {pure: true},
 	"cmd/promptmq/client":    {own: []string{"codec"}, libraries: []string{"github.com/coder/websocket"}},
-	"cmd/promptmq/mosquitto": {own: []string{"broker/access", "codec", "topics"}},
+	"cmd/promptmq/mosquitto": {own: []string{"broker/access", "codec", "topics"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
 	"terminal":               {libraries: []string{"golang.org/x/term", "golang.org/x/text"}},
 	"broker/control":         {own: []string{"codec"}},
 	"broker/lock":            {},
