@@ -20,6 +20,9 @@ type inUse struct{ error }
 func (e inUse) Unwrap() error        { return e.error }
 func (e inUse) Is(target error) bool { return target == ErrInUse }
 
+// Path is where the database of a data directory is.
+func Path(dir string) string { return filepath.Join(dir, fileName) }
+
 // Exists reports whether there is a database in a data directory.
 func Exists(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, fileName))

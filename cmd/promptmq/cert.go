@@ -67,17 +67,24 @@ func (c *selfSignedCommand) Validate() error {
 
 // Run implements the command.
 func (c *selfSignedCommand) Run() error {
-	if err := os.MkdirAll(c.Out, 0o700); err != nil {
+	template, trusted, err := c.make(time.Now())
+	if err != nil {
 		return err
 	}
-	now := time.Now()
-	template := c.template(now)
+	return c.explain(os.Stdout, template, trusted)
+}
+
+// make writes the files, and returns what is certified, and the file that clients trust.
+func (c *selfSignedCommand) make(now time.Time) (template *x509.Certificate, trusted string, err error) {
+	if err := os.MkdirAll(c.Out, 0o700); err != nil {
+		return nil, "", err
+	}
+	template = c.template(now)
 	var signer *authority
-	trusted := certFile
+	trusted = certFile
 	if c.CA {
-		var err error
 		if signer, err = openAuthority(c.Out, now); err != nil {
-			return err
+			return nil, "", err
 		}
 		trusted = caFile
 		if end := signer.cert.NotAfter; template.NotAfter.After(end) {
@@ -85,20 +92,17 @@ func (c *selfSignedCommand) Run() error {
 		}
 	}
 	if err := c.free(certFile, keyFile); err != nil {
-		return err
+		return nil, "", err
 	}
 	key, certificate, err := issue(template, signer)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	// The key goes first: a broker that sees the certificate change finds the key that fits.
 	if err := writePrivate(filepath.Join(c.Out, keyFile), key); err != nil {
-		return err
+		return nil, "", err
 	}
-	if err := writeWhole(filepath.Join(c.Out, certFile), certificate, 0o644); err != nil {
-		return err
-	}
-	return c.explain(os.Stdout, template, trusted)
+	return template, trusted, writeWhole(filepath.Join(c.Out, certFile), certificate, 0o644)
 }
 
 // free makes sure that files are not there, unless they are to be replaced.

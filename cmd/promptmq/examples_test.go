@@ -14,16 +14,6 @@ import (
 // show something with --json too.
 func TestCommandExamples(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(commandsPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text2, _ := strings.Cut(string(text), "\n## Examples\n")
-	_, text2, _ = strings.Cut(text2, "```sh TestCommandExamples\n")
-	examples, _, found := strings.Cut(text2, "```")
-	if !found {
-		t.Fatal("the page has no examples")
-	}
 	s := start(t, "")
 	c := commander{t, s.dataDir()}
 	c.add("ann", "secret")
@@ -32,21 +22,39 @@ func TestCommandExamples(t *testing.T) {
 		phone.publish(codec.Publish{Topic: codec.View(topic), Payload: codec.View("21.5"), QoS: 1, PacketID: uint16(i + 1), Retain: true})
 		phone.ack(codec.TypePuback)
 	}
-	for line := range strings.Lines(examples) {
-		args := wordsOfShell(t, strings.TrimSpace(line))
+	for _, line := range examplesOf(t, "TestCommandExamples") {
+		args := wordsOfShell(t, line)
 		r := c.withInput("", args[1:]...)
 		if args[0] != "promptmq" || r.code != 0 || r.stdout == "" && args[1] != "trace" {
-			t.Errorf("%scode %d\n%s%s", line, r.code, r.stdout, r.stderr)
+			t.Errorf("%s: code %d\n%s%s", line, r.code, r.stdout, r.stderr)
 		}
 		if slices.Contains(args, "--json") && !json.Valid([]byte(r.stdout)) {
-			t.Errorf("%sis no JSON: %s", line, r.stdout)
+			t.Errorf("%s is no JSON: %s", line, r.stdout)
 		}
 		if len(args) > 2 && args[2] == "list" && !slices.Contains(args, "--json") {
 			if r := c.withInput("", append(args[1:], "--json")...); r.code != 0 || !json.Valid([]byte(r.stdout)) {
-				t.Errorf("with --json %scode %d\n%s%s", line, r.code, r.stdout, r.stderr)
+				t.Errorf("with --json %s: code %d\n%s%s", line, r.code, r.stdout, r.stderr)
 			}
 		}
 	}
+}
+
+// examplesOf are the lines of the block of commands in docs/commands.md that names a test.
+func examplesOf(t *testing.T, test string) (lines []string) {
+	t.Helper()
+	text, err := os.ReadFile(commandsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, below, _ := strings.Cut(string(text), "\n```sh "+test+"\n")
+	block, _, found := strings.Cut(below, "```")
+	if !found {
+		t.Fatalf("the page has no examples for %s", test)
+	}
+	for line := range strings.Lines(block) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return lines
 }
 
 // wordsOfShell parts a line as a shell does that has single quotes only.

@@ -88,7 +88,7 @@ type brokerFlags struct {
 	URL          string        `name:"broker" short:"L" placeholder:"URL" help:"Broker, user and topic at once: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC; with ws[s]:// the path is that of the WebSocket."`
 	User         word          `name:"username" short:"u" placeholder:"NAME" help:"User name."`
 	Password     word          `name:"pw" short:"P" placeholder:"PASSWORD" help:"Password, which others on the machine can see while the command runs: rather use --password-file."`
-	PasswordFile string        `placeholder:"FILE" help:"File with the password."`
+	PasswordFile string        `placeholder:"FILE" help:"File with the password; -: it is asked for."`
 	CAFile       string        `name:"cafile" placeholder:"FILE" help:"Authorities of the broker's certificate, PEM; makes it TLS."`
 	Cert         string        `placeholder:"FILE" help:"Certificate of this client, PEM."`
 	Key          string        `placeholder:"FILE" help:"Its key, PEM."`
@@ -245,11 +245,23 @@ func (b *brokerFlags) makeConnect() error {
 	return b.target.Set(b.Properties)
 }
 
+// password reads the file of it, or asks.
+func (b *brokerFlags) password() ([]byte, error) {
+	if b.PasswordFile != "-" {
+		return (&passwordSource{File: b.PasswordFile}).read()
+	}
+	text, err := askPassword("Password: ")
+	if err != nil {
+		return nil, err
+	}
+	return text, checkPassword(text)
+}
+
 // options makes what is common of the options of a Session. Its functions are still to be set.
 func (b *brokerFlags) options() (client.Options, error) {
 	switch {
 	case b.PasswordFile != "":
-		text, err := (&passwordSource{File: b.PasswordFile}).read()
+		text, err := b.password()
 		if err != nil {
 			return client.Options{}, err
 		}

@@ -61,34 +61,24 @@ func checkPassword(text []byte) error {
 	return nil
 }
 
+// errNoTerminal says that nobody can be asked.
+var errNoTerminal = errors.New("there is no terminal to ask for the password at: use --password-stdin or --password-file")
+
 // promptPassword asks twice at the terminal, which shows nothing of it.
 func promptPassword() ([]byte, error) {
-	fd := int(os.Stdin.Fd())
-	state, err := term.GetState(fd)
-	if err != nil {
-		return nil, errors.New("there is no terminal to ask for the password at: use --password-stdin or --password-file")
-	}
-	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt)
-	defer signal.Stop(interrupts)
-	go func() {
-		<-interrupts
-		_ = term.Restore(fd, state) // else the terminal goes on to show nothing
-		os.Exit(exitFailure)
-	}()
-	ask := func(what string) ([]byte, error) {
-		fmt.Fprint(os.Stderr, what)
-		defer fmt.Fprintln(os.Stderr)
-		return term.ReadPassword(fd)
-	}
-	first, err := ask("Password: ")
+	first, err := askPassword("Password: ")
 	if err != nil {
 		return nil, err
 	}
+	return confirmPassword(first)
+}
+
+// confirmPassword asks for a password again.
+func confirmPassword(first []byte) ([]byte, error) {
 	if err := checkPassword(first); err != nil {
 		return nil, err
 	}
-	second, err := ask("Again: ")
+	second, err := askPassword("Again: ")
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +86,30 @@ func promptPassword() ([]byte, error) {
 		return nil, errors.New("these are two passwords")
 	}
 	return first, nil
+}
+
+// askPassword asks once at the terminal, which shows nothing of the answer.
+func askPassword(prompt string) ([]byte, error) {
+	fd := int(os.Stdin.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	interrupts, answered := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
+	defer close(answered)
+	go func() {
+		select {
+		case <-interrupts:
+			_ = term.Restore(fd, state) // else the terminal goes on to show nothing
+			os.Exit(exitFailure)
+		case <-answered:
+		}
+	}()
+	fmt.Fprint(os.Stderr, prompt)
+	defer fmt.Fprintln(os.Stderr)
+	return term.ReadPassword(fd)
 }
 
 // hashPassword returns what is stored of a password. It clears it. scram is empty for a

@@ -55,11 +55,17 @@ func waitSilent(t *testing.T, terminal *os.File) {
 // terminal showed.
 func (c commander) atTerminal(answers []string, args ...string) (shown string, code int) {
 	c.t.Helper()
-	user, program := openTerminal(c.t)
-	cmd := exec.CommandContext(c.t.Context(), binary, append(args, "--data-dir", c.data)...)
+	return typed(c.t, answers, append(args, "--data-dir", c.data)...)
+}
+
+// typed is atTerminal for any command. Where a password is asked for, nothing of it may be shown.
+func typed(t *testing.T, answers []string, args ...string) (shown string, code int) {
+	t.Helper()
+	user, program := openTerminal(t)
+	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ(), program, program, program
 	if err := cmd.Start(); err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	_ = program.Close()
 	var all bytes.Buffer
@@ -67,8 +73,10 @@ func (c commander) atTerminal(answers []string, args ...string) (shown string, c
 	for {
 		n, err := user.Read(buf)
 		all.Write(buf[:n])
-		if len(answers) > 0 && strings.HasSuffix(all.String(), ": ") {
-			waitSilent(c.t, user)
+		if text := all.String(); len(answers) > 0 && strings.HasSuffix(text, ": ") {
+			if prompt := text[strings.LastIndexByte(text, '\n')+1:]; strings.HasPrefix(prompt, "Password") || strings.HasPrefix(prompt, "Again") {
+				waitSilent(t, user)
+			}
 			_, _ = user.WriteString(answers[0] + "\n")
 			answers = answers[1:]
 		}
