@@ -42,6 +42,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -115,7 +116,7 @@ func (b *Broker) nextSessionID() session.ID { return session.ID(b.nextID.Add(1) 
 func (b *Broker) recoverPanic(doing string, then ...func()) {
 	if p := recover(); p != nil {
 		b.m.Panics.Inc()
-		b.notices.Line(slog.LevelError, "panic", doing, "panic", "doing", doing, "panic", p, "stack", string(debug.Stack())).Write()
+		b.notices.Line(slog.LevelError, "panic", doing, "panic", trouble.Panic, "doing", doing, "panic", p, "stack", string(debug.Stack())).Write()
 		for _, f := range then {
 			f()
 		}
@@ -125,5 +126,5 @@ func (b *Broker) recoverPanic(doing string, then ...func()) {
 // noteUnread logs that the store could not read the queue of a Client, which is
 // tried again as often as the Client likes.
 func (b *Broker) noteUnread(msg, clientID string, err error) {
-	b.notices.Line(slog.LevelError, "queue unread", clientID, msg, "client", notice.Shown(clientID), "error", err).Write()
+	b.notices.Line(slog.LevelError, "queue unread", clientID, msg, trouble.QueueUnreadable, "client", notice.Shown(clientID), "error", err).Write()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -48,7 +49,7 @@ func (c *conn) fail(err error) {
 		c.b.traceClient("refuse", id, "CONNECT: "+reason.String()+": "+detail)
 	}
 	c.b.notices.Info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
-		"client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
+		trouble.Of(reason), "client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
 }
 
 // countEnd counts and logs why the connection ended.
@@ -121,7 +122,7 @@ func (c *conn) noteWriteTimeout() {
 	if !c.out.TimedOut() {
 		return
 	}
-	c.b.notices.Info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it",
+	c.b.notices.Info("write timeout", cmp.Or(c.clientID(), c.host()), "connection closed: the client took nothing of what waits for it", trouble.WriteTimeout,
 		"client", notice.Shown(c.clientID()), "remote", c.net().RemoteAddr().String(), "limit", c.b.o.WriteTimeout.String(), "key", "server.write-timeout")
 }
 
@@ -139,7 +140,7 @@ func (c *conn) end(ended bool, panicked any) {
 	if panicked != nil {
 		c.b.m.Panics.Inc()
 		c.net().Listener().Counts().Disconnected(metrics.ByFailure)
-		c.b.notices.Line(slog.LevelError, "panic", "serving", "panic", "doing", "serving a connection", "remote", c.net().RemoteAddr().String(),
+		c.b.notices.Line(slog.LevelError, "panic", "serving", "panic", trouble.Panic, "doing", "serving a connection", "remote", c.net().RemoteAddr().String(),
 			"client", notice.Shown(c.clientID()), "panic", panicked, "stack", string(debug.Stack())).Write()
 		c.out.Abort()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -183,7 +184,7 @@ func (c *conn) noteFight(id string, from net.Addr) {
 	}
 	if n := c.b.fights.takenOver(id, c.now); n >= fightFrom {
 		c.pending.say(c.b.notices.Line(slog.LevelWarn, "fight over a client identifier", id,
-			"clients at two addresses take the session from each other: a client identifier is for one device only",
+			"clients at two addresses take the session from each other: a client identifier is for one device only", trouble.ClientIDShared,
 			"client", notice.Shown(id), "addresses", []string{from.String(), by.String()}, "takeovers", n, "within", fightWithin.String()))
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 const (
@@ -49,7 +51,7 @@ func (b *Broker) closeDebtor(d debtor, msg string) {
 	d.c.mark(overloaded)
 	d.c.out.Abort()
 	b.m.OverloadClosed.Inc()
-	b.notices.Warn("closed for memory", remote, msg, "remote", remote, "waiting", d.bytes, "key", "limits.memory")
+	b.notices.Warn("closed for memory", remote, msg, trouble.ClosedForMemory, "remote", remote, "waiting", d.bytes, "key", "limits.memory")
 }
 
 // stuck are the debtors whose Clients take nothing: what was being written when that was first

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -54,7 +55,7 @@ func (b *Broker) noteShortage(cl *Client, by session.Limit, dropped, refused int
 	if by == session.ByBytes {
 		key, limit = "mqtt.max-queued-bytes", b.o.MaxQueuedBytes
 	}
-	pend.say(b.notices.Line(slog.LevelWarn, "queue full", cl.id, msg,
+	pend.say(b.notices.Line(slog.LevelWarn, "queue full", cl.id, msg, trouble.QueueFull,
 		"client", notice.Shown(cl.id), "key", key, "limit", limit, "policy", b.o.QueuePolicy, what, count))
 }
 
@@ -93,7 +94,7 @@ func (c *conn) tellLostLocked(ack *codec.Connack, permitted bool) {
 	if lost == 0 {
 		return
 	}
-	c.pending.say(cl.b.notices.Line(slog.LevelInfo, "messages lost", cl.id, "client connected; messages for its session were dropped meanwhile",
+	c.pending.say(cl.b.notices.Line(slog.LevelInfo, "messages lost", cl.id, "client connected; messages for its session were dropped meanwhile", trouble.MessagesDropped,
 		"client", notice.Shown(cl.id), "remote", c.net().RemoteAddr().String(), "dropped", lost))
 	if c.version != codec.Version5 || !permitted {
 		return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/lock"
 	"github.com/x0a1b/promptmq/broker/memory"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // An overload is how short of memory the process is, beside Limits.Memory, and who waits for
@@ -159,6 +160,6 @@ func (b *Broker) noteOverload(now, was memory.Level, u memory.Usage) {
 	if now == memory.Normal {
 		level, msg = slog.LevelInfo, "memory is no longer short"
 	}
-	b.notices.Line(level, "memory "+now.String(), "", msg, "state", now.String(), "before", was.String(), "needed", u.Needed, "in_use", u.InUse, "total", u.Total,
+	b.notices.Line(level, "memory "+now.String(), "", msg, trouble.MemoryShort, "state", now.String(), "before", was.String(), "needed", u.Needed, "in_use", u.InUse, "total", u.Total,
 		"limit", b.o.Limits.Memory, "key", "limits.memory").Write()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/memory"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/broker/rate"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -161,5 +162,5 @@ func (c *conn) awaitMemory() (blocked bool) {
 func (c *conn) notePause(cause metrics.Pause, attrs ...any) {
 	c.b.m.Paused[cause].Inc()
 	c.b.notices.Info("paused: "+cause.String(), c.client.id, "a client that publishes is not read for a while",
-		append([]any{"client", notice.Shown(c.client.id), "cause", cause.String()}, attrs...)...)
+		append([]any{trouble.PublisherPaused, "client", notice.Shown(c.client.id), "cause", cause.String()}, attrs...)...)
 }

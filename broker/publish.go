@@ -9,6 +9,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -95,7 +96,7 @@ func (c *conn) handlePublish(f codec.Frame) error {
 func (c *conn) refuseReceiving() error {
 	limit := c.b.o.ReceiveMaximum
 	c.pending.say(c.b.notices.Line(slog.LevelWarn, "receive maximum exceeded", c.client.id,
-		"a client has sent more QoS 1 and 2 messages at a time than it may",
+		"a client has sent more QoS 1 and 2 messages at a time than it may", trouble.ReceiveMaximum,
 		"client", notice.Shown(c.client.id), "receive_maximum", limit, "key", "mqtt.receive-maximum"))
 	return refuse(codec.ReceiveMaximumExceeded, fmt.Sprintf("more messages in flight than the Receive Maximum of %d", limit))
 }
@@ -136,7 +137,7 @@ func (c *conn) refusePublish(p *codec.Publish, reason codec.ReasonCode) error {
 func (c *conn) denyPublish(p *codec.Publish) {
 	c.b.m.RefusedMessages(codec.NotAuthorized.String()).Inc()
 	c.tracePublish("refuse", p, codec.NotAuthorized.String())
-	c.pending.say(c.b.notices.Line(slog.LevelInfo, "publish denied", c.client.id, "a message was not published: its client may not publish it",
+	c.pending.say(c.b.notices.Line(slog.LevelInfo, "publish denied", c.client.id, "a message was not published: its client may not publish it", trouble.PublishDenied,
 		"client", notice.Shown(c.client.id), "topic", notice.Shown(p.Topic), "qos", p.QoS, "retain", p.Retain))
 	reason := codec.NotAuthorized
 	if c.version != codec.Version5 {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -108,7 +109,7 @@ func (b *Broker) mayRetainLocked(pub *publication, m *session.Message, pend *pen
 	if key == "" {
 		return true
 	}
-	pend.say(b.notices.Line(slog.LevelWarn, "retained messages of a user", user, "a message was not retained: its user has as much retained as one user may",
+	pend.say(b.notices.Line(slog.LevelWarn, "retained messages of a user", user, "a message was not retained: its user has as much retained as one user may", trouble.RetainedOfUser,
 		"user", notice.Shown(user), "topic", notice.Shown(m.Topic), "limit", limit, "key", key))
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -64,7 +65,7 @@ func (b *Broker) shutdown(conns []*conn) error {
 			c.out.Abort()
 		}
 		if !within(connsEnd, ended) {
-			b.log.Warn("connections did not end in time", "connections", len(b.connections()))
+			b.log.Warn("connections did not end in time", trouble.ConnectionsLeft, "connections", len(b.connections()))
 		} else if len(late) > 0 {
 			b.log.Info("clients did not take what was left for them", "connections", len(late))
 		}

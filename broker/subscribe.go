@@ -9,6 +9,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 	"github.com/x0a1b/promptmq/topics"
@@ -327,7 +328,7 @@ func (c *conn) noteRefusedFilters(p *codec.Subscribe, reasons []codec.ReasonCode
 	for reason, n := range refused {
 		c.b.m.RefusedSubscriptions(reason.String()).Add(n)
 		key, limit := c.limitOfFilters(reason, len(reasons))
-		attrs := []any{"client", notice.Shown(c.client.id), "filter", examples[reason], "of_this_packet", n, "reason", reason.String()}
+		attrs := []any{trouble.SubscriptionRefused, "client", notice.Shown(c.client.id), "filter", examples[reason], "of_this_packet", n, "reason", reason.String()}
 		if key != "" {
 			attrs = append(attrs, "key", key, "limit", limit)
 		}

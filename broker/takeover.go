@@ -8,6 +8,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -147,7 +148,7 @@ func (c *conn) takeSessionLocked(cl *Client, p *codec.Connect, who *principal, a
 	if s != nil && s.from != nil {
 		control.Panic(control.PanicInTakeover)
 		c.b.m.Takeovers.Inc()
-		attrs := []any{"client", notice.Shown(cl.id), "from", s.from.String(), "by", c.net().RemoteAddr().String()}
+		attrs := []any{trouble.TakenOver, "client", notice.Shown(cl.id), "from", s.from.String(), "by", c.net().RemoteAddr().String()}
 		if s.cutShort {
 			c.b.m.TakeoversCutShort.Inc()
 			attrs = append(attrs, "cut_short", true)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -48,7 +49,7 @@ func (c *conn) checkProperties(p *codec.Connect) error {
 
 // refuseProperties refuses a PUBLISH with too many User Properties.
 func (c *conn) refuseProperties(p *codec.Publish) error {
-	c.pending.say(c.b.notices.Line(slog.LevelInfo, "too many user properties", c.client.id, "a PUBLISH has too many user properties",
+	c.pending.say(c.b.notices.Line(slog.LevelInfo, "too many user properties", c.client.id, "a PUBLISH has too many user properties", trouble.UserProperties,
 		"client", notice.Shown(c.client.id), "topic", notice.Shown(p.Topic), "limit", c.b.options().MaxUserProperties, "key", "mqtt.max-user-properties"))
 	return c.refusePublish(p, codec.QuotaExceeded)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -17,7 +18,7 @@ func (b *Broker) publishWill(w *session.Will, clientID string, by *author, now t
 	control.Panic(control.PanicInWill)
 	if !b.mayPublishWill(w, clientID, by) {
 		b.m.RefusedMessages(codec.NotAuthorized.String()).Inc()
-		pend.say(b.notices.Line(slog.LevelInfo, "will denied", clientID, "a Will Message was not published: its Client may not publish it any more",
+		pend.say(b.notices.Line(slog.LevelInfo, "will denied", clientID, "a Will Message was not published: its Client may not publish it any more", trouble.WillDenied,
 			"client", notice.Shown(clientID), "user", notice.Shown(by.user), "topic", notice.Shown(w.Message.Topic)))
 		return
 	}
@@ -38,7 +39,7 @@ func (b *Broker) publishWill(w *session.Will, clientID string, by *author, now t
 	// subscribed get it without that.
 	b.m.RefusedMessages(codec.QuotaExceeded.String()).Inc()
 	pend.say(b.notices.Line(slog.LevelWarn, "will not retained", m.Topic,
-		"a Will Message was published, but not retained: a limit of retained messages is reached", "topic", notice.Shown(m.Topic)))
+		"a Will Message was published, but not retained: a limit of retained messages is reached", trouble.WillNotRetained, "topic", notice.Shown(m.Topic)))
 	p.Retain, m.Retain = false, false
 	b.publish(&pub, &s, pend)
 }

@@ -102,7 +102,7 @@ func mayBeDatabase(path string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return errors.New("not a PromptMQ database: it is no file")
+		return fmt.Errorf("%w: it is no file", ErrForeign)
 	}
 	begins := make([]byte, 2*pageSize)
 	n, err := io.ReadFull(f, begins)
@@ -114,9 +114,9 @@ func mayBeDatabase(path string) error {
 	case bytes.HasPrefix(begins, []byte(fileMagic)):
 		return nil
 	case n == 0:
-		return errors.New("not a PromptMQ database: the file is empty")
+		return fmt.Errorf("%w: the file is empty", ErrForeign)
 	case info.Size()%pageSize != 0 || n < 2*pageSize || !bytes.Contains(begins, []byte{0}):
-		return errors.New("not a PromptMQ database: no file of SQLite")
+		return fmt.Errorf("%w: no file of SQLite", ErrForeign)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func secureFile(path string) (open *ExposedFile, err error) {
 // hint adds to an error of the file system what can be done about it.
 func (db *DB) hint(err error) error {
 	if errors.Is(err, sqlite3.IOERR_SHMMAP) || errors.Is(err, sqlite3.IOERR_SHMOPEN) || errors.Is(err, sqlite3.IOERR_SHMSIZE) {
-		return fmt.Errorf("%w; the file system of %s cannot share mapped memory, which storage.sqlite.journal-mode WAL needs: choose TRUNCATE, or another file system", err, db.o.DataDir)
+		return unfit{fmt.Errorf("%w; the file system of %s cannot share mapped memory, which storage.sqlite.journal-mode WAL needs: choose TRUNCATE, or another file system", err, db.o.DataDir)}
 	}
 	return db.hintOwner(err)
 }

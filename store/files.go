@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/x0a1b/promptmq/session"
 )
 
 // ErrInUse says that another process has the store open.
@@ -22,6 +24,24 @@ func (e inUse) Is(target error) bool { return target == ErrInUse }
 
 // Path is where the database of a data directory is.
 func Path(dir string) string { return filepath.Join(dir, fileName) }
+
+// Errors of Open beside ErrInUse and ErrDamaged.
+var (
+	// ErrFileSystem is of a file system that has not what the store needs.
+	ErrFileSystem = errors.New("the file system is not fit for a database")
+	// ErrNewer is of a database that a newer program has written.
+	ErrNewer = errors.New("use a newer promptmq")
+	// ErrForeign is of a file that is not one of the store.
+	ErrForeign = errors.New("not a PromptMQ database")
+	// ErrGone is of a running store whose files are no longer where they were.
+	ErrGone = session.ErrStoreGone
+)
+
+// An unfit is an error that is ErrFileSystem too.
+type unfit struct{ error }
+
+func (e unfit) Unwrap() error        { return e.error }
+func (e unfit) Is(target error) bool { return target == ErrFileSystem }
 
 // Exists reports whether there is a database in a data directory.
 func Exists(dir string) bool {

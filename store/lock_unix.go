@@ -19,7 +19,7 @@ func lockFile(path string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close() // the first error is the one that tells
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the file system has no locks, without which two processes could write to one database; storage.data-dir must be on another (lock %s: %w)", path, err)
+			return nil, unfit{fmt.Errorf("the file system has no locks, without which two processes could write to one database; storage.data-dir must be on another (lock %s: %w)", path, err)}
 		}
 		return nil, inUse{fmt.Errorf("another process uses this directory (lock %s: %w)", path, err)}
 	}

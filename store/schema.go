@@ -239,11 +239,11 @@ func identify(c *sqlite3.Conn) (version int64, err error) {
 	case app != applicationID && t.ours == tablesOurs:
 		return 0, damaged(fmt.Errorf("the tables are PromptMQ's and application_id is %#x", app))
 	case app != applicationID:
-		return 0, fmt.Errorf("not a PromptMQ database: application_id is %#x, expected %#x", app, applicationID)
+		return 0, fmt.Errorf("%w: application_id is %#x, expected %#x", ErrForeign, app, applicationID)
 	case version < 1 || version > versionsMax:
 		return 0, damaged(fmt.Errorf("the schema version is %d", version))
 	case version > int64(len(migrations)):
-		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: use a newer promptmq", version, len(migrations))
+		return 0, fmt.Errorf("the schema has version %d and this program knows up to %d: %w", version, len(migrations), ErrNewer)
 	case t.ours != tablesOurs || t.sums != (version >= sumsVersion) || t.owed != (version >= owedVersion) ||
 		t.unsummed != (version >= unsummedVersion) || t.access != (version >= accessVersion) || t.roles != (version >= rolesVersion):
 		return 0, damaged(fmt.Errorf("the tables are not those of schema version %d", version))

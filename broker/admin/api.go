@@ -14,6 +14,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // An API is a set of operations.
@@ -113,7 +115,7 @@ func (a *API) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 func (a *API) sayPanic(path string, p any) {
 	a.panicked()
-	a.log.Error("panic", "doing", "administration "+path, "panic", p, "stack", string(debug.Stack()))
+	a.log.Error("panic", trouble.Panic, "doing", "administration "+path, "panic", p, "stack", string(debug.Stack()))
 }
 
 // A beginning knows whether an answer has begun.

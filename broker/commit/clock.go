@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // clockJump is the smallest change of the system clock that counts as a jump.
@@ -89,6 +90,6 @@ func (c *Clock) NoteJump() bool {
 		return false
 	}
 	c.apart = apart
-	c.log.Warn("the system clock has jumped; deadlines are kept as they are, at the next start too", "ahead", apart.Round(time.Second).String())
+	c.log.Warn("the system clock has jumped; deadlines are kept as they are, at the next start too", trouble.ClockJumped, "ahead", apart.Round(time.Second).String())
 	return true
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/lock"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/session"
 )
@@ -230,7 +231,7 @@ func (c *Committer) tidy() bool {
 	more, err := c.store.Tidy()
 	c.applying.Store(0)
 	if err != nil {
-		c.log.Warn("tidying the store failed", "error", err)
+		c.log.Warn("tidying the store failed", trouble.StoreCleanUp, "error", err)
 		return false
 	}
 	return more
@@ -245,7 +246,7 @@ func (c *Committer) remove() time.Duration {
 	c.applying.Store(0)
 	switch {
 	case err != nil:
-		c.log.Warn("removing what has ended from the store failed and is tried again", "after", removeRetry.String(), "error", err)
+		c.log.Warn("removing what has ended from the store failed and is tried again", trouble.StoreCleanUp, "after", removeRetry.String(), "error", err)
 		return removeRetry
 	case !more:
 		return 0
@@ -300,7 +301,7 @@ func (c *Committer) apply(batch *session.Batch, began time.Time) error {
 		if errors.Is(err, session.ErrStoreGone) {
 			return err
 		}
-		c.log.Error("commit failed", "try", try, "of", commitTries, "error", err)
+		c.log.Error("commit failed", trouble.CommitFailed, "try", try, "of", commitTries, "error", err)
 		if try == commitTries {
 			return err
 		}

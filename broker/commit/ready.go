@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 var errStoreFailed = errors.New("the store takes nothing any more")
@@ -84,6 +85,6 @@ func (c *Committer) reportStall() {
 	}
 	var stacks bytes.Buffer
 	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // to memory: cannot fail
-	c.log.Error("no commit could be made for a long time, and not because of the disk: this is a bug",
+	c.log.Error("no commit could be made for a long time, and not because of the disk: this is a bug", trouble.CommitStuck,
 		"for", c.since(&c.busy).String(), "goroutines", string(stacks.Next(stacksMax)))
 }

@@ -3,6 +3,7 @@ package commit
 import (
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -61,7 +62,7 @@ func (c *Committer) Shutdown() error {
 		now := session.NewBatch()
 		now.Time, now.System = c.clock.Both()
 		if err := c.store.Apply(now); err != nil { // no promise depends on it
-			c.log.Warn("the time of the end was not stored", "error", err)
+			c.log.Warn("the time of the end was not stored", trouble.StoreCleanUp, "error", err)
 		}
 	}
 	return err

@@ -1,8 +1,11 @@
 package commit
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 const (
@@ -55,7 +58,7 @@ func (c *Committer) takeRoom(n int64) bool {
 func (c *Committer) noteRefused(n int64, what string) {
 	c.space.wanted.Store(n)
 	c.m.StoreRefused(what).Inc()
-	c.logFull("the store is at its limit: what would be stored is refused, what removes goes on", "room", c.space.room.Load())
+	c.logFull("the store is at its limit: what would be stored is refused, what removes goes on", trouble.StoreFull, "room", c.space.room.Load())
 }
 
 // Reserve takes room for what must be stored, even if there is none. The caller is in the
@@ -93,7 +96,7 @@ func (c *Committer) waitForSpace(began time.Time, err error) bool {
 	if time.Since(began) >= fullAfter {
 		c.space.diskFull.Store(true)
 	}
-	c.logFull("the disk is full: acknowledgements wait, and soon what would be stored is refused", "error", err)
+	c.logFull("the disk is full: acknowledgements wait, and soon what would be stored is refused", trouble.DiskFull, "error", err)
 	select {
 	case <-time.After(noSpaceRetry):
 		c.busy.Store(c.clock.Now().UnixNano())
@@ -103,9 +106,9 @@ func (c *Committer) waitForSpace(began time.Time, err error) bool {
 	}
 }
 
-func (c *Committer) logFull(msg string, attrs ...any) {
+func (c *Committer) logFull(msg string, code slog.Attr, attrs ...any) {
 	last, now := c.space.loggedAt.Load(), c.clock.Now().UnixNano()
 	if now-last >= int64(spaceLogEvery) && c.space.loggedAt.CompareAndSwap(last, now) {
-		go c.log.Warn(msg, attrs...) // the caller may hold locks
+		go c.log.Warn(msg, append(attrs, code)...) // the caller may hold locks
 	}
 }

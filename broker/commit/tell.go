@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/metrics"
 )
 
@@ -76,7 +77,7 @@ func (t *tellers) tellSome(waiters []Waiter) (told int) {
 	defer func() {
 		if p := recover(); p != nil {
 			t.m.Panics.Inc()
-			t.log.Error("panic", "doing", "telling of a commit", "panic", p, "stack", string(debug.Stack()))
+			t.log.Error("panic", trouble.Panic, "doing", "telling of a commit", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	for _, w := range waiters {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // As many sockets as Config.MaxConnections, within these bounds, may be open beyond that:
@@ -44,7 +45,7 @@ func (a *acceptor) accept() (*socket, error) {
 		case errors.Is(err, net.ErrClosed):
 			return nil, err
 		default:
-			a.l.network.c.Notices.Warn("accept", a.l.String(), "accept failed", "listener", a.l.String(), "error", err)
+			a.l.network.c.Notices.Warn("accept", a.l.String(), "accept failed", trouble.AcceptFailed, "listener", a.l.String(), "error", err)
 			time.Sleep(wait)
 			wait = min(2*wait, waitMax)
 		}
@@ -128,6 +129,6 @@ func (a *acceptor) refuse(s *socket, limit *socketLimit) {
 	n, name := a.l.network, s.listener.String()
 	n.c.Metrics.Refused(limit.cause).Inc()
 	n.c.Metrics.ListenerRefused(name).Inc()
-	n.c.Notices.Warn(limit.cause, name, "too many connections: one without CONNECT was closed", "listener", name,
+	n.c.Notices.Warn(limit.cause, name, "too many connections: one without CONNECT was closed", trouble.TooManyConnections, "listener", name,
 		"remote", s.RemoteAddr().String(), "limit", limit.shown, "key", limit.key)
 }

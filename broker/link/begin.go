@@ -3,6 +3,8 @@ package link
 import (
 	"io"
 	"net"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // begins reports whether something comes before MQTT, or the request for a WebSocket.
@@ -42,7 +44,7 @@ func (l *Listener) refuse(s *socket, reason string, err error) {
 	c := &l.network.c
 	c.Metrics.Refused(reason).Inc()
 	if err != io.EOF {
-		c.Notices.Warn(reason, HostOf(s.RemoteAddr()), "connection closed", "listener", l.String(), "remote", s.RemoteAddr().String(), "reason", reason, "error", err)
+		c.Notices.Warn(reason, HostOf(s.RemoteAddr()), "connection closed", trouble.ProxyHeader, "listener", l.String(), "remote", s.RemoteAddr().String(), "reason", reason, "error", err)
 	}
 }
 

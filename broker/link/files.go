@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/metrics"
 )
 
@@ -62,7 +63,7 @@ func (f fileShare) say(connections int64, log *slog.Logger) {
 	log.Info("open files are limited", "limit", f.limit, "kept", f.kept, "connections", f.sockets)
 	if f.sockets < connections {
 		log.Warn("the limit of open files allows fewer connections than mqtt.max-connections: raise it (ulimit -n, LimitNOFILE= in a unit of systemd), "+
-			"or lower mqtt.max-connections", "max_connections", connections, "open_files", f.limit, "kept", f.kept, "connections", f.sockets)
+			"or lower mqtt.max-connections", trouble.OpenFiles, "max_connections", connections, "open_files", f.limit, "kept", f.kept, "connections", f.sockets)
 	}
 }
 

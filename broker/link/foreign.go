@@ -3,6 +3,8 @@ package link
 import (
 	"bytes"
 	"net"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // proxyV2 is how the header of version 2 of the PROXY protocol begins.
@@ -65,5 +67,5 @@ func (e ForeignError) Error() string { return "the connection begins with " + st
 func (l *Listener) RefuseForeign(remote net.Addr, what ForeignError) {
 	n := l.network
 	n.c.Metrics.Refused("foreign protocol").Inc()
-	n.c.Notices.Warn("foreign protocol", l.String()+string(what), "connection closed", "listener", l.String(), "remote", remote.String(), "detail", string(what))
+	n.c.Notices.Warn("foreign protocol", l.String()+string(what), "connection closed", trouble.ForeignProtocol, "listener", l.String(), "remote", remote.String(), "detail", string(what))
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // openingKey is the key of a request's context for its opening.
@@ -124,7 +126,7 @@ func (l *Listener) serveRequest(w http.ResponseWriter, r *http.Request) {
 	c := &l.network.c
 	if err != nil { // Accept has answered
 		c.Metrics.Refused("bad WebSocket request").Inc()
-		c.Notices.Info("bad WebSocket request", HostOf(o.RemoteAddr()), "WebSocket request refused", "listener", l.String(), "remote", o.RemoteAddr().String(), "error", err)
+		c.Notices.Info("bad WebSocket request", HostOf(o.RemoteAddr()), "WebSocket request refused", trouble.WebSocketRefused, "listener", l.String(), "remote", o.RemoteAddr().String(), "error", err)
 		return
 	}
 	u.transport.start(ws)

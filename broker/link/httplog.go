@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // httpErrors is what an HTTP server has to say about its peers, as notices.
 type httpErrors struct{ to *notice.Log }
 
 func (h httpErrors) Write(line []byte) (int, error) {
-	h.to.Warn("http", "", "HTTP server", "error", strings.TrimSpace(string(line)))
+	h.to.Warn("http", "", "HTTP server", trouble.HTTPPeer, "error", strings.TrimSpace(string(line)))
 	return len(line), nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"sync/atomic"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // A Pair is a certificate and its key for a listener that is none of MQTT. Changed files are
@@ -73,7 +75,7 @@ func (p *Pair) watch() {
 		if err != nil { // the files change one after the other: what is wrong is tried again
 			if said != err.Error() {
 				said = err.Error()
-				p.log.Error("changed files of a listener with TLS cannot be taken over: it goes on with the old ones", "error", err)
+				p.log.Error("changed files of a listener with TLS cannot be taken over: it goes on with the old ones", trouble.TLSFiles, "error", err)
 			}
 			continue
 		}

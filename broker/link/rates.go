@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/x0a1b/promptmq/broker/rate"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // rates bound how many sockets a Listener accepts in a second. It has a lock, which is a leaf.
@@ -80,11 +81,12 @@ func (l *Listener) admits(from net.Addr, ofProxy bool) bool {
 	}
 	c := &l.network.c
 	c.Metrics.Refused(why.cause).Inc()
-	what := "more connections a second than allowed: one was closed"
+	what, code := "more connections a second than allowed: one was closed", trouble.ConnectionRate
 	if why.cause == bannedAddress {
+		code = trouble.AddressBanned
 		what = "connection closed: its address is banned, because too many logins failed from there"
 	}
-	c.Notices.Warn(why.cause, why.of, what, why.attrs("listener", l.String(), "remote", from.String())...)
+	c.Notices.Warn(why.cause, why.of, what, why.attrs(code, "listener", l.String(), "remote", from.String())...)
 	return false
 }
 

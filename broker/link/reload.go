@@ -7,6 +7,8 @@ import (
 	"maps"
 	"os"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // watchEvery is how often the files of listeners with TLS are looked at.
@@ -109,7 +111,7 @@ func (n *Network) takeChanged(w *watched) {
 	if !w.changed() {
 		if w.failed != "" && !w.said {
 			w.said = true
-			n.c.Log.Error("changed files of a listener with TLS cannot be taken over: it goes on with the old ones", "listener", w.l.String(), "error", w.failed)
+			n.c.Log.Error("changed files of a listener with TLS cannot be taken over: it goes on with the old ones", trouble.TLSFiles, "listener", w.l.String(), "error", w.failed)
 		}
 		return
 	}
@@ -136,11 +138,11 @@ func (l *Listener) take(k *credentials) {
 func (k *credentials) warn(l *Listener) {
 	log, now := l.network.c.Log, k.now()
 	if now.After(k.certificate.NotAfter) {
-		log.Warn("the certificate has expired", "listener", l.String(), "certificate", k.certificate.Subject.String(), "expires", k.certificate.NotAfter)
+		log.Warn("the certificate has expired", trouble.CertificateExpired, "listener", l.String(), "certificate", k.certificate.Subject.String(), "expires", k.certificate.NotAfter)
 	}
 	for _, r := range k.revocations {
 		if !r.NextUpdate.IsZero() && now.After(r.NextUpdate) {
-			log.Warn("a revocation list is past its date: no certificate of its issuer is accepted", "listener", l.String(), "issuer", r.Issuer.String(),
+			log.Warn("a revocation list is past its date: no certificate of its issuer is accepted", trouble.RevocationListExpired, "listener", l.String(), "issuer", r.Issuer.String(),
 				"next_update", r.NextUpdate)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 const (
@@ -123,5 +125,5 @@ func (l *Listener) noRequest(o *opening, late bool) {
 		detail = "no whole request within server.connect-timeout"
 	}
 	c.Metrics.Refused(reason).Inc()
-	c.Notices.Info(reason, detail, "connection closed", "listener", l.String(), "remote", o.RemoteAddr().String(), "detail", detail)
+	c.Notices.Info(reason, detail, "connection closed", trouble.ForeignProtocol, "listener", l.String(), "remote", o.RemoteAddr().String(), "detail", detail)
 }

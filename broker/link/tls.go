@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 func init() {
@@ -77,7 +79,7 @@ func (l *Listener) refuseHandshake(s *socket, h *handshake, err error) {
 	if reason == "closed" && !h.spoke.Load() {
 		return
 	}
-	c.Notices.Info("TLS handshake: "+reason, HostOf(s.RemoteAddr()), "TLS handshake failed", "listener", l.String(), "remote", s.RemoteAddr().String(),
+	c.Notices.Info("TLS handshake: "+reason, HostOf(s.RemoteAddr()), "TLS handshake failed", trouble.TLSHandshake, "listener", l.String(), "remote", s.RemoteAddr().String(),
 		"reason", reason, "error", err)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // Subprotocols are the names of MQTT over WebSocket: that of the specification, and that
@@ -93,7 +94,7 @@ func (l *Listener) refuseUpgrade(w http.ResponseWriter, r *http.Request, why *up
 	http.Error(w, why.body, why.status)
 	l.network.c.Metrics.Refused(why.reason).Inc()
 	remote := openingOf(r).RemoteAddr()
-	key, attrs := HostOf(remote), []any{"listener", l.String(), "remote", remote.String(), "status", why.status, "detail", why.body}
+	key, attrs := HostOf(remote), []any{trouble.WebSocketRefused, "listener", l.String(), "remote", remote.String(), "status", why.status, "detail", why.body}
 	if why.origin != "" {
 		key, attrs = notice.Shown(why.origin), append(attrs, "origin", notice.Shown(why.origin), "key", l.config.Load().OriginsKey)
 	}

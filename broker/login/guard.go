@@ -9,6 +9,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -119,7 +120,7 @@ func (g *guard) say(from netip.Addr) {
 	g.mu.Lock()
 	until, o := g.backoff.Banned(from, time.Now()), g.backoff.Options()
 	g.mu.Unlock()
-	g.notices.Warn("banned", peer, "an address is banned for a while: too many logins failed from there", "address", peer,
+	g.notices.Warn("banned", peer, "an address is banned for a while: too many logins failed from there", trouble.AddressBanned, "address", peer,
 		"until", until.UTC().Format(time.RFC3339), "key", "auth.ban.failures", "limit", o.BanAfter, "within", o.BanWindow)
 }
 

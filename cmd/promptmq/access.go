@@ -11,6 +11,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/control"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/login"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 )
 
@@ -66,7 +67,7 @@ func (g *accessControl) setRules() {
 	defer g.mu.Unlock()
 	rules := slices.Concat(g.stored(), g.files.list())
 	if g.rules > 0 && len(rules) == 0 {
-		g.log.Warn("there are no rules any more: who is let in may do everything")
+		g.log.Warn("there are no rules any more: who is let in may do everything", trouble.NoRules)
 	}
 	g.rules = len(rules)
 	if len(rules) == 0 {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // administrationEndsWithin is how long a command that is under way may take when the process
@@ -18,14 +19,14 @@ const administrationEndsWithin = 2 * time.Second
 func serveSocket(log *slog.Logger, dir string, api *admin.API) (stop func()) {
 	s, err := admin.Serve(dir, api, newHTTPErrorLog(log, "administration"))
 	if err != nil {
-		log.Warn("no administration socket: commands such as promptmq user, status and reload do not reach this process", "error", err)
+		log.Warn("no administration socket: commands such as promptmq user, status and reload do not reach this process", trouble.NoSocket, "error", err)
 		return func() {}
 	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), administrationEndsWithin)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
-			log.Warn("a command was cut off", "error", err)
+			log.Warn("a command was cut off", trouble.RequestCutOff, "error", err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/inspect"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/store"
 )
 
@@ -91,7 +92,7 @@ func (b *backups) run(ctx context.Context, path string) {
 	b.stop, b.last.Running, b.last.EndedAt = nil, false, time.Now().UTC()
 	if err != nil {
 		b.last.Error = err.Error()
-		b.log.Warn("a backup was not made", "file", path, "error", err)
+		b.log.Warn("a backup was not made", trouble.BackupFailed, "file", path, "error", err)
 		return
 	}
 	b.log.Info("a backup was made", "file", path, "bytes", b.last.TotalBytes, "took", b.last.EndedAt.Sub(b.last.BeganAt))

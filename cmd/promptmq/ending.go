@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 )
 
@@ -36,7 +37,7 @@ func (e *ending) giveUp() {
 	if state := e.state.Load(); state != nil {
 		doing = *state
 	}
-	e.log.Log(context.Background(), config.LevelFatal, "did not end in time", "within", endWithin.String(), "doing", doing)
+	e.log.Log(context.Background(), config.LevelFatal, "did not end in time", trouble.NotEndedInTime, "within", endWithin.String(), "doing", doing)
 	e.lines.flush(logFlushWithin)
 	os.Exit(exitFailure)
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -358,6 +359,11 @@ func (s *server) stopWith(signal os.Signal) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, r := range s.records {
+		if slices.Contains([]string{"WARN", "ERROR", "FATAL"}, r.text("level")) && r.text("code") == "" {
+			s.t.Errorf("no code in the log line %v", r)
+		}
+	}
 	if len(s.other) > 0 {
 		s.t.Errorf("standard error has lines that are no records:\n%s", strings.Join(s.other, "\n"))
 	}

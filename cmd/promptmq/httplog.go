@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // httpErrorsEvery is how often at most an HTTP server may complain of its peers.
@@ -36,6 +38,6 @@ func (h *httpErrors) Write(line []byte) (int, error) {
 	}
 	h.next, h.leftOut = now.Add(httpErrorsEvery), 0
 	h.mu.Unlock()
-	h.log.Warn("the HTTP server for "+h.server+" complains of a peer", "error", strings.TrimSpace(string(line)), "left_out", leftOut)
+	h.log.Warn("the HTTP server for "+h.server+" complains of a peer", trouble.HTTPPeer, "error", strings.TrimSpace(string(line)), "left_out", leftOut)
 	return len(line), nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // An accessSummary is what holds for all listeners.
@@ -40,6 +41,9 @@ func logListener(log *slog.Logger, name, addr string, c *link.ListenerConfig, al
 		attrs = append(attrs, "tls", tlsOf(c.TLS))
 	}
 	attrs = append(attrs, "proxies", proxiesOf(c, anonymous))
+	if level == slog.LevelWarn {
+		attrs = append(attrs, trouble.OpenToEverybody)
+	}
 	log.Log(context.Background(), level, "listening", attrs...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -113,7 +114,7 @@ func (q *logQueue) writeLocked(lines []byte) bool {
 // tell returns the line that says how many were dropped, and why if that is known.
 func (q *logQueue) tell(lost int, failed error) []byte {
 	var line bytes.Buffer
-	attrs := []any{"lines", lost}
+	attrs := []any{trouble.LogLinesDropped, "lines", lost}
 	if failed != nil {
 		attrs = append(attrs, "error", failed)
 	}

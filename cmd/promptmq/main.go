@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 )
 
@@ -154,6 +155,9 @@ func exitCode(err error) int {
 		return exitAttention
 	case !errors.Is(err, errLogged):
 		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)
+		if code := codeOf(err); !code.Equal(trouble.Failure) {
+			fmt.Fprintf(os.Stderr, "What to do is in docs/troubleshooting.md under %q.\n", code.Value)
+		}
 	}
 	return exitFailure
 }

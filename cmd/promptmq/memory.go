@@ -5,6 +5,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/memory"
+	"github.com/x0a1b/promptmq/broker/trouble"
 )
 
 // limitMemory returns the options with the figure in the place of limits.memory that stands for
@@ -16,11 +17,11 @@ func limitMemory(log *slog.Logger, o broker.Options) broker.Options {
 	}
 	switch {
 	case l.Memory <= 0 && of == "limits.memory":
-		log.Warn("memory is not limited: limits.memory is 0")
+		log.Warn("memory is not limited: limits.memory is 0", trouble.MemoryUnlimited)
 		return o
 	case l.Memory <= 0:
 		l.Memory = 0
-		log.Warn("memory is not limited, because how much there is cannot be told: set limits.memory")
+		log.Warn("memory is not limited, because how much there is cannot be told: set limits.memory", trouble.MemoryUnlimited)
 		return o
 	}
 	memory.SoftLimit(l.Memory)

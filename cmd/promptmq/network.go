@@ -13,6 +13,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/login"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/config"
 )
@@ -77,7 +78,7 @@ func (n *network) serve(cfg *config.Config, log *slog.Logger) (stop func(), err 
 		ctx, cancel := context.WithTimeout(context.Background(), administrationEndsWithin)
 		defer cancel()
 		if err := n.web.Close(ctx); err != nil {
-			log.Warn("a request of the API was cut off", "error", err)
+			log.Warn("a request of the API was cut off", trouble.RequestCutOff, "error", err)
 		}
 		end()
 	}, nil

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -82,7 +83,7 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 			next.Broker.FilesBeside = filesOfSources(next)
 			b.SetOptions(next.Broker)
 			if l := r.level.reload(next.Log); l.SetAtRunTime {
-				r.log.Warn("log.level is as it was in the configuration, so that what was set at run time holds on", "level", l.Level, "configured", l.Configured)
+				r.log.Warn("log.level is as it was in the configuration, so that what was set at run time holds on", trouble.LogLevelKept, "level", l.Level, "configured", l.Configured)
 			}
 		}, nil
 	}
@@ -99,7 +100,7 @@ func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	defer func() { r.told.reloaded(err) }()
 	r.outcomes.note(err)
 	if err != nil {
-		r.log.ErrorContext(ctx, "not reloaded: all stays as it was", "faults", faultLines(err))
+		r.log.ErrorContext(ctx, "not reloaded: all stays as it was", trouble.NotReloaded, "faults", faultLines(err))
 		return nil, err
 	}
 	report := new(reloadReport)
@@ -107,11 +108,11 @@ func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	for _, take := range takes {
 		take()
 	}
-	level := slog.LevelInfo
+	level, attrs := slog.LevelInfo, []any{"changed", report.Changed, "needs_restart", report.Restart}
 	if len(report.Restart) > 0 {
-		level = slog.LevelWarn
+		level, attrs = slog.LevelWarn, append(attrs, trouble.NeedsRestart)
 	}
-	r.log.Log(ctx, level, "reloaded", "changed", report.Changed, "needs_restart", report.Restart)
+	r.log.Log(ctx, level, "reloaded", attrs...)
 	return report, nil
 }
 
@@ -165,7 +166,7 @@ func (r *reloader) reloadForHangup() {
 	defer func() {
 		if p := recover(); p != nil {
 			r.counters.Panics.Inc()
-			r.log.Error("panic", "doing", "reloading", "panic", p, "stack", string(debug.Stack()))
+			r.log.Error("panic", trouble.Panic, "doing", "reloading", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	_, _ = r.reload(context.Background()) // the log has the error

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/store"
 )
 
@@ -30,9 +31,9 @@ func salvageStore(log *slog.Logger, o store.Options) error {
 		log.Info("the database is sound: --salvage changed nothing")
 		return nil
 	}
-	log.Warn("the database was damaged and is set aside", "damage", report.Damage, "aside", report.Aside)
+	log.Warn("the database was damaged and is set aside", trouble.Salvaged, "damage", report.Damage, "aside", report.Aside)
 	for _, t := range report.Tables {
-		log.Warn("salvaged", "table", t.Name, "recovered", t.Recovered, "lost", t.Lost, "unreadable_places", t.Unreadable)
+		log.Warn("salvaged", trouble.Salvaged, "table", t.Name, "recovered", t.Recovered, "lost", t.Lost, "unreadable_places", t.Unreadable)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/metrics"
 	"github.com/x0a1b/promptmq/store"
@@ -67,7 +68,7 @@ func (c *serverCommand) Run() error {
 		if faults, ok := errors.AsType[config.Errors](err); ok {
 			return faults
 		}
-		log.Log(ctx, config.LevelFatal, "stopped by a failure", "error", err)
+		log.Log(ctx, config.LevelFatal, "stopped by a failure", codeOf(err), "error", err)
 		return errLogged
 	}
 	log.Info("stopped")
@@ -279,11 +280,11 @@ func logStore(log *slog.Logger, dir string, db *store.DB) error {
 	}
 	log.Info("store opened", attrs...)
 	if system.Doubt != "" {
-		log.Warn("the file system of the data directory may not keep what is acknowledged; docs/storage.md has a section on file systems",
+		log.Warn("the file system of the data directory may not keep what is acknowledged; docs/storage.md has a section on file systems", trouble.FileSystem,
 			"data_dir", dir, "file_system", system.Name, "because", system.Doubt)
 	}
 	for _, f := range db.Exposed() {
-		log.Warn("other users of this machine can get at a file of the database, and its mode cannot be changed: give it to the user of this process (chown), or keep others out of the directory (chmod 0700) or the mount (its options)",
+		log.Warn("other users of this machine can get at a file of the database, and its mode cannot be changed: give it to the user of this process (chown), or keep others out of the directory (chmod 0700) or the mount (its options)", trouble.FileMode,
 			"file", f.Path, "mode", f.Mode.String(), "error", f.Err)
 	}
 	return nil

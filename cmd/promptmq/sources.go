@@ -7,6 +7,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/login"
 	"github.com/x0a1b/promptmq/broker/notice"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/metrics"
 )
@@ -73,7 +74,7 @@ func (s *sources) newTokens(c *config.Config) (*login.Tokens, login.SettingError
 			return
 		}
 		s.counters.KeySetFetches("failed").Inc()
-		s.notices.Warn("key set", "", "the keys of tokens could not be fetched; those that there are stay", "key", "auth.jwt.jwks-url", "error", err)
+		s.notices.Warn("key set", "", "the keys of tokens could not be fetched; those that there are stay", trouble.KeySet, "key", "auth.jwt.jwks-url", "error", err)
 	})
 }
 
@@ -97,7 +98,7 @@ func (s *sources) newCallback(c *config.Config) (*login.Callback, login.SettingE
 			if opened {
 				text = "logins are not asked about for a while: there were too many failures in a row"
 			}
-			s.notices.Warn("callback", "", text, "key", "auth.http.url", "error", err)
+			s.notices.Warn("callback", "", text, trouble.LoginCallback, "key", "auth.http.url", "error", err)
 		},
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/x0a1b/promptmq/broker"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/metrics"
 )
 
@@ -42,7 +43,7 @@ func supervise(log *slog.Logger, counters *metrics.Broker) *supervision {
 	s := &supervision{log: log, counters: counters}
 	var err error
 	if s.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
-		log.Warn("the watchdog of systemd is not told anything", "error", err)
+		log.Warn("the watchdog of systemd is not told anything", trouble.Watchdog, "error", err)
 	}
 	if s.tell("STATUS=loading the store") {
 		go s.run()
@@ -59,7 +60,7 @@ func (s *supervision) tell(assignments ...string) bool {
 	}
 	told, err := daemon.SdNotify(false, strings.Join(assignments, "\n"))
 	if err != nil {
-		s.log.Warn("systemd could not be told how the broker is", "error", err)
+		s.log.Warn("systemd could not be told how the broker is", trouble.Watchdog, "error", err)
 	}
 	return told
 }
@@ -133,7 +134,7 @@ func (s *supervision) ask(b *broker.Broker, within time.Duration, before bool) (
 	waits, err := b.Alive(ctx)
 	if err != nil {
 		if before {
-			s.log.Error("the broker does not answer: the watchdog of systemd is not told that it works", "error", err)
+			s.log.Error("the broker does not answer: the watchdog of systemd is not told that it works", trouble.NoAnswer, "error", err)
 		}
 		return false, s.tell("STATUS=does not answer: " + err.Error())
 	}
