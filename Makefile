@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 COMMIT   ?= $(shell git describe --always --abbrev=12 --exclude='*' --dirty=-modified 2>/dev/null)
 
-.PHONY: build install release release-check run test race prove hostile outside fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
+.PHONY: build install release release-check run test race prove hostile outside clients fuzz bench bench-peers conformance conformance-bin conformance-report lint cover
 
 # -s -w leave out what only a debugger needs: a panic still names functions and lines.
 build:
@@ -87,6 +87,12 @@ MQTTJS ?= /tmp/promptmq-mqttjs
 outside:
 	@mkdir -p '$(MQTTJS)' && cd '$(MQTTJS)' && { test -f package/dist/mqtt.min.js || tar xzf "$$(npm pack --silent mqtt@5.16.0)"; }
 	go test -count=1 -timeout 20m -v -tags outside -run Outside ./cmd/promptmq -mqttjs '$(MQTTJS)/package/dist/mqtt.min.js'
+
+# The programs of examples/clients, each over a kill -9 of the broker, and the table of docs/clients.md. CLIENTS holds
+# flags: make clients CLIENTS='-clients.only Python'. What cannot be installed is left out, and the table says why. Debian:
+# apt-get install python3-venv npm maven openjdk-17-jdk-headless gcc libmosquitto-dev libpaho-mqtt-dev cargo chromium
+clients:
+	go test -count=1 -timeout 60m -v -tags outside -run '^TestClientPrograms$$' ./cmd/promptmq -update $(CLIENTS)
 
 # Every fuzz target of every package, one after the other.
 fuzz:
