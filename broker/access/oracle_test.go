@@ -63,6 +63,9 @@ func (o *oracle) about(rule Rule, filter string, r Request) bool {
 		return matchesNaively(filter, r.Topic)
 	}
 	asked, _ := fillNaively(Rule{Filter: r.Topic}, "", "")
+	if rule.Literal {
+		return filter == asked
+	}
 	wide, narrow := o.matching(filter), o.matching(asked)
 	all, some := true, false
 	for i := range narrow {
@@ -147,6 +150,7 @@ func randomRule(rng *rand.Rand) Rule {
 			Deny: rng.IntN(3) == 0, Nobody: rng.IntN(6) == 0, Actions: 1 + Actions(rng.IntN(7)), Filter: randomFilter(rng, 2, true),
 			MaxQoS: codec.QoS(rng.IntN(3)), NoRetain: rng.IntN(3) == 0, Mosquitto: rng.IntN(4) == 0,
 		}
+		r.Literal = r.Actions == Subscribe && rng.IntN(2) == 0
 		switch rng.IntN(6) {
 		case 0:
 			r.User = oneOf(rng, oracleNames...)

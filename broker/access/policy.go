@@ -144,6 +144,7 @@ const (
 	isRetained  passed = "it is not about retained messages"
 	otherTopic  passed = "its Topic Filter does not match"
 	notCovered  passed = "its Topic Filter does not cover the one that is asked for"
+	notTheOne   passed = "it is about one Topic Filter, and that is another"
 	noOverlap   passed = "its Topic Filter has no topic in common with the one that is asked for"
 )
 
@@ -223,6 +224,10 @@ func (b *bound) isAbout(r *Request) passed {
 	case r.Action != Subscribe:
 		if !matches(b.filter, b.shape, r.Topic) {
 			return otherTopic
+		}
+	case b.rule.Literal:
+		if b.filter != r.Topic {
+			return notTheOne
 		}
 	case b.rule.Mosquitto:
 		if !overlaps(b.filter, r.Topic) {

@@ -28,6 +28,9 @@ type Rule struct {
 	// subscriptions, a rule that allows is about. One that denies is about them all.
 	MaxQoS   codec.QoS
 	NoRetain bool
+	// Literal is of a rule about Subscribe alone: it is about that very Topic Filter, and not
+	// about those that it covers.
+	Literal bool
 	// Mosquitto marks a rule that is read from an acl_file: it is about a Topic Filter
 	// that has any Topic Name in common with its own, since Mosquitto asks again at each
 	// delivery; a user name or Client Identifier may have a / in it; and if it names
@@ -85,6 +88,8 @@ func (r *Rule) Check() error {
 		return errors.New("it is about Clients without a user name, and names a user")
 	case r.Actions == 0 || r.Actions&^allActions != 0:
 		return errors.New("it needs one or more of the actions publish, receive and subscribe")
+	case r.Literal && r.Actions != Subscribe:
+		return errors.New("literal is for the action subscribe alone")
 	case r.MaxQoS > 2:
 		return fmt.Errorf("there is no QoS %d", r.MaxQoS)
 	case len(r.Filter) > ruleFilterSize:

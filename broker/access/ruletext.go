@@ -12,7 +12,7 @@ import (
 
 // String returns the Rule as the one line that ParseRule reads, without Where:
 //
-//	allow|deny WHO ACTION... [qos N] [noretain] topic FILTER
+//	allow|deny WHO ACTION... [qos N] [noretain] [literal] topic FILTER
 func (r Rule) String() string {
 	words := []string{"allow"}
 	if r.Deny {
@@ -28,6 +28,9 @@ func (r Rule) String() string {
 	}
 	if !r.Deny && r.NoRetain {
 		words = append(words, "noretain")
+	}
+	if r.Literal {
+		words = append(words, "literal")
 	}
 	return strings.Join(append(words, "topic", quoted(r.Filter)), " ")
 }
@@ -188,6 +191,8 @@ func (p *ruleParser) condition(text string) error {
 		return once(text, &p.everyone)
 	case "noretain":
 		return once(text, &r.NoRetain)
+	case "literal":
+		return once(text, &r.Literal)
 	case "mosquitto":
 		return once(text, &r.Mosquitto)
 	}
@@ -197,7 +202,7 @@ func (p *ruleParser) condition(text string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s is no word of a rule: they are everyone, user, group, client, nobody, publish, receive, subscribe, read, all, qos, noretain and topic", shortened(text))
+	return fmt.Errorf("%s is no word of a rule: they are everyone, user, group, client, nobody, publish, receive, subscribe, read, all, qos, noretain, literal and topic", shortened(text))
 }
 
 func once(word string, flag *bool) error {

@@ -61,6 +61,7 @@ func TestRuleTextErrors(t *testing.T) {
 		"allow everyone publish qos 1 qos 1 topic":                       "twice",
 		"deny everyone publish qos 1 topic a":                            "for allow",
 		"deny everyone publish noretain topic a":                         "for allow",
+		"allow everyone read literal topic a":                            "subscribe alone",
 		"allow everyone write topic a":                                   `"write" is no word`,
 		`allow everyone publish "topic" a`:                               "in quotes, where a word",
 		`allow everyone publish topic "a`:                                "does not end",
@@ -79,7 +80,7 @@ func TestRuleTextErrors(t *testing.T) {
 // FuzzRule: what is read is written as one line that means the same.
 func FuzzRule(f *testing.F) {
 	for _, line := range []string{"allow everyone publish topic a/+/#", `deny user "a b" client %c read topic "x y/%u"`,
-		"allow mosquitto nobody all qos 1 noretain topic $SYS/#", `allow group "\n\x00\ufffd" all topic "\\"`} {
+		"deny group g subscribe literal topic a/#", "allow mosquitto nobody all qos 1 noretain topic $SYS/#", `allow group "\n\x00\ufffd" all topic "\\"`} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
