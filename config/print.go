@@ -25,8 +25,8 @@ func (c *Config) WriteYAML(w io.Writer) error {
 // commentWidth is that of the comments of a file that somebody will work on.
 const commentWidth = 100
 
-// WriteGiven writes as YAML the keys that a source has given, each with what it is: a file to
-// begin with.
+// WriteGiven writes as YAML the keys that a source has given, each with what it is, and the line
+// that it came from if it was one of a file: a file to begin with.
 func (c *Config) WriteGiven(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	comment := func(help, indent string) {
@@ -35,8 +35,18 @@ func (c *Config) WriteGiven(w io.Writer) error {
 		}
 	}
 	c.writeKeys(out, func(k *key) bool { return c.origins[k.path] != (Origin{}) },
-		func(k *key, indent string) { comment(k.help, indent) }, comment)
+		func(k *key, indent string) {
+			comment(k.help, indent)
+			writeFrom(out, c.origins[k.path], indent)
+		}, comment)
 	return out.Flush()
+}
+
+// writeFrom says which line of a file a value came from, if it did.
+func writeFrom(out io.Writer, from Origin, indent string) {
+	if from.Line > 0 {
+		fmt.Fprintf(out, "%s# From: %v.\n", indent, from)
+	}
 }
 
 // wrapped parts a text into lines of so many bytes, unless a word is longer.
@@ -82,6 +92,9 @@ func (c *Config) writeListeners(out io.Writer, indent string, comment func(help,
 	told := make(map[string]bool)
 	for _, e := range c.listeners {
 		lead := "- "
+		if comment != nil {
+			writeFrom(out, e.at, indent)
+		}
 		eachListenerKey(&e.config, func(k *listenerKey, value string) {
 			if _, given := e.origins[k.name]; comment != nil && !given {
 				return
