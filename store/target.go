@@ -53,6 +53,9 @@ func CheckTarget(dir, path string) error {
 	return nil
 }
 
+// File is the path of the database in a data directory.
+func File(dir string) string { return filepath.Join(dir, fileName) }
+
 // isOfStore reports whether a file of a data directory is, or may become, one of the broker.
 // Some file systems do not tell capital letters from small ones.
 func isOfStore(name string) bool {

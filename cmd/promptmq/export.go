@@ -109,7 +109,7 @@ func (c *exportCommand) source(dir string) (path string, done func(), err error)
 
 type importCommand struct {
 	File      importFileCommand      `cmd:"" default:"withargs" help:"Store what export wrote, all or nothing, where the broker is stopped. The word file may be left out."`
-	Mosquitto importMosquittoCommand `cmd:"" hidden:"" help:"Move a Mosquitto in: configuration, users and rules. The files of Mosquitto stay as they are."`
+	Mosquitto importMosquittoCommand `cmd:"" help:"Move a Mosquitto in: configuration, users and rules. Its files stay as they are; exit with 3 if something was changed or left out, and with 2, without having written anything, if something is refused."`
 }
 
 type importFileCommand struct {

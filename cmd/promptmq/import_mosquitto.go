@@ -1,48 +1,158 @@
 package main
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/cmd/promptmq/mosquitto"
+	"github.com/x0a1b/promptmq/config"
+	"github.com/x0a1b/promptmq/store"
 	"github.com/x0a1b/promptmq/terminal"
 )
 
 type importMosquittoCommand struct {
-	Conf   string `required:"" placeholder:"FILE" help:"The mosquitto.conf."`
-	DryRun bool   `name:"dry-run" help:"Write nothing, and report what would become of each thing."`
-	JSON   bool   `name:"json" help:"Write the report as JSON."`
+	Conf    string `required:"" placeholder:"FILE" help:"The mosquitto.conf. The files that it names are read too; none is changed."`
+	To      string `default:"." placeholder:"DIR" help:"Directory for promptmq.yaml; created when missing. Default: this one."`
+	DataDir string `name:"data-dir" placeholder:"DIR" help:"Data directory for users, rules and state. Default: data in the directory of --to."`
+	DryRun  bool   `name:"dry-run" help:"Write nothing, and report what would become of each thing."`
+	Force   bool   `help:"Replace a promptmq.yaml, and set a database aside, that are there."`
+	JSON    bool   `name:"json" help:"Write the report as JSON."`
+}
+
+// A mosquittoMove is what is to be written of a Mosquitto.
+type mosquittoMove struct {
+	report   *mosquitto.Report
+	from     string // the mosquitto.conf
+	config   *config.Config
+	file     string // promptmq.yaml
+	dataDir  string
+	access   *mosquitto.Access
+	imported *store.Counts
+	aside    string // what a database that was there is now
 }
 
 // Run implements the command.
 func (c *importMosquittoCommand) Run() error {
-	read, err := mosquitto.ReadConf(c.Conf)
+	m, err := c.read()
 	if err != nil {
 		return admin.Refuse("nothing was imported: %v", err)
 	}
-	if err := c.tell(read.Report); err != nil {
+	refused := m.report.Count(mosquitto.Refused) > 0
+	if !refused && !c.DryRun {
+		if err := m.write(c.Force); err != nil {
+			return err
+		}
+	}
+	if err := c.tell(m); err != nil {
 		return err
 	}
-	if read.Report.Count(mosquitto.Changed)+read.Report.Count(mosquitto.LeftOut) > 0 {
+	switch {
+	case refused:
+		return admin.Refuse("nothing was imported: what is refused has a meaning that cannot be kept, or is wrong")
+	case m.report.Count(mosquitto.Changed)+m.report.Count(mosquitto.LeftOut) > 0:
 		return errAttention
 	}
 	return nil
 }
 
-// tell writes the report.
-func (c *importMosquittoCommand) tell(r *mosquitto.Report) error {
-	if c.JSON {
-		return writeJSON(os.Stdout, r.Findings)
+// read reads everything, and looks whether it can be written.
+func (c *importMosquittoCommand) read() (*mosquittoMove, error) {
+	read, err := mosquitto.ReadConf(c.Conf)
+	if err != nil {
+		return nil, err
 	}
-	t := terminal.Table{Columns: []terminal.Column{{Title: "WHERE"}, {Title: "WHAT"}, {Title: "IS"}, {Title: "WHY"}}}
-	for _, f := range r.Findings {
-		t.Add(f.Place(), f.What, f.Outcome.String(), f.Why)
+	to := config.Absolute(c.To)
+	m := &mosquittoMove{report: read.Report, from: config.Absolute(c.Conf), file: filepath.Join(to, "promptmq.yaml"), dataDir: filepath.Join(to, "data")}
+	if c.DataDir != "" {
+		m.dataDir = config.Absolute(c.DataDir)
 	}
-	columns, _ := terminal.Size(os.Stdout)
-	if err := t.Write(os.Stdout, columns); err != nil {
+	m.access = read.ReadAccess(randomBytes)
+	for _, u := range m.access.Users {
+		if err := checkUser(storedUser(&u)); err != nil {
+			m.report.Add(u.File, u.Line, "user "+u.Name, mosquitto.Refused, "%v", err)
+		}
+	}
+	if err := m.build(read); err != nil {
+		return nil, err
+	}
+	if !c.Force {
+		return m, m.mayBeWritten()
+	}
+	return m, nil
+}
+
+// randomBytes are from the system's generator, which does not fail.
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+// build makes the configuration. Faults are told in the report: they are about values that
+// PromptMQ does not have.
+func (m *mosquittoMove) build(read *mosquitto.Conf) error {
+	values := valuesOf(append(read.Settings, mosquitto.Value{Place: mosquitto.Place{File: "import"}, Path: "storage.data-dir", Text: m.dataDir}))
+	var listeners [][]config.Value
+	for _, entry := range read.Listeners {
+		listeners = append(listeners, valuesOf(entry))
+	}
+	var err error
+	m.config, err = config.Build(values, listeners)
+	faults, ok := errors.AsType[config.Errors](err)
+	if !ok {
 		return err
 	}
-	_, err := fmt.Printf("%d taken, %d changed, %d left out, %d refused\n", r.Count(mosquitto.Taken), r.Count(mosquitto.Changed), r.Count(mosquitto.LeftOut), r.Count(mosquitto.Refused))
+	for _, f := range faults {
+		m.report.Add(f.Origin.Name, f.Origin.Line, f.Key, mosquitto.Refused, "%s", f.Text)
+	}
+	return nil
+}
+
+func valuesOf(from []mosquitto.Value) []config.Value {
+	values := make([]config.Value, len(from))
+	for i, v := range from {
+		values[i] = config.Value{Path: v.Path, Text: v.Text, From: config.Origin{Name: v.File, Line: v.Line}}
+	}
+	return values
+}
+
+// tell writes the report, and what was written besides.
+func (c *importMosquittoCommand) tell(m *mosquittoMove) error {
+	r := m.report
+	counts := make(map[string]int)
+	for _, o := range []mosquitto.Outcome{mosquitto.Taken, mosquitto.Changed, mosquitto.LeftOut, mosquitto.Refused} {
+		counts[o.String()] = r.Count(o)
+	}
+	if c.JSON {
+		out := struct {
+			DryRun   bool                `json:"dry_run"`
+			Written  []string            `json:"written"`
+			Counts   map[string]int      `json:"counts"`
+			Findings []mosquitto.Finding `json:"findings"`
+		}{c.DryRun, []string{}, counts, r.Findings}
+		if m.imported != nil {
+			out.Written = []string{m.file, store.File(m.dataDir)}
+		}
+		return writeJSON(os.Stdout, out)
+	}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "WHERE"}, {Title: "IS"}, {Title: "WHAT"}, {Title: "HERE"}}}
+	for _, f := range r.Findings {
+		t.Add(f.Place(), f.Outcome.String(), f.What, f.Why)
+	}
+	if err := t.Write(os.Stdout, 0); err != nil {
+		return err
+	}
+	fmt.Printf("\n%d taken, %d changed, %d left out, %d refused\n", counts["taken"], counts["changed"], counts["left out"], counts["refused"])
+	if m.imported == nil {
+		return nil
+	}
+	if m.aside != "" {
+		fmt.Printf("the database that was there is now %s\n", m.aside)
+	}
+	_, err := fmt.Printf("%s: imported %s\n%s: written; next: promptmq server --config %s\n", m.dataDir, storedText(m.imported), m.file, m.file)
 	return err
 }

@@ -15,6 +15,23 @@ type confLine struct {
 	value  string // all that is behind the option, without the blanks around it
 }
 
+// secretOptions have values that are not repeated.
+var secretOptions = []string{"password", "remote_password", "local_password", "bridge_psk", "tls_engine_kpass_sha1"}
+
+// text is the line for people.
+func (l confLine) text() string {
+	for _, secret := range secretOptions {
+		if l.option == secret {
+			return l.option + " …"
+		}
+	}
+	return strings.TrimSpace(l.option + " " + l.value)
+}
+
+func (l confLine) placed() Place { return Place{l.file, l.number} }
+
+func (l confLine) place() string { return fmt.Sprintf("%s:%d", l.file, l.number) }
+
 const confBytesMax = 16 << 20
 
 // readConfLines reads a file as Mosquitto does: # begins a comment in the first column only, and
