@@ -109,7 +109,7 @@ func (c *exportCommand) source(dir string) (path string, done func(), err error)
 
 type importCommand struct {
 	File      importFileCommand      `cmd:"" default:"withargs" help:"Store what export wrote, all or nothing, where the broker is stopped. The word file may be left out."`
-	Mosquitto importMosquittoCommand `cmd:"" help:"Move a Mosquitto in: configuration, users and rules. Its files stay as they are; exit with 3 if something was changed or left out, and with 2, without having written anything, if something is refused."`
+	Mosquitto importMosquittoCommand `cmd:"" help:"Move a Mosquitto in: configuration, users, rules and state. Its files stay as they are; exit with 3 if something was changed or left out, and with 2, without having written anything, if something is refused."`
 }
 
 type importFileCommand struct {
@@ -138,7 +138,7 @@ func (c *importFileCommand) Run() error {
 		return admin.Refuse("%v", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	found, err := store.ImportStopped(cfg.Store, store.JSONLines(f), store.Checks{User: checkUser, UserWithout: checkUserWithout, Rule: checkRule, Filter: checkFilter, Message: checkMessage})
+	found, err := store.ImportStopped(cfg.Store, store.JSONLines(f), checksOfImport)
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return fmt.Errorf("%w: stop the broker first", err)

@@ -15,7 +15,8 @@ import (
 )
 
 type importMosquittoCommand struct {
-	Conf    string `required:"" placeholder:"FILE" help:"The mosquitto.conf. The files that it names are read too; none is changed."`
+	Conf    string `placeholder:"FILE" help:"The mosquitto.conf. The files that it names are read too; none is changed."`
+	DB      string `name:"db" placeholder:"FILE" help:"The state: a mosquitto.db, or the SQLite database of 2.1. Default: what --conf says. Without --conf only the state is imported, into the data directory."`
 	To      string `default:"." placeholder:"DIR" help:"Directory for promptmq.yaml; created when missing. Default: this one."`
 	DataDir string `name:"data-dir" placeholder:"DIR" help:"Data directory for users, rules and state. Default: data in the directory of --to."`
 	DryRun  bool   `name:"dry-run" help:"Write nothing, and report what would become of each thing."`
@@ -33,19 +34,31 @@ type mosquittoMove struct {
 	access   *mosquitto.Access
 	imported *store.Counts
 	aside    string // what a database that was there is now
+
+	state     mosquitto.State // nil: there is none
+	stateFile string
 }
 
 // Run implements the command.
 func (c *importMosquittoCommand) Run() error {
+	if c.Conf == "" {
+		return c.runState()
+	}
 	m, err := c.read()
+	if m != nil {
+		defer m.closeState()
+	}
 	if err != nil {
 		return admin.Refuse("nothing was imported: %v", err)
 	}
 	refused := m.report.Count(mosquitto.Refused) > 0
-	if !refused && !c.DryRun {
-		if err := m.write(c.Force); err != nil {
-			return err
-		}
+	if refused || c.DryRun {
+		err = m.lookThrough()
+	} else {
+		err = m.write(c.Force)
+	}
+	if err != nil {
+		return err
 	}
 	if err := c.tell(m); err != nil {
 		return err
@@ -78,6 +91,9 @@ func (c *importMosquittoCommand) read() (*mosquittoMove, error) {
 	}
 	if err := m.build(read); err != nil {
 		return nil, err
+	}
+	if err := m.openState(c.DB, read); err != nil {
+		return m, err
 	}
 	if !c.Force {
 		return m, m.mayBeWritten()
@@ -135,7 +151,10 @@ func (c *importMosquittoCommand) tell(m *mosquittoMove) error {
 			Findings []mosquitto.Finding `json:"findings"`
 		}{c.DryRun, []string{}, counts, r.Findings}
 		if m.imported != nil {
-			out.Written = []string{m.file, store.File(m.dataDir)}
+			out.Written = []string{store.File(m.dataDir)}
+			if m.file != "" {
+				out.Written = append(out.Written, m.file)
+			}
 		}
 		return writeJSON(os.Stdout, out)
 	}
@@ -152,6 +171,10 @@ func (c *importMosquittoCommand) tell(m *mosquittoMove) error {
 	}
 	if m.aside != "" {
 		fmt.Printf("the database that was there is now %s\n", m.aside)
+	}
+	if m.file == "" {
+		_, err := fmt.Printf("%s: imported %s\n", m.dataDir, storedText(m.imported))
+		return err
 	}
 	_, err := fmt.Printf("%s: imported %s\n%s: written; next: promptmq server --config %s\n", m.dataDir, storedText(m.imported), m.file, m.file)
 	return err

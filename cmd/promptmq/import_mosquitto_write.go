@@ -103,8 +103,7 @@ func (m *mosquittoMove) fill(force bool) (*store.Counts, error) {
 	defer func() { _ = os.RemoveAll(staging) }()
 	o := m.config.Store
 	o.DataDir = staging
-	checks := store.Checks{User: checkUser, UserWithout: checkUserWithout, Rule: checkRule, Filter: checkFilter, Message: checkMessage}
-	counts, err := store.ImportStopped(o, m.lines(time.Now()), checks)
+	counts, err := store.ImportStopped(o, m.lines(time.Now()), checksOfImport)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was imported: %w", err)
 	}
@@ -136,6 +135,7 @@ func (m *mosquittoMove) lines(now time.Time) store.Lines {
 				return
 			}
 		}
+		m.stateLines(now)(yield)
 	}
 }
 

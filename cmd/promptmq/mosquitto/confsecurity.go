@@ -168,6 +168,11 @@ func (r *confReader) finishPlugin(p *plugin) {
 		r.pluginFile(p, used, &r.conf.DynamicSecurity, "users, groups and rules of the store")
 	case strings.HasSuffix(name, "persist_sqlite"):
 		used = "db_file"
+		if _, said := p.options[used]; !said {
+			r.conf.SQLite = NamedFile{p.at.placed(), r.path(filepath.Join(r.lines["persistence_location"].value, "mosquitto.sqlite3"))}
+			r.add(p.at, Taken, "where the state is")
+			break
+		}
 		r.pluginFile(p, used, &r.conf.SQLite, "where the state is")
 	case strings.HasSuffix(name, "mosquitto_password_file"):
 		used = "password_file"
