@@ -31,7 +31,8 @@ type clientProgram struct {
 	install         string
 	version         string // prints it
 	run             string
-	fault2          string // what the library is known to do wrong with QoS 2; empty: nothing
+	twice           string         // why messages of QoS 2 may come twice with this library; empty: they may not
+	stuck           map[int]string // why a program may not come back, by QoS
 }
 
 const (
@@ -39,6 +40,7 @@ const (
 	installNode     = `npm install --silent --no-audit --no-fund`
 	installJava     = `mvn -q -B compile dependency:copy-dependencies`
 	installC        = `sh build.sh`
+	strayMessage    = "the library publishes a message that is not the program's, and is refused"
 	versionOfMQTTJS = `node -p 'JSON.parse(fs.readFileSync("node_modules/mqtt/package.json")).version'`
 	arguments       = ` {role} {host} {port} {topic} {qos} {count}`
 	browser         = `chromium --headless=new --no-sandbox --disable-gpu --enable-logging=stderr --remote-debugging-port=0 --user-data-dir={dir} `
@@ -46,29 +48,30 @@ const (
 
 var clientPrograms = []clientProgram{
 	{name: "Go, paho.golang (autopaho)", mqtt: "5", dir: "go", install: `mkdir -p bin; go build -o bin ./...`, version: `go list -m -f '{{.Version}}' github.com/eclipse/paho.golang`, run: `bin/paho5` + arguments},
-	{name: "Go, paho.mqtt.golang", mqtt: "3.1.1", dir: "go", install: `mkdir -p bin; go build -o bin ./...`, version: `go list -m -f '{{.Version}}' github.com/eclipse/paho.mqtt.golang`, run: `bin/paho311` + arguments, fault2: "the library does not know again what it has received"},
+	{name: "Go, paho.mqtt.golang", mqtt: "3.1.1", dir: "go", install: `mkdir -p bin; go build -o bin ./...`, version: `go list -m -f '{{.Version}}' github.com/eclipse/paho.mqtt.golang`, run: `bin/paho311` + arguments, twice: "the library does not know again what it has received"},
 	{name: "Python, paho-mqtt", mqtt: "5", dir: "python", install: installPython, version: `venv/bin/python -c "import importlib.metadata as m; print(m.version('paho-mqtt'))"`,
-		run: `venv/bin/python paho2.py` + arguments, fault2: "the library publishes again what had its PUBREC"},
+		run: `venv/bin/python paho2.py` + arguments, twice: "the library publishes again what had its PUBREC"},
 	{name: "Python, aiomqtt", mqtt: "5", dir: "python", install: installPython, version: `venv/bin/python -c "import importlib.metadata as m; print(m.version('aiomqtt'))"`,
-		run: `venv/bin/python aio.py` + arguments, fault2: "the library forgets what was in flight, and the program publishes it again"},
+		run: `venv/bin/python aio.py` + arguments, twice: "the library forgets what was in flight, and the program publishes it again"},
 	{name: "JavaScript, MQTT.js in Node", mqtt: "5", dir: "js", install: installNode, version: versionOfMQTTJS, run: `node node.js` + arguments},
 	{name: "JavaScript, MQTT.js in Chromium", mqtt: "5, WebSocket", dir: "js", install: installNode + `; cp node_modules/mqtt/dist/mqtt.min.js .`, version: versionOfMQTTJS,
 		run: browser + `'{page}/browser.html?role={role}&url=ws://{host}:{ws}&topic={topic}&qos={qos}&count={count}'`},
 	{name: "Node-RED flow", mqtt: "5", dir: "nodered", install: installNode, version: `node -p 'JSON.parse(fs.readFileSync("node_modules/node-red/package.json")).version'`,
-		run:    `env MQTT_HOST={host} MQTT_PORT={port} MQTT_CLIENT={topic}-{role} MQTT_TOPIC={topic} MQTT_QOS={qos} MQTT_COUNT={count} node node_modules/node-red/red.js --userDir {dir} -p {free} -D mqttReconnectTime=2000 -D flowFile={flows}/{role}.json`,
-		fault2: `the node drops what comes without a connection, and the flow publishes it again`},
+		run:   `env MQTT_HOST={host} MQTT_PORT={port} MQTT_CLIENT={topic}-{role} MQTT_TOPIC={topic} MQTT_QOS={qos} MQTT_COUNT={count} node node_modules/node-red/red.js --userDir {dir} -p {free} -D mqttReconnectTime=2000 -D flowFile={flows}/{role}.json`,
+		twice: `the node drops what comes without a connection, and the flow publishes it again`},
 	{name: "Java, HiveMQ client", mqtt: "5", dir: "java", install: installJava, version: `ls target/dependency | sed -n 's/^hivemq-mqtt-client-\(.*\).jar$/\1/p'`,
 		run: `java -cp 'target/classes:target/dependency/*' HiveMq` + arguments},
 	{name: "Java, Paho", mqtt: "3.1.1", dir: "java", install: installJava, version: `ls target/dependency | sed -n 's/^org.eclipse.paho.client.mqttv3-\(.*\).jar$/\1/p'`,
 		run: `java -cp 'target/classes:target/dependency/*' Paho` + arguments},
 	{name: "C, libmosquitto", mqtt: "5", dir: "c", install: installC, version: `dpkg-query -W -f '${Version}' libmosquitto1`, run: `bin/mosquitto` + arguments},
-	{name: "C, Paho (MQTTAsync)", mqtt: "3.1.1", dir: "c", install: installC, version: `dpkg-query -W -f '${Version}' libpaho-mqtt1.3`, run: `bin/paho` + arguments},
+	{name: "C, Paho (MQTTAsync)", mqtt: "3.1.1", dir: "c", install: installC, version: `dpkg-query -W -f '${Version}' libpaho-mqtt1.3`, run: `bin/paho` + arguments,
+		stuck: map[int]string{1: strayMessage, 2: strayMessage}},
 	{name: "Rust, rumqttc", mqtt: "5", dir: "rust", install: `cargo build --quiet --release`, version: `cargo tree --quiet --depth 1 | sed -n 's/.*rumqttc v//p'`, run: `target/release/numbers` + arguments,
-		fault2: "the library ends the connection at each PUBREL that is sent again"},
+		stuck: map[int]string{2: "the library ends the connection at each PUBREL that is sent again"}},
 }
 
-// substitute puts values in place of their names in braces.
-func (p clientProgram) substitute(text string, values map[string]string) string {
+// substituted has values in place of their names in braces.
+func substituted(text string, values map[string]string) string {
 	for name, value := range values {
 		text = strings.ReplaceAll(text, "{"+name+"}", value)
 	}
@@ -113,34 +116,33 @@ func (p clientProgram) start(t *testing.T, s *server, role string, qos int) *hea
 	files := httptest.NewServer(http.FileServer(http.Dir(p.copied())))
 	t.Cleanup(files.Close)
 	_, free := hostPort(t, freeAddress(t))
-	command := p.substitute(p.run, map[string]string{"role": role, "host": host, "port": port, "ws": ws, "topic": "numbers",
+	command := substituted(p.run, map[string]string{"role": role, "host": host, "port": port, "ws": ws, "topic": "numbers",
 		"qos": fmt.Sprint(qos), "count": fmt.Sprint(survivalMessages), "dir": t.TempDir(), "page": files.URL, "flows": p.copied(), "free": free})
 	return launch(t, p.copied(), nil, "sh", "-c", "exec "+command)
 }
 
 // judge says what an outcome is worth, and whether that is as it should be, or known to be the library's fault.
 func (p clientProgram) judge(qos int, out outcome) (verdict string, good bool) {
-	known := qos == 2 && p.fault2 != ""
 	switch {
 	case out.fault != "":
 		first, _, _ := strings.Cut(out.fault, ":")
-		return because(first, p.fault2, known), known
+		return known(first, p.stuck[qos])
 	case out.lost > 0:
-		return because("lost", p.fault2, known), known
+		return "lost", false
 	case qos == 2 && out.twice > 0:
-		return because("came twice", p.fault2, known), known
+		return known("came twice", p.twice)
 	case qos == 2:
 		return "each once", true
 	}
 	return "all came", true
 }
 
-// because adds a fault that is known.
-func because(verdict, fault string, known bool) string {
-	if known {
-		return verdict + ": " + fault
+// known adds why the library does so, if it is known to.
+func known(verdict, why string) (string, bool) {
+	if why == "" {
+		return verdict, false
 	}
-	return verdict
+	return verdict + ": " + why, true
 }
 
 // clientsTable has a line for each program that was run.
