@@ -30,5 +30,5 @@ func freeBytes(dir string) int64 {
 	if syscall.Statfs(dir, &s) != nil {
 		return -1
 	}
-	return int64(s.Bavail) * s.Bsize //nolint:unconvert // unsigned, or 32 bits wide, on some systems
+	return int64(s.Bavail) * int64(s.Bsize) // 32 bits wide, or unsigned, on some systems
 }

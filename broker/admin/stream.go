@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"time"
@@ -152,7 +153,7 @@ func HandleLines[In, Row any](a *API, op Operation, f func(ctx context.Context, 
 	handleStream(a, op, "application/x-ndjson", reflect.TypeFor[Row](), func(ctx context.Context, in *In, s *stream) error {
 		ctx, cancel := context.WithTimeout(ctx, exportWithin)
 		defer cancel()
-		s.left = 1 << 62 // it is as large as what is exported
+		s.left = math.MaxInt // it is as large as what is exported
 		err := f(ctx, in, func(r Row) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
