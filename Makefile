@@ -82,7 +82,7 @@ hostile:
 	$(call figure,H9,5000 half handshakes of TLS,./cmd/promptmq -run '^TestTLSStall$$' -hostile.long)
 
 # Browsers, proxies and clients that others wrote against the binary. Debian:
-# apt-get install prometheus chromium nginx-light libnginx-mod-stream haproxy openssl mosquitto-clients npm strace
+# apt-get install prometheus chromium nginx-light libnginx-mod-stream haproxy openssl mosquitto-clients npm strace rpm jq iproute2
 MQTTJS ?= /tmp/promptmq-mqttjs
 outside:
 	@mkdir -p '$(MQTTJS)' && cd '$(MQTTJS)' && { test -f package/dist/mqtt.min.js || tar xzf "$$(npm pack --silent mqtt@5.16.0)"; }
