@@ -26,6 +26,8 @@ type Options struct {
 	WSPingInterval time.Duration
 	// Listeners are those beside Bind and WSBind.
 	Listeners []link.ListenerConfig
+	// Sockets were passed for listeners; nil: none.
+	Sockets *link.Sockets
 	// ConnectTimeout is how long a new connection may take from accept to its
 	// CONNECT.
 	ConnectTimeout time.Duration
@@ -41,6 +43,9 @@ type Options struct {
 	// ShutdownNotice says that v5 Clients get DISCONNECT 0x8B when the broker ends.
 	// libmosquitto 2.0 takes it for the end and does not connect again.
 	ShutdownNotice bool
+	// ShutdownRate is the most connections that are ended in a second when the broker ends, as
+	// far as that takes no longer than shutdownSpread; 0: there is no such limit.
+	ShutdownRate int
 	// WriteBuffer is how many bytes may gather for a connection before they
 	// are written without waiting for the rest of the batch.
 	WriteBuffer int
@@ -146,6 +151,7 @@ func DefaultOptions() Options {
 		ReadTimeout:             30 * time.Second,
 		ReadRateMin:             1000,
 		WriteTimeout:            30 * time.Second,
+		ShutdownRate:            10000,
 		ReadBuffer:              32 << 10,
 		WriteBuffer:             32 << 10,
 		MaxQoS:                  2,

@@ -12,7 +12,7 @@ func (b *Broker) SetOptions(o Options) {
 	now := *b.options()
 	now.AllowAnonymous = o.AllowAnonymous
 	now.ReadTimeout, now.ReadRateMin = o.ReadTimeout, o.ReadRateMin
-	now.ShutdownNotice = o.ShutdownNotice
+	now.ShutdownNotice, now.ShutdownRate = o.ShutdownNotice, o.ShutdownRate
 	now.KeepAliveSeconds = o.KeepAliveSeconds
 	now.MaxSubscriptions, now.MaxSessions = o.MaxSubscriptions, o.MaxSessions
 	now.MaxSessionExpirySeconds = o.MaxSessionExpirySeconds

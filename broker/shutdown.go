@@ -14,10 +14,15 @@ const (
 	// broker stops, and connsEnd how long their connections may then take to end.
 	clientsEnd = 1500 * time.Millisecond
 	connsEnd   = 2500 * time.Millisecond
+	// shutdownSpread bounds how long Options.ShutdownRate may spread the end of connections
+	// over, and shutdownStep is the time between two parts of them.
+	shutdownSpread = 2 * time.Second
+	shutdownStep   = 5 * time.Millisecond
 )
 
-// Shutdown closes the listeners and all connections, those of v5 Clients with DISCONNECT
-// 0x8B if Options.ShutdownNotice asks for it, commits what is left, and stops. If ctx
+// Shutdown closes the listeners and all connections, as many in a second as
+// Options.ShutdownRate says, those of v5 Clients with DISCONNECT 0x8B if
+// Options.ShutdownNotice asks for it, commits what is left, and stops. If ctx
 // is done before, the error is an *UnfinishedError, and the broker may still use the
 // store.
 func (b *Broker) Shutdown(ctx context.Context) error {
@@ -50,9 +55,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 
 func (b *Broker) shutdown(conns []*conn) error {
 	close(b.cleanupStop)
-	for _, c := range conns {
-		b.stopConn(c)
-	}
+	b.stopConns(conns)
 	b.timers.shutdown()
 	ended := make(chan struct{})
 	go func() {
@@ -95,6 +98,24 @@ func (b *Broker) connections() []*conn {
 		conns = append(conns, c)
 	}
 	return conns
+}
+
+// stopConns ends connections, so many in a second that not all Clients are back at once. Those
+// whose turn has not come are served.
+func (b *Broker) stopConns(conns []*conn) {
+	each := len(conns)
+	if rate := b.options().ShutdownRate; rate > 0 {
+		least := len(conns) / int(shutdownSpread/shutdownStep)
+		each = max(1, least, rate*int(shutdownStep/time.Millisecond)/1000)
+	}
+	next := time.Now()
+	for i, c := range conns {
+		if i > 0 && i%each == 0 {
+			next = next.Add(shutdownStep)
+			time.Sleep(time.Until(next))
+		}
+		b.stopConn(c)
+	}
 }
 
 // stopConn tells a Client that the Server shuts down, if Options say so, and closes.

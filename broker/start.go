@@ -45,7 +45,7 @@ func New(o Options, s Store) (*Broker, error) {
 	b.limits.Scarce = &b.overload.scarce
 	b.network = link.NewNetwork(link.Config{
 		Serve: b.accepted, Now: clock.Now, Banned: b.banned, Log: o.Logger, Notices: b.notices, Metrics: o.Metrics,
-		MaxConnections: int64(o.MaxConnections), Listeners: len(o.listeners()), FilesBeside: o.FilesBeside, ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout,
+		MaxConnections: int64(o.MaxConnections), Listeners: len(o.AllListeners()), Sockets: o.Sockets, FilesBeside: o.FilesBeside, ReadBuffer: o.ReadBuffer, ConnectTimeout: o.ConnectTimeout,
 	})
 	b.network.SetRates(o.Limits.ConnectionRate, o.Limits.ConnectionRatePerAddress)
 	b.outboxes = link.OutboxConfig{
@@ -92,8 +92,8 @@ func (b *Broker) Start() error {
 // The names of the listeners of Options.Bind and Options.WSBind.
 const bindName, wsBindName = "mqtt", "websocket"
 
-// listeners are those that the options ask for.
-func (o *Options) listeners() []link.ListenerConfig {
+// AllListeners are those that the options ask for.
+func (o *Options) AllListeners() []link.ListenerConfig {
 	all := []link.ListenerConfig{
 		{Name: bindName, Kind: link.KindTCP, Address: o.Bind, Key: "server.bind"},
 		{Name: wsBindName, Kind: link.KindWS, Address: o.WSBind, Key: "server.ws-bind", Origins: o.WSOrigins, OriginsKey: "server.ws-origins",
@@ -105,7 +105,7 @@ func (o *Options) listeners() []link.ListenerConfig {
 
 // listen opens the listeners that the options ask for.
 func (b *Broker) listen() error {
-	for _, c := range b.o.listeners() {
+	for _, c := range b.o.AllListeners() {
 		if err := b.network.Listen(c); err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (b *Broker) listen() error {
 // connections, with the files of those with TLS read again, and which settings need a restart.
 // An error says what is bad; then there is nothing to take.
 func (b *Broker) UpdateListeners(o Options) (take func(), restart []string, err error) {
-	return b.network.Update(o.listeners())
+	return b.network.Update(o.AllListeners())
 }
 
 // Listeners returns those that are open.

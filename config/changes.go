@@ -12,7 +12,7 @@ import (
 // restart.
 var whileRunning = []string{
 	"log.level",
-	"server.ws-origins", "server.ws-ping-interval", "server.read-timeout", "server.read-rate-min", "server.shutdown-notice",
+	"server.ws-origins", "server.ws-ping-interval", "server.read-timeout", "server.read-rate-min", "server.shutdown-notice", "server.shutdown-rate",
 	"mqtt.keep-alive", "mqtt.max-subscriptions", "mqtt.max-sessions", "mqtt.max-session-expiry",
 	"mqtt.max-retained-messages", "mqtt.max-retained-bytes",
 	"auth.allow-anonymous", "auth.rules-file", "auth.acl-file", "admin.tokens-file",

@@ -66,6 +66,8 @@ var keys = []key{
 		unit("bytes", integer{512, 1 << 20}), func(c *Config) any { return &c.Broker.WriteBuffer }},
 	{"server.shutdown-notice", "MQTT 5 clients get DISCONNECT 0x8B (Server shutting down) when the broker ends; else their connections are just closed. Off, because programs with libmosquitto 2.0 do not come back after it.",
 		boolean{}, func(c *Config) any { return &c.Broker.ShutdownNotice }},
+	{"server.shutdown-rate", "Most connections that are ended in a second when the broker ends, so that not all clients are back in the same moment; until its turn comes each is served. It takes no longer than 2 s, however many there are. 0: all at once.",
+		unit("connections per second", orOff{integer{200, 1_000_000}}), func(c *Config) any { return &c.Broker.ShutdownRate }},
 
 	{"mqtt.max-qos", "Highest QoS that clients may publish with and are granted.",
 		unit("QoS", integer{0, 2}), func(c *Config) any { return &c.Broker.MaxQoS }},

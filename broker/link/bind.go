@@ -17,10 +17,18 @@ func Listen(key, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot listen on %q: %w%s", key, address, err, adviceOn(key, err))
 	}
-	if a, ok := ln.Addr().(*net.TCPAddr); ok && network == "tcp" && a.IP.IsUnspecified() && a.IP.To4() == nil {
-		return everyAddress{ln}, nil
+	if network == "tcp" {
+		return everywhere(ln), nil
 	}
 	return ln, nil
+}
+
+// everywhere returns ln, as an everyAddress if it is for both families.
+func everywhere(ln net.Listener) net.Listener {
+	if l, ok := ln.(*net.TCPListener); ok && l.Addr().(*net.TCPAddr).IP.IsUnspecified() && l.Addr().(*net.TCPAddr).IP.To4() == nil {
+		return everyAddress{l}
+	}
+	return ln
 }
 
 // networkOf returns the network for net.Listen, which takes "tcp" with the
@@ -61,9 +69,9 @@ func adviceOn(key string, err error) string {
 
 // everyAddress is a listener on all addresses of both families, whose address
 // net gives as that of IPv6 alone.
-type everyAddress struct{ net.Listener }
+type everyAddress struct{ *net.TCPListener }
 
-func (l everyAddress) Addr() net.Addr { return anyHost(l.Listener.Addr().(*net.TCPAddr).Port) }
+func (l everyAddress) Addr() net.Addr { return anyHost(l.TCPListener.Addr().(*net.TCPAddr).Port) }
 
 // anyHost is a port on all addresses.
 type anyHost int

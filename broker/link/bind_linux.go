@@ -15,17 +15,26 @@ const keepAliveProbes, keepAliveProbeSeconds = 9, 15
 // set here once: four system calls less for each connection. On Linux it has
 // what its listener has.
 func listenTCP(network, address string) (net.Listener, error) {
-	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if failed := c.Control(func(fd uintptr) { err = probePeers(int(fd)) }); failed != nil {
-			return failed
-		}
-		return err
-	}}
+	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error { return probePeersOf(c) }}
 	ln, err := config.Listen(context.Background(), network, address)
 	if err != nil { // perhaps of probePeers
 		return net.Listen(network, address)
 	}
 	return ln, nil
+}
+
+func probePeersOf(c syscall.RawConn) (err error) {
+	if failed := c.Control(func(fd uintptr) { err = probePeers(int(fd)) }); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// probe gives a listener that was passed what listenTCP sets.
+func probe(ln *net.TCPListener) {
+	if c, err := ln.SyscallConn(); err == nil {
+		_ = probePeersOf(c) // net sets it for each socket that is accepted
+	}
 }
 
 func probePeers(fd int) error {

@@ -37,7 +37,8 @@ type Listener struct {
 	network *Network
 	kind    *kind
 	addr    net.Addr
-	close   func()
+	// accepting has its socket; nil: it is direct.
+	accepting net.Listener
 
 	tls *tls.Config // nil: none
 
@@ -55,7 +56,7 @@ type Listener struct {
 }
 
 func newListener(n *Network, k *kind, c *ListenerConfig) *Listener {
-	l := &Listener{network: n, kind: k, close: func() {}}
+	l := &Listener{network: n, kind: k}
 	l.config.Store(c)
 	return l
 }
@@ -78,14 +79,17 @@ func (n *Network) Listen(c ListenerConfig) error {
 			return err
 		}
 	}
-	ln, err := k.open(&c)
-	if err != nil {
-		return err
+	ln := n.c.Sockets.take(c.Name)
+	if ln == nil {
+		var err error
+		if ln, err = k.open(&c); err != nil {
+			return err
+		}
 	}
 	if k.watches && n.hangups == nil {
 		n.hangups = newHangups()
 	}
-	l.addr, l.close = ln.Addr(), func() { _ = ln.Close() }
+	l.addr, l.accepting = ln.Addr(), ln
 	l.counts = n.c.Metrics.Listener(c.Name)
 	n.mu.Lock()
 	n.listeners = append(n.listeners, l)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,8 @@ func (localPeer) String() string  { return "unix" }
 
 // localSocketMode is the mode of a socket if nothing is said: for the same user.
 const localSocketMode fs.FileMode = 0o600
+
+func modeOf(mode fs.FileMode) fs.FileMode { return cmp.Or(mode, localSocketMode) }
 
 // openUnix opens a Unix socket. It is made where nobody else can connect, since it has the
 // umask's mode at first, and moved to its place, where it replaces one that a killed process
@@ -54,7 +57,7 @@ func openUnix(c *ListenerConfig) (net.Listener, error) {
 	}
 	ln.SetUnlinkOnClose(false) // it would be the name that it was made with
 	l := &localListener{UnixListener: ln, path: path}
-	if err = os.Chmod(made, cmp.Or(c.Mode, localSocketMode)); err == nil {
+	if err = os.Chmod(made, modeOf(c.Mode)); err == nil {
 		if l.file, err = os.Lstat(made); err == nil {
 			err = os.Rename(made, path)
 		}
@@ -89,17 +92,20 @@ func unused(path string) error {
 	return fmt.Errorf("it cannot be told whether another program listens there: %w", err)
 }
 
-// A localListener removes its socket in the end, unless another has taken the place.
+// A localListener removes its socket in the end, unless another has taken the place, or it is
+// to keep it.
 type localListener struct {
 	*net.UnixListener
-	path string
-	file fs.FileInfo
+	path   string
+	file   fs.FileInfo // nil: there is none to remove
+	passed bool        // the path belongs to who made the socket
+	keep   atomic.Bool
 }
 
 func (l *localListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
 func (l *localListener) Close() error {
-	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.file) {
+	if now, err := os.Lstat(l.path); err == nil && !l.keep.Load() && l.file != nil && os.SameFile(now, l.file) {
 		_ = os.Remove(l.path) // it is replaced at the next start
 	}
 	return l.UnixListener.Close()

@@ -22,7 +22,8 @@ type Config struct {
 	// TLS or HTTP is read; nil: none are.
 	Banned         func(netip.Addr) bool
 	MaxConnections int64
-	Listeners      int // how many there will be
+	Listeners      int      // how many there will be
+	Sockets        *Sockets // that were passed for them; nil: none
 	// FilesBeside is how many files the process may have open beside those of the store,
 	// listeners, commands and metrics. SetFilesBeside changes it.
 	FilesBeside    int
@@ -130,7 +131,7 @@ func (n *Network) Stop() {
 	n.listeners = nil
 	n.mu.Unlock()
 	for _, l := range listeners {
-		l.close()
+		_ = l.accepting.Close()
 	}
 }
 

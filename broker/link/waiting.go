@@ -88,3 +88,16 @@ func (w *waitingSockets) closeBeginning() {
 		_ = s.Close()
 	}
 }
+
+// Waits reports whether there is a socket without CONNECT whose connection has not ended.
+func (l *Listener) Waits() bool {
+	w := &l.waiting
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for s := w.first; s != nil; s = s.after {
+		if !s.counted.Load() {
+			return true
+		}
+	}
+	return false
+}

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // share is how much of the memory that there is the process may have when nothing is said,
@@ -18,7 +19,7 @@ const share = 80
 // DefaultLimit returns how much memory the process may have in bytes, when nothing is said,
 // and where that comes from; 0: it cannot be told.
 func DefaultLimit() (bytes int64, of string) {
-	if soft := debug.SetMemoryLimit(-1); soft < math.MaxInt64 {
+	if soft := debug.SetMemoryLimit(-1); soft < math.MaxInt64 && soft != ours.Load() {
 		return soft / 100 * share, "GOMEMLIMIT"
 	}
 	machine, group := machineBytes(), groupBytes()
@@ -34,10 +35,14 @@ func DefaultLimit() (bytes int64, of string) {
 // SoftLimit makes the garbage collector keep the process within limit if it can, unless
 // GOMEMLIMIT has said something else.
 func SoftLimit(limit int64) {
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+	if is := debug.SetMemoryLimit(-1); is == math.MaxInt64 || is == ours.Load() {
+		ours.Store(limit)
 		debug.SetMemoryLimit(limit)
 	}
 }
+
+// ours is what SoftLimit has set; 0: nothing.
+var ours atomic.Int64
 
 // machineBytes is the memory of the machine; 0: it is not known.
 func machineBytes() int64 {

@@ -58,6 +58,8 @@ var (
 	NoRules               = code("no-rules")
 	NoSocket              = code("no-socket")
 	NotReloaded           = code("not-reloaded")
+	NotUpgraded           = code("not-upgraded")
+	SocketNotTaken        = code("socket-not-taken")
 	OpenFiles             = code("open-files")
 	OpenToEverybody       = code("open-to-everybody")
 	Panic                 = code("panic")

@@ -22,6 +22,7 @@ var ranges = map[string]struct{ lowest, highest, below, above string }{
 	"server.write-timeout":            {`"10ms"`, `"1h"`, `"9ms"`, `"1h0m1s"`},
 	"server.read-buffer":              {"512", "1048576", "511", "1048577"},
 	"server.write-buffer":             {"512", "1048576", "511", "1048577"},
+	"server.shutdown-rate":            {"0", "1000000", "199", "1000001"},
 	"mqtt.max-qos":                    {"0", "2", "-1", "3"},
 	"mqtt.max-connections":            {"1", "10000000", "0", "10000001"},
 	"mqtt.max-inflight":               {"1", "65535", "0", "65536"}, // Packet Identifiers, which are not 0

@@ -18,7 +18,7 @@ var settable = map[string]string{
 	"log.level": `"debug"`, "log.format": `"console"`,
 	"server.bind": `"127.0.0.1:1"`, "server.ws-bind": `""`, "server.read-timeout": `"5s"`, "server.read-rate-min": "500", "server.connect-timeout": `"6s"`, "server.ws-origins": `"same,https://*.example.com"`, "server.write-timeout": `"1m30s"`, "server.ws-ping-interval": `"20s"`,
 	"server.listeners":   `[{kind: unix, address: "/run/mqtt.sock", name: "local", max-connections: 5, anonymous: "no", mode: "0660"}]`,
-	"server.read-buffer": "8192", "server.write-buffer": "16384", "server.shutdown-notice": "true",
+	"server.read-buffer": "8192", "server.write-buffer": "16384", "server.shutdown-notice": "true", "server.shutdown-rate": "500",
 	"mqtt.max-qos": "1", "mqtt.max-connections": "7", "mqtt.max-inflight": "8", "mqtt.receive-maximum": "9",
 	"mqtt.keep-alive": "600", "mqtt.retain-available": "false", "mqtt.wildcard-available": "false", "mqtt.shared-sub-available": "false",
 	"mqtt.max-packet-size": "268435455", "mqtt.topic-alias-maximum": "0", "mqtt.max-topic-levels": "11", "mqtt.max-subscriptions": "12",

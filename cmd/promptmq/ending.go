@@ -14,11 +14,13 @@ import (
 
 // An ending sees to it that a process that is to end does so in time.
 type ending struct {
-	told  *supervision
-	log   *slog.Logger
-	lines *logQueue
-	once  sync.Once
-	state atomic.Pointer[string]
+	told     *supervision
+	log      *slog.Logger
+	lines    *logQueue
+	once     sync.Once
+	stopping sync.Once
+	timer    atomic.Pointer[time.Timer]
+	state    atomic.Pointer[string]
 }
 
 // doing notes what is under way, for the log of an end that takes too long.
@@ -26,10 +28,25 @@ func (e *ending) doing(what string) { e.state.Store(&what) }
 
 // begin starts the time in which the process must have ended.
 func (e *ending) begin() {
-	e.once.Do(func() {
-		time.AfterFunc(endWithin, e.giveUp)
-		e.told.stopping()
-	})
+	e.beginTime()
+	e.stopping.Do(e.told.stopping)
+}
+
+// beginHandover is begin, for an end that is none for systemd: another process goes on.
+func (e *ending) beginHandover() {
+	e.told.handingOver()
+	e.beginTime()
+}
+
+func (e *ending) beginTime() {
+	e.once.Do(func() { e.timer.Store(time.AfterFunc(endWithin, e.giveUp)) })
+}
+
+// stop says that the process goes on after all, or waits for another.
+func (e *ending) stop() {
+	if t := e.timer.Load(); t != nil {
+		t.Stop()
+	}
 }
 
 func (e *ending) giveUp() {

@@ -164,6 +164,7 @@ type server struct {
 	dir    string // of its configuration and its data
 	data   string // if its data are elsewhere
 	args   []string
+	files  []*os.File // that it inherits, from descriptor 3 on
 	cmd    *exec.Cmd
 
 	// mqtt, ws and metrics are the addresses it listens on, empty for a
@@ -224,7 +225,7 @@ func (s *server) begin() {
 		"--server-bind", "127.0.0.1:0", "--server-ws-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0",
 	}, s.args...)
 	s.cmd = exec.Command(s.binary, args...)
-	s.cmd.Env = environ(s.env...)
+	s.cmd.Env, s.cmd.ExtraFiles = environ(s.env...), s.files
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)

@@ -131,7 +131,8 @@ type killWorld struct {
 	addr      atomic.Pointer[string]
 	acked     atomic.Int64
 	delivered atomic.Int64
-	draining  atomic.Bool // publishers finish what is in flight and stop
+	refused   atomic.Int64 // connects
+	draining  atomic.Bool  // publishers finish what is in flight and stop
 	stop      chan struct{}
 	wg        sync.WaitGroup
 	pubs      []*killPublisher
@@ -180,6 +181,7 @@ func (w *killWorld) run(session func(*killConn) error) {
 			}
 			c, err := w.dial()
 			if err != nil {
+				w.refused.Add(1)
 				time.Sleep(time.Millisecond) // the broker is down; it comes back
 				continue
 			}

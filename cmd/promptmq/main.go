@@ -36,6 +36,7 @@ type commandLine struct {
 	Health  healthCommand  `cmd:"" help:"Say whether a broker is ready, for the health check of a container or a script; exit with 1 and the reason if it is not."`
 	Backup  backupCommand  `cmd:"" help:"Copy the store to a file, of a running broker or one that is stopped, and verify the copy."`
 	Restore restoreCommand `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
+	Upgrade upgradeCommand `cmd:"" help:"Have the running broker hand its sockets and its data to a new process, without a connect that is refused; or check first what that would change."`
 	Verify  verifyCommand  `cmd:"" help:"Look through a store or a backup for damage, and say what can be read; exit with 1 if there is any."`
 	Export  exportCommand  `cmd:"" help:"Write sessions, queued and retained messages, users and rules as lines of JSON."`
 	Import  importCommand  `cmd:"" help:"Store what export wrote, all or nothing, where the broker is stopped, or move a Mosquitto in."`

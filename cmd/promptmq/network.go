@@ -54,13 +54,20 @@ func readTokens(c *config.Config) ([]admin.Token, *config.Error) {
 }
 
 // serve opens the listener, unless there is none, until the returned function is called.
-func (n *network) serve(cfg *config.Config, log *slog.Logger) (stop func(), err error) {
+func (n *network) serve(cfg *config.Config, log *slog.Logger, passing *upgrades) (stop func(), err error) {
 	if cfg.Admin.Bind == "" {
 		return func() {}, nil
 	}
-	ln, err := link.Listen("admin.bind", cfg.Admin.Bind)
+	var sockets *link.Sockets
+	if passesAdmin(cfg) {
+		sockets = cfg.Broker.Sockets
+	}
+	ln, err := sockets.Listen(adminListener, "admin.bind", cfg.Admin.Bind)
 	if err != nil {
 		return nil, err
+	}
+	if passesAdmin(cfg) {
+		passing.passes(adminListener, ln)
 	}
 	var conf *tls.Config
 	end := func() {}

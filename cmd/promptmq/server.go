@@ -18,6 +18,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/inspect"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
@@ -43,53 +44,138 @@ type serverCommand struct {
 
 // Run implements the command.
 func (c *serverCommand) Run() error {
-	cfg, err := c.load()
+	before, passed, err := findPredecessor()
 	if err != nil {
 		return err
 	}
-	counters := metrics.NewBroker()
+	systemd := false
+	if before == nil {
+		if passed, err = passedBySystemd(); err != nil {
+			return err
+		}
+		systemd = len(passed) > 0
+	}
+	cfg, err := c.load()
+	if err != nil {
+		before.failed(err)
+		return err
+	}
+	p := &process{command: c, cfg: cfg, before: before}
+	for err = p.run(passed, systemd); errors.Is(err, errTakenBack); err = p.run(passed, false) {
+		passed, c.Salvage = p.next.sockets, false
+		p = &process{command: c, cfg: p.reloads.running, failed: p.next.upgrade}
+	}
+	return err
+}
+
+// A process is what runs a broker from its start to its end. There may be another in the same
+// process of the system, if a new one was to take its place and failed.
+type process struct {
+	command *serverCommand
+	cfg     *config.Config
+	before  *predecessor    // nil: there is none
+	failed  inspect.Upgrade // after which this one runs
+	next    *successor      // nil: there is none
+
+	log      *slog.Logger
+	counters *metrics.Broker
+	told     *supervision
+	end      *ending
+	reloads  *reloader
+	upgrades *upgrades
+}
+
+// run runs a broker with sockets that were passed, which have to fit if systemd did that. Its
+// error is errTakenBack if next was to take its place and failed.
+func (p *process) run(passed []link.Socket, systemd bool) (err error) {
+	defer func() {
+		if !errors.Is(err, errLogged) {
+			p.before.failed(err)
+		}
+	}()
+	cfg := p.cfg
+	p.counters = metrics.NewBroker()
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads is no reason to end
 	level, format := newLogLevel(cfg.Log), cfg.Log.On(term.IsTerminal(int(os.Stderr.Fd())))
-	lines := newLogQueue(os.Stderr, format, level, counters.LogLinesDropped)
+	lines := newLogQueue(os.Stderr, format, level, p.counters.LogLinesDropped)
 	defer lines.flush(logFlushWithin)
-	log := format.Logger(lines, level)
-	told := supervise(log, counters)
-	reloads := &reloader{told: told, log: log, level: level, counters: counters, outcomes: showReloads(counters), load: c.loadAfter, ready: make(chan struct{}), running: cfg}
-	defer reloads.onHangup()()
+	p.log = format.Logger(lines, level)
+	p.told = supervise(p.log, p.counters)
+	p.reloads = &reloader{told: p.told, log: p.log, level: level, counters: p.counters, outcomes: showReloads(p.counters), load: p.command.loadAfter, ready: make(chan struct{}), running: cfg}
+	defer p.reloads.onHangup()()
 	if faults := checkFiles(cfg); len(faults) > 0 {
 		return faults
 	}
+	if err := p.takeSockets(passed, systemd); err != nil {
+		return err
+	}
+	defer cfg.Broker.Sockets.Close()
 	// After the first signal the next one ends the process at once.
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
 	context.AfterFunc(ctx, restore)
-	end := &ending{told: told, log: log, lines: lines}
-	context.AfterFunc(ctx, end.begin)
-	if err := serve(ctx, *cfg, log, counters, end, reloads, c.Salvage); err != nil {
-		if faults, ok := errors.AsType[config.Errors](err); ok {
-			return faults
-		}
-		log.Log(ctx, config.LevelFatal, "stopped by a failure", codeOf(err), "error", err)
-		return errLogged
+	p.end = &ending{told: p.told, log: p.log, lines: lines}
+	defer context.AfterFunc(ctx, p.end.begin)()
+	if err = p.before.prepared(ctx); err == nil {
+		err = p.serve(ctx, *cfg)
 	}
-	log.Info("stopped")
+	if err == nil && p.next != nil {
+		p.end.stop()
+		err = p.next.finish(p.log, p.told, ctx.Done())
+	}
+	return p.note(err)
+}
+
+// note logs how the process ended.
+func (p *process) note(err error) error {
+	faults, faulty := errors.AsType[config.Errors](err)
+	switch {
+	case errors.Is(err, errTakenBack):
+		return err
+	case err == nil:
+		p.log.Info("stopped")
+		return nil
+	}
+	if faulty {
+		return faults
+	}
+	p.before.failed(err)
+	p.log.Log(context.Background(), config.LevelFatal, "stopped by a failure", codeOf(err), "error", err)
+	return errLogged
+}
+
+// takeSockets gives sockets that were passed to the listeners of the configuration. Those of
+// systemd have to fit; of those of a process before, the configuration may have changed.
+func (p *process) takeSockets(passed []link.Socket, systemd bool) error {
+	sockets, errs := link.Assign(passed, wantedListeners(p.cfg))
+	if systemd && len(errs) > 0 {
+		sockets.Close()
+		return errPassed(errs)
+	}
+	for _, err := range errs {
+		p.log.Warn("a socket was not taken over", trouble.SocketNotTaken, "error", err)
+	}
+	p.cfg.Broker.Sockets = sockets
 	return nil
 }
 
 // serve runs a broker until ctx ends or the broker fails. The metrics listener
 // opens first and closes last: a prober sees a start and a stop as not ready.
-func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *metrics.Broker, end *ending, reloads *reloader, salvage bool) (err error) {
+func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
+	log, counters, end, reloads := p.log, p.counters, p.end, p.reloads
+	p.upgrades = newUpgrades(log, p.failed)
 	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
 	logStarting(log, &cfg)
 	counters.BuildInfo(version())
 	var ready readiness
 	showReady(counters, ready.check)
-	closeMetrics, err := serveMetrics(&cfg, log, counters, ready.check)
+	closeMetrics, err := p.serveMetrics(&cfg, ready.check)
 	if err != nil {
 		return err
 	}
 	defer closeMetrics()
 
-	db, err := openStore(ctx, log, cfg.Store, salvage)
+	db, err := openStore(ctx, log, cfg.Store, p.command.Salvage)
 	if err != nil {
 		return err
 	}
@@ -136,6 +222,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 	addLogOperations(api, log, reloads.level, &end.lines.tail)
 	addOperations(api, b, db)
 	addBackups(api, db, log)
+	p.upgrades.addOperations(api)
 	over := &network{admin.NewWeb(api, &operators{stored, logins.chain})}
 	if err := takeParts([]part{over.part}, &cfg); err != nil {
 		return err
@@ -144,7 +231,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		return hintSalvage(err)
 	}
 	stopSocket := serveSocket(log, cfg.Store.DataDir, api)
-	stopNetwork, err := over.serve(&cfg, log)
+	stopNetwork, err := over.serve(&cfg, log, p.upgrades)
 	if err != nil {
 		stopSocket()
 		return errors.Join(err, shutdown(b))
@@ -158,13 +245,14 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, counters *m
 		logListener(log, l.String(), l.Addr().String(), l.Config(), summary)
 	}
 	log.Info("ready")
+	p.upgrades.ready(b, p.before.ready())
 	reloads.inUse = func(running *config.Config) map[string]string {
 		return inUse(running, b, options.Limits.Memory, end.lines.format, reloads.level)
 	}
 	reloads.begin(b, append(append(logins.parts(), entry.parts()...), over.part)...)
-	reloads.told.ready(b)
+	p.told.ready(b)
 
-	return runUntilDone(ctx, log, b, end)
+	return p.runUntilDone(ctx, b)
 }
 
 // logStarting writes the first line of the log.
@@ -176,29 +264,34 @@ func logStarting(log *slog.Logger, cfg *config.Config) {
 	log.Info("starting", attrs...)
 }
 
-// runUntilDone waits until ctx ends or the broker fails, and stops it.
-func runUntilDone(ctx context.Context, log *slog.Logger, b *broker.Broker, end *ending) error {
+// runUntilDone waits until ctx ends, another process is to take over, or the broker fails, and
+// stops it.
+func (p *process) runUntilDone(ctx context.Context, b *broker.Broker) error {
 	select {
 	case <-ctx.Done():
-		log.Info("stopping", "cause", context.Cause(ctx))
+		p.log.Info("stopping", "cause", context.Cause(ctx))
 		return shutdown(b)
+	case p.next = <-p.upgrades.begun:
+		p.end.beginHandover()
+		return handOver(p.log, b, p.next)
 	case err := <-b.Failed():
-		end.begin()
+		p.end.begin()
 		return errors.Join(err, shutdown(b))
 	}
 }
 
 // serveMetrics opens the listener for metrics, /health and /ready, unless it is off.
-func serveMetrics(cfg *config.Config, log *slog.Logger, counters *metrics.Broker, ready func() error) (stop func(), err error) {
+func (p *process) serveMetrics(cfg *config.Config, ready func() error) (stop func(), err error) {
 	if !cfg.Metrics.Enabled {
 		return func() {}, nil
 	}
-	ln, err := link.Listen("metrics.bind", cfg.Metrics.Bind)
+	ln, err := cfg.Broker.Sockets.Listen(metricsListener, "metrics.bind", cfg.Metrics.Bind)
 	if err != nil {
 		return nil, err
 	}
-	server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), counters, ready, newHTTPErrorLog(log, "metrics"))
-	logListening(log, "metrics", server.Addr())
+	p.upgrades.passes(metricsListener, ln)
+	server := metrics.Serve(ln, cfg.Metrics.Path, link.ScrapesMax(), p.counters, ready, newHTTPErrorLog(p.log, metricsListener))
+	logListening(p.log, metricsListener, server.Addr())
 	return func() { _ = server.Close(closed()) }, nil // a scrape under way is cut off
 }
 

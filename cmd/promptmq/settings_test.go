@@ -26,6 +26,7 @@ var settingTests = map[string]struct {
 	"server.ws-origins":       {"server: {ws-origins: 'https://app.example.com, *.example.org:8443, same'}", testOrigins},
 	"server.ws-ping-interval": {"server: {ws-ping-interval: 1s}", testPingInterval},
 	"server.shutdown-notice":  {"server: {shutdown-notice: true}", testShutdownNotice},
+	"server.shutdown-rate":    {"server: {shutdown-rate: 200}", testShutdownRate},
 	"mqtt.sys-interval":       {"mqtt: {sys-interval: 1s}", testSysTopics},
 	"server.connect-timeout": {"server: {connect-timeout: 5s}", func(t *testing.T, s *server) {
 		silent := dialRaw(t, s.mqtt, codec.Version5)

@@ -97,6 +97,41 @@ func (s *supervision) stopping() {
 	s.mu.Unlock()
 }
 
+// handingOver is the last word to systemd but for those of alive and isNow: another process is to
+// take over, and the unit does not end.
+func (s *supervision) handingOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+// alive keeps the watchdog from ending the unit while another process takes over, until the
+// returned function is called.
+func (s *supervision) alive() (stop func()) {
+	ticker, done := time.NewTicker(tellEvery), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ticker.C:
+				_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog) // else the unit ends, and systemd says so
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(done)
+	}
+}
+
+// isNow says which process the unit is from now on.
+func (s *supervision) isNow(pid int) {
+	if _, err := daemon.SdNotify(false, fmt.Sprintf("MAINPID=%d", pid)); err != nil {
+		s.log.Warn("systemd could not be told of the new process", trouble.Watchdog, "pid", pid, "error", err)
+	}
+}
+
 func extend(by time.Duration) string { return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", by.Microseconds()) }
 
 // run tells how things are until the broker is to stop.

@@ -18,3 +18,9 @@ func (*supervision) ready(*broker.Broker) {}
 func (*supervision) reloading()           {}
 func (*supervision) reloaded(error)       {}
 func (*supervision) stopping()            {}
+
+func (*supervision) handingOver() {}
+
+func (*supervision) alive() (stop func()) { return func() {} }
+
+func (*supervision) isNow(int) {}
