@@ -196,7 +196,7 @@ func (r *dynsecReader) role(role *dynsecRole) {
 				rule.MaxQoS = 0
 			}
 			if r.kept(what, acl, &rule) {
-				rules = append(rules, rule)
+				rules = append(append(rules, rule), r.wide(acl, rule)...)
 			}
 		}
 	}

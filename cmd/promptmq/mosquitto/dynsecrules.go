@@ -215,7 +215,7 @@ func (r *dynsecReader) user(a *Access, c *dynsecClient, o *ordering, places []in
 	}
 	if c.ClientID != nil {
 		a.Rules = append(a.Rules, about(r.defaults(), of)...)
-		for _, filter := range []string{"#", "$SYS/#"} {
+		for _, filter := range append(r.dollars(), "#", "$SYS/#") {
 			a.Rules = append(a.Rules, access.Rule{Deny: true, User: c.Name, Actions: access.Publish | access.Receive | access.Subscribe, Filter: filter})
 		}
 	}
@@ -268,6 +268,40 @@ func (r *dynsecReader) shared(a *Access, o *ordering) {
 	r.add("defaultACLAccess", Taken, "the last rules")
 }
 
+// wide are the rules that a pattern for subscriptions is beside its own: to the plugin its first
+// wildcard matches a level with a $ too.
+func (r *dynsecReader) wide(acl dynsecACL, rule access.Rule) (rules []access.Rule) {
+	first, rest, more := strings.Cut(rule.Filter, "/")
+	if acl.Type != "subscribePattern" || first != "#" && first != "+" {
+		return nil
+	}
+	for _, filter := range append(r.dollars(), "$SYS/#") {
+		if more {
+			filter = strings.TrimSuffix(filter, "#") + rest
+		} else if first == "+" {
+			filter = strings.TrimSuffix(filter, "/#")
+		}
+		rule.Filter = filter
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+// dollars are the filters of those parts of the tree with a $ that roles speak of: in rules # is
+// not about them.
+func (r *dynsecReader) dollars() (filters []string) {
+	for _, role := range r.file.Roles {
+		for _, acl := range role.ACLs {
+			first, _, _ := strings.Cut(acl.Topic, "/")
+			if strings.HasPrefix(first, "$") && !slices.Contains([]string{"$CONTROL", "$SYS", "$share"}, first) {
+				filters = append(filters, r.filter(first)+"/#")
+			}
+		}
+	}
+	slices.Sort(filters)
+	return slices.Compact(filters)
+}
+
 // defaults are the rules about what no role speaks of.
 func (r *dynsecReader) defaults() (rules []access.Rule) {
 	allow := func(actions access.Actions, filters ...string) {
@@ -276,14 +310,15 @@ func (r *dynsecReader) defaults() (rules []access.Rule) {
 		}
 	}
 	d := &r.file.Defaults
+	filters := append(r.dollars(), "#")
 	if d.Send {
-		allow(access.Publish, "#")
+		allow(access.Publish, filters...)
 	}
 	if d.Receive {
-		allow(access.Receive, "#", "$SYS/#")
+		allow(access.Receive, append(filters, "$SYS/#")...)
 	}
 	if d.Subscribe {
-		allow(access.Subscribe, "#", "$SYS/#")
+		allow(access.Subscribe, append(filters, "$SYS/#")...)
 	}
 	return rules
 }
