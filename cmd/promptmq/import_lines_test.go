@@ -73,8 +73,7 @@ func TestStateImportLines(t *testing.T) {
 	}
 	limits := broker.DefaultOptions()
 	limits.MaxQueuedMessages, limits.MaxSubscriptions, limits.MaxSessions, limits.MaxRetainedMessages = 1, 0, 1, 0
-	r := new(mosquitto.Report)
-	i := &stateImport{from: from, file: "f", report: r, limits: &limits, now: now}
+	i := &stateImport{from: from, file: "f", report: new(mosquitto.Report), limits: &limits, now: now}
 	var lines []string
 	for l, err := range i.lines {
 		if err != nil {
@@ -90,7 +89,7 @@ func TestStateImportLines(t *testing.T) {
 		t.Errorf("lines\n%q, want\n%q", lines, want)
 	}
 	var said strings.Builder
-	for _, f := range r.Findings {
+	for _, f := range i.report.Findings {
 		fmt.Fprintf(&said, "%s: %s: %s\n", f.Outcome, f.What, f.Why)
 	}
 	for _, want := range []string{
