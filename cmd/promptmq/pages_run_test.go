@@ -48,6 +48,7 @@ case " $* " in
 	echo $pid >>"$PAGE/processes"
 	follow "$PAGE/sub.log" 'received SUBACK'
 	;;
+" status "*) "$PROMPTMQ" "$@" || [ $? = 3 ] ;; # a slow disk may need attention
 *" --password-"*) exec "$PROMPTMQ" "$@" ;;
 " user add "* | " user passwd "*) echo 'correct horse' | "$PROMPTMQ" "$@" --password-stdin ;;
 *) exec "$PROMPTMQ" "$@" ;;
