@@ -418,6 +418,32 @@ func TestOverfull(t *testing.T) {
 	})
 }
 
+// TestOverfullBytes: the same for the bytes of what was added.
+func TestOverfullBytes(t *testing.T) {
+	inTime(t, func(x *fixture) {
+		answer := make(chan struct{})
+		x.d.set(func(d *disk) { d.answer = answer })
+		x.await(x.deliver("first", false, nil)) // is being written
+		pass(0)
+		x.deliver("a", false, nil)
+		x.c.Reserve(openBytesMax)
+		if x.c.Overfull() != nil {
+			t.Error("at its limit is not beyond it")
+		}
+		x.c.Reserve(1)
+		room := x.c.Overfull()
+		if room == nil {
+			t.Fatal("not full")
+		}
+		answer <- struct{}{}
+		<-room
+		if x.c.Overfull() != nil {
+			t.Error("full again")
+		}
+		close(answer)
+	})
+}
+
 // TestRoom: what is admitted has its room, and a commit gives back what it did not take.
 func TestRoom(t *testing.T) {
 	inTime(t, func(x *fixture) {

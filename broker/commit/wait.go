@@ -127,18 +127,21 @@ func (c *Committer) FlushUnless(stop <-chan struct{}) error {
 // answer is bounded too, but a message may be for thousands of Sessions.
 const openEntriesMax = 1 << 20
 
+// openBytesMax is how many bytes of messages it may have, as Admit and Reserve count them.
+const openBytesMax = 64 << 20
+
 // OpenEntries is how many queue entries of the open group are in memory.
 func (c *Committer) OpenEntries() int64 { return c.open.Load().entries.Load() }
 
 // LimitOpenEntries sets how many queue entries the open group may have; see Overfull.
 func (c *Committer) LimitOpenEntries(n int64) { c.entriesMax.Store(n) }
 
-// Overfull returns nil unless the open group has more queue entries than it may. Else who
+// Overfull returns nil unless the open group has more queue entries or bytes than it may. Else who
 // has added to it waits, with no lock held, for what it returns: that is closed when
 // another group is open.
 func (c *Committer) Overfull() <-chan struct{} {
 	g := c.open.Load()
-	if g.entries.Load() <= c.entriesMax.Load() {
+	if g.entries.Load() <= c.entriesMax.Load() && g.reserved.Load() <= openBytesMax {
 		return nil
 	}
 	c.Wake()
