@@ -33,6 +33,20 @@ release-check: release
 run:
 	go run ./cmd/promptmq server
 
+# A broker for development that is built and started again when a file of it changes. Its data,
+# in .dev, stay. DEV holds more flags, such as DEV="--no-browser --log-level trace".
+dev:
+	@mkdir -p .dev; pid=; flags=; trap 'test -z "$$pid" || kill $$pid; wait; exit 0' INT TERM; \
+	while touch .dev/began; do \
+		if go build -o .dev/promptmq ./cmd/promptmq; then \
+			test -z "$$pid" || kill $$pid; wait; \
+			.dev/promptmq dev --data-dir .dev/data $$flags $(DEV) & pid=$$!; flags=--no-browser; \
+		fi; \
+		until find . \( -path ./.dev -o -path ./.git \) -prune -o -newer .dev/began -type f \
+			\( -name '*.go' -o -name 'go.*' -o -path './broker/admin/page/*' \) -print | grep -q .; do sleep 1; done; \
+		echo 'make dev: something has changed'; \
+	done
+
 test:
 	go test -timeout 20m ./...
 

@@ -132,6 +132,12 @@ func (c *Config) Missing(key, text string) *Error {
 	return fault
 }
 
+// Given reports whether a source has said what a key is.
+func (c *Config) Given(key string) bool { return c.origins[key] != (Origin{}) }
+
+// Variable returns the name of the environment variable of a key that there is.
+func Variable(path string) string { return keyOf(path).variable() }
+
 // Absolute returns a path for the log, where nobody knows what it is relative to.
 func Absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {

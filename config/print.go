@@ -34,7 +34,7 @@ func (c *Config) WriteGiven(w io.Writer) error {
 			fmt.Fprintf(out, "%s# %s\n", indent, line)
 		}
 	}
-	c.writeKeys(out, func(k *key) bool { return c.origins[k.path] != (Origin{}) },
+	c.writeKeys(out, func(k *key) bool { return c.Given(k.path) },
 		func(k *key, indent string) {
 			comment(k.help, indent)
 			writeFrom(out, c.origins[k.path], indent)

@@ -106,3 +106,10 @@ func (n *Network) shareFiles() {
 	files.say(n.c.MaxConnections, n.c.Log)
 	n.limit.Store(limitSockets(n.c.MaxConnections, files))
 }
+
+// FilesAllow returns how many connections of Clients a limit of open files allows a broker with so
+// many listeners, and files for other things beside them; known is false if there is no limit.
+func FilesAllow(listeners, beside int) (connections, limit int64, known bool) {
+	f := shareFiles(metrics.OpenFilesMax(), listeners, beside)
+	return f.sockets, f.limit, f.limit != math.MaxInt64
+}

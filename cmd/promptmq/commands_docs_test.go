@@ -21,7 +21,7 @@ const (
 )
 
 // elsewhereDocumented are commands whose flags have a page of their own.
-var elsewhereDocumented = map[string]string{"server": "configuration.md", "config print": "configuration.md", "bench": "performance.md"}
+var elsewhereDocumented = map[string]string{"server": "configuration.md", "config print": "configuration.md", "doctor": "configuration.md", "dev": "configuration.md", "bench": "performance.md"}
 
 // wordsOf are the words by which a command is called.
 func wordsOf(n *kong.Node) (words []string) {

@@ -42,6 +42,7 @@ var rules = map[string]rule{
 	"broker/login":           {own: []string{"broker/access", "broker/control", "broker/notice", "broker/trouble", "codec", "metrics"}, libraries: []string{"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/jwkset", "github.com/xdg-go/scram"}},
 	"broker/admin":           {own: []string{"broker/inspect", "broker/trouble"}, libraries: []string{"github.com/danielgtaylor/huma/v2"}},
 	"broker/inspect":         {pure: true},
+	"cmd/promptmq/doctor":    {own: []string{"broker", "broker/inspect", "broker/link", "broker/memory", "config", "store"}},
 	"cmd/promptmq/client":    {own: []string{"codec"}, libraries: []string{"github.com/coder/websocket"}},
 	"cmd/promptmq/mosquitto": {own: []string{"broker/access", "codec", "topics"}, libraries: []string{"github.com/ncruces/go-sqlite3"}},
 	"terminal":               {libraries: []string{"golang.org/x/term", "golang.org/x/text"}},
@@ -55,7 +56,7 @@ var rules = map[string]rule{
 	"broker/link":            {own: []string{"broker/rate", "broker/control", "broker/lock", "broker/notice", "broker/trouble", "codec", "metrics"}, libraries: []string{"github.com/coder/websocket", "github.com/pires/go-proxyproto"}},
 	"broker":                 {own: []string{"broker/inspect", "broker/memory", "broker/rate", "broker/access", "broker/commit", "broker/control", "broker/lock", "broker/notice", "broker/trouble", "broker/link", "codec", "topics", "session", "metrics"}},
 	"config":                 {own: []string{"broker", "broker/inspect", "broker/link", "broker/login", "store"}, libraries: []string{"github.com/alecthomas/kong", "github.com/goccy/go-yaml"}},
-	"cmd/promptmq":           {own: []string{"broker/inspect", "broker/memory", "config", "broker", "broker/access", "broker/admin", "broker/control", "broker/link", "broker/login", "broker/notice", "broker/trouble", "codec", "topics", "store", "metrics", "bench", "terminal", "cmd/promptmq/client", "cmd/promptmq/mosquitto"}, libraries: []string{"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/daemon", "golang.org/x/term"}},
+	"cmd/promptmq":           {own: []string{"broker/inspect", "broker/memory", "config", "broker", "broker/access", "broker/admin", "broker/control", "broker/link", "broker/login", "broker/notice", "broker/trouble", "codec", "topics", "store", "metrics", "bench", "terminal", "cmd/promptmq/client", "cmd/promptmq/doctor", "cmd/promptmq/mosquitto"}, libraries: []string{"github.com/alecthomas/kong", "github.com/coreos/go-systemd/v22/daemon", "golang.org/x/term"}},
 	"conformance":            {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}},
 	"bench":                  {own: []string{"codec", "topics", "session", "store", "broker", "metrics", "config"}, libraries: []string{"github.com/coder/websocket"}},
 }

@@ -24,6 +24,7 @@ const (
 
 type commandLine struct {
 	Server serverCommand `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
+	Dev    devCommand    `cmd:"" help:"Run a broker for development: on this machine only, with a readable log, a page, and data that are gone at the end."`
 	Init   initCommand   `cmd:"" help:"Make a configuration, a first user and a certificate: asks four questions, or takes flags."`
 	Config configCommand `cmd:"" help:"Check, print or explain a configuration."`
 	Cert   certCommand   `cmd:"" help:"Make certificates for TLS."`
@@ -33,6 +34,7 @@ type commandLine struct {
 	operateCommands
 
 	Reload  reloadCommand  `cmd:"" help:"Have the running broker read its configuration again; exit with 2 if that is broken, and all stays as it was."`
+	Doctor  doctorCommand  `cmd:"" help:"Look at this machine and a configuration, and say what is wrong and what to do; exit with 3 if something should be done, with 1 if the broker would not run well."`
 	Health  healthCommand  `cmd:"" help:"Say whether a broker is ready, for the health check of a container or a script; exit with 1 and the reason if it is not."`
 	Backup  backupCommand  `cmd:"" help:"Copy the store to a file, of a running broker or one that is stopped, and verify the copy."`
 	Restore restoreCommand `cmd:"" help:"Put a backup in the data directory of a broker that is stopped."`
@@ -55,13 +57,15 @@ type commandLine struct {
 type settings struct {
 	File  string       `name:"config" env:"PROMPTMQ_CONFIG" placeholder:"FILE" help:"YAML file with settings. Flags and environment variables win over it."`
 	Flags config.Flags `embed:""`
+
+	environ []string // variables beside those of the environment
 }
 
 func (s *settings) load() (*config.Config, error) { return s.loadAfter(nil) }
 
 // loadAfter loads what is to take the place of what was loaded before.
 func (s *settings) loadAfter(before *config.Config) (*config.Config, error) {
-	return config.Load(config.Sources{File: s.File, Environ: os.Environ(), Flags: &s.Flags, Before: before})
+	return config.Load(config.Sources{File: s.File, Environ: append(os.Environ(), s.environ...), Flags: &s.Flags, Before: before})
 }
 
 type configCommand struct {
@@ -114,6 +118,8 @@ func (c *printCommand) Run() error {
 func newParser() *kong.Kong {
 	cli := &commandLine{
 		Server: serverCommand{settings: settings{Flags: config.NewFlags()}},
+		Dev:    devCommand{settings: settings{Flags: config.NewFlags()}},
+		Doctor: doctorCommand{settings: settings{Flags: config.NewFlags()}},
 		Config: configCommand{Print: printCommand{settings: settings{Flags: config.NewFlags()}}},
 	}
 	return kong.Must(cli,

@@ -18,8 +18,9 @@ func (s *setup) writeConfig(w io.Writer) error {
 # what can change while the broker runs, and promptmq config check %s says what is wrong.
 #
 # All that is not here has its default. promptmq config print lists every key with what it is,
-# promptmq config explain KEY tells of one.
-`, time.Now().Format(time.DateOnly), file); err != nil {
+# promptmq config explain KEY tells of one, promptmq doctor --config %s looks at
+# this machine with it.
+`, time.Now().Format(time.DateOnly), file, file); err != nil {
 		return err
 	}
 	if s.access == accessUsers {
@@ -128,7 +129,7 @@ func (s *setup) hints() (lines []string) {
 			"Another user:   promptmq user add NAME --config "+file,
 			"                promptmq acl add --config "+file+" allow user NAME all topic 'NAME/#'")
 	}
-	return lines
+	return append(lines, "All well?       promptmq doctor --config "+file)
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
