@@ -43,7 +43,7 @@ const (
 	strayMessage    = "the library publishes a message that is not the program's, and is refused"
 	versionOfMQTTJS = `node -p 'JSON.parse(fs.readFileSync("node_modules/mqtt/package.json")).version'`
 	arguments       = ` {role} {host} {port} {topic} {qos} {count}`
-	browser         = `chromium --headless=new --no-sandbox --disable-gpu --enable-logging=stderr --remote-debugging-port=0 --user-data-dir={dir} `
+	headless        = `chromium --headless=new --no-sandbox --disable-gpu --enable-logging=stderr --remote-debugging-port=0 --user-data-dir={dir} `
 )
 
 var clientPrograms = []clientProgram{
@@ -55,7 +55,7 @@ var clientPrograms = []clientProgram{
 		run: `venv/bin/python aio.py` + arguments, twice: "the library forgets what was in flight, and the program publishes it again"},
 	{name: "JavaScript, MQTT.js in Node", mqtt: "5", dir: "js", install: installNode, version: versionOfMQTTJS, run: `node node.js` + arguments},
 	{name: "JavaScript, MQTT.js in Chromium", mqtt: "5, WebSocket", dir: "js", install: installNode + `; cp node_modules/mqtt/dist/mqtt.min.js .`, version: versionOfMQTTJS,
-		run: browser + `'{page}/browser.html?role={role}&url=ws://{host}:{ws}&topic={topic}&qos={qos}&count={count}'`},
+		run: headless + `'{page}/browser.html?role={role}&url=ws://{host}:{ws}&topic={topic}&qos={qos}&count={count}'`},
 	{name: "Node-RED flow", mqtt: "5", dir: "nodered", install: installNode, version: `node -p 'JSON.parse(fs.readFileSync("node_modules/node-red/package.json")).version'`,
 		run:   `env MQTT_HOST={host} MQTT_PORT={port} MQTT_CLIENT={topic}-{role} MQTT_TOPIC={topic} MQTT_QOS={qos} MQTT_COUNT={count} node node_modules/node-red/red.js --userDir {dir} -p {free} -D mqttReconnectTime=2000 -D flowFile={flows}/{role}.json`,
 		twice: `the node drops what comes without a connection, and the flow publishes it again`},
