@@ -131,7 +131,7 @@ func runPage(t *testing.T, blocks []block, patience time.Duration) error {
 		}
 	}
 	p.write("page.sh", script, 0o600)
-	t.Cleanup(p.end)
+	defer p.end()
 	p.run()
 	return p.check(blocks, patience)
 }
@@ -141,6 +141,7 @@ type pageRun struct {
 	t            *testing.T
 	dir          string
 	running, all *os.File // a pipe of which each process has the writing end, all
+	shares       bool     // it has sharedNetwork, until its processes have ended
 }
 
 func (p *pageRun) write(name, text string, mode fs.FileMode) {
@@ -180,7 +181,7 @@ func (p *pageRun) run() {
 	err := runAlone(cmd)
 	if errors.Is(err, errNoNamespace) {
 		sharedNetwork.Lock()
-		p.t.Cleanup(sharedNetwork.Unlock)
+		p.shares = true
 		for _, port := range defaultPorts {
 			l, err := net.Listen("tcp", ":"+port)
 			if err != nil {
@@ -242,6 +243,9 @@ func hasLines(out, sample string) bool {
 
 // end ends what the page has left running.
 func (p *pageRun) end() {
+	if p.shares {
+		defer sharedNetwork.Unlock()
+	}
 	defer p.running.Close()
 	err := errors.Join(p.all.Close(), p.running.SetReadDeadline(time.Now().Add(stopSeconds*time.Second)))
 	for _, line := range strings.Fields(p.read("processes")) {
