@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 )
 
 // ownNetwork gives the test, and the processes that it starts, a network with nothing but
@@ -25,20 +24,8 @@ func ownNetwork(t *testing.T) {
 	if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
 		t.Skip("a network of its own needs root: ", err)
 	}
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
-	if err != nil {
+	if err := bringUpLoopback(); err != nil {
 		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Close(fd) }()
-	var up struct {
-		name  [16]byte
-		flags uint16
-		_     [22]byte
-	}
-	copy(up.name[:], "lo")
-	up.flags = syscall.IFF_UP | syscall.IFF_RUNNING
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&up))); errno != 0 {
-		t.Fatal(errno)
 	}
 }
 
