@@ -93,13 +93,16 @@ func (s *Sockets) Listen(name, key, address string) (net.Listener, error) {
 	return Listen(key, address)
 }
 
-// Close closes those that nobody has taken.
+// Close closes those that nobody has taken. The paths of Unix sockets stay: who passed them may go
+// on with them.
 func (s *Sockets) Close() {
 	if s == nil {
 		return
 	}
 	for name := range s.listeners {
-		_ = s.take(name).Close()
+		ln := s.take(name)
+		leavePath(ln)
+		_ = ln.Close()
 	}
 }
 
@@ -248,8 +251,12 @@ func CloseSockets(all []Socket) {
 // Leave has Stop leave the paths of Unix sockets where they are, for who has been passed them.
 func (n *Network) Leave() {
 	for _, l := range n.Listeners() {
-		if ln, ok := l.accepting.(*localListener); ok {
-			ln.keep.Store(true)
-		}
+		leavePath(l.accepting)
+	}
+}
+
+func leavePath(ln net.Listener) {
+	if l, ok := ln.(*localListener); ok {
+		l.keep.Store(true)
 	}
 }

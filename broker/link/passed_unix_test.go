@@ -112,3 +112,19 @@ func TestAssignUnix(t *testing.T) {
 		t.Errorf("the socket of another was removed: %v", err)
 	}
 }
+
+// TestAssignUnixUnused: a process that gives up before it listens leaves the path to the one that
+// passed the socket, and listens on.
+func TestAssignUnixUnused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	p := passedBy(t, "a", "unix", path)
+	p.Keep = false
+	s, errs := Assign([]Socket{p}, []Wanted{{Name: "a", Key: "k", Address: path, Unix: true}})
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	s.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the path of another process was removed: %v", err)
+	}
+}
