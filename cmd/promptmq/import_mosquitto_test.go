@@ -388,6 +388,7 @@ func TestImportMosquittoFaults(t *testing.T) {
 		{"dynsec", "dynamic-security.json", `{"roles":[{"rolename":"r","allowwildcardsubs":false}]}`, "forbid wildcards"},
 		{"dynsec", "dynamic-security.json", `{"clients":[{"username":"a","password":"x","salt":"AAAA","iterations":2000000}]}`, "iterations"},
 		{"dynsec", "dynamic-security.json", `{"clients":[{"username":"a"},{"username":"a"}]}`, "twice"},
+		{"dynsec", "dynamic-security.json", `{"roles":[{"rolename":"r"}],"groups":[{"groupname":"r"},{"groupname":"role: r"}]}`, "would have this name"},
 	} {
 		dir, to := mosquittoCopy(t, fault.folder, "127.0.0.1:1883"), t.TempDir()
 		writeText(t, filepath.Join(dir, fault.file), fault.text)

@@ -143,9 +143,22 @@ func (r *dynsecReader) unitsOf() *ordering {
 	return o
 }
 
+// checkNames refuses a group of the store that would be two things: who is in one would have the
+// rules of the other.
+func (r *dynsecReader) checkNames(o *ordering) {
+	seen := map[string]bool{everybody: r.conf.byCertificate}
+	for _, u := range o.units {
+		if seen[u.group] {
+			r.add("group "+u.group, Refused, "another group of the store would have this name: give it another in Mosquitto")
+		}
+		seen[u.group] = true
+	}
+}
+
 // users makes users, and the rules about them.
 func (r *dynsecReader) users(a *Access, salts func(int) []byte) {
 	o := r.unitsOf()
+	r.checkNames(o)
 	groups := make(map[string][]ranked) // of each client
 	for _, g := range r.file.Groups {
 		for _, c := range g.Clients {
