@@ -78,7 +78,7 @@ func (c *devCommand) Run() error {
 	if cfg.Admin.Bind != "" {
 		c.page(ctx, cfg, token)
 	}
-	return (&serverCommand{settings: c.settings}).Run()
+	return (&serverCommand{settings: c.settings, alone: true}).Run()
 }
 
 // ownAddress is an address of this machine, or the same with a port that is free.

@@ -105,6 +105,9 @@ func TestDev(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	first.waits(`level=DEBUG`)
+	if r := run(t, nil, "upgrade", "--data-dir", data, binary); r.code != exitUsage || !strings.Contains(r.stderr, "promptmq dev") {
+		t.Errorf("an upgrade, which would lose the data: %+v", r)
+	}
 	for token, want := range map[string]int{token: http.StatusOK, token + "x": http.StatusUnauthorized} {
 		if got := asksWith(t, token); got != want {
 			t.Errorf("status %d, expected %d", got, want)

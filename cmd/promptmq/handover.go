@@ -47,6 +47,7 @@ const (
 type handoverWord struct {
 	Said    string          `json:"said"`
 	Sockets []handedSocket  `json:"sockets,omitempty"`
+	DataDir string          `json:"data_dir,omitempty"`
 	Upgrade inspect.Upgrade `json:"upgrade,omitzero"`
 	At      time.Time       `json:"at,omitzero"`
 	Version string          `json:"version,omitempty"`
@@ -97,8 +98,8 @@ type successor struct {
 	within  time.Duration // until it is ready
 }
 
-// beginSuccessor starts a process, and gives it the sockets. It owns them.
-func beginSuccessor(upgrade inspect.Upgrade, sockets []link.Socket, within time.Duration) (*successor, error) {
+// beginSuccessor starts a process for the data in a directory, and gives it the sockets. It owns them.
+func beginSuccessor(upgrade inspect.Upgrade, dir string, sockets []link.Socket, within time.Duration) (*successor, error) {
 	theirs, to, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func beginSuccessor(upgrade inspect.Upgrade, sockets []link.Socket, within time.
 	s.cmd.Env = append(environOfNext(os.Environ()), fmt.Sprintf("%s=%d,%d", handoverVariable, handoverReads, handoverWrites))
 	s.cmd.Stdout, s.cmd.Stderr = os.Stdout, os.Stderr
 	s.cmd.ExtraFiles = []*os.File{theirs, said}
-	word := handoverWord{Said: saidSockets, Upgrade: upgrade}
+	word := handoverWord{Said: saidSockets, Upgrade: upgrade, DataDir: dir}
 	for _, p := range sockets {
 		s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, p.File)
 		word.Sockets = append(word.Sockets, handedSocket{p.Name, p.Path, p.Keep})

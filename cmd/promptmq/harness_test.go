@@ -179,7 +179,8 @@ type server struct {
 	changed *sync.Cond
 	lines   []string // of standard error, as they came
 	records []record // those that are log records
-	other   []string // those that are not
+	other   []string // those that are not, and have not what another process may say there
+	others  string   // what that is; "": nothing
 	ended   bool
 }
 
@@ -269,7 +270,7 @@ func (s *server) readLog(stderr io.Reader) {
 		s.lines = append(s.lines, lines.Text())
 		if err == nil {
 			s.records = append(s.records, r)
-		} else {
+		} else if s.others == "" || !strings.Contains(lines.Text(), s.others) {
 			s.other = append(s.other, lines.Text())
 		}
 		s.changed.Broadcast()
@@ -281,6 +282,14 @@ func (s *server) readLog(stderr io.Reader) {
 	s.changed.Broadcast()
 	s.mu.Unlock()
 	close(s.exited)
+}
+
+// expects has lines with a text be no fault: a new process may say it, which is ended when it has
+// failed, perhaps before.
+func (s *server) expects(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.others = text
 }
 
 // log returns the records so far.

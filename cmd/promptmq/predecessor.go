@@ -9,6 +9,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/inspect"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/store"
 )
 
@@ -17,6 +18,7 @@ type predecessor struct {
 	says    <-chan handoverWord
 	to      *os.File
 	upgrade inspect.Upgrade
+	dataDir string
 	stopped time.Time // when it took no more connections
 }
 
@@ -42,7 +44,7 @@ func findPredecessor() (*predecessor, []link.Socket, error) {
 	if !more || first.Said != saidSockets {
 		return nil, nil, errPredecessorStays
 	}
-	p.upgrade = first.Upgrade
+	p.upgrade, p.dataDir = first.Upgrade, first.DataDir
 	var sockets []link.Socket
 	for i, s := range first.Sockets {
 		closeOnExec(uintptr(handoverFirst + i))
@@ -53,6 +55,15 @@ func findPredecessor() (*predecessor, []link.Socket, error) {
 		sockets = append(sockets, link.Socket{Name: s.Name, Path: s.Path, Keep: s.Keep, File: f})
 	}
 	return p, sockets, nil
+}
+
+// checkDataDir returns an error if this process has other data than the one whose place it is to
+// take: the sessions of all clients would be gone.
+func (p *predecessor) checkDataDir(dir string) error {
+	if p == nil || config.Absolute(dir) == p.dataDir {
+		return nil
+	}
+	return fmt.Errorf("storage.data-dir is %s, and the broker that runs has its data in %s: to change that, stop it and start again", config.Absolute(dir), p.dataDir)
 }
 
 // prepared says that all is checked that can be without the store, and waits for that.

@@ -39,6 +39,7 @@ var errLogged = errors.New("logged")
 
 type serverCommand struct {
 	settings
+	alone   bool // no other process can take its place
 	Salvage bool `help:"If the database is damaged, set it aside, and start with what can be read of it."`
 }
 
@@ -56,6 +57,9 @@ func (c *serverCommand) Run() error {
 		systemd = len(passed) > 0
 	}
 	cfg, err := c.load()
+	if err == nil {
+		err = before.checkDataDir(cfg.Store.DataDir)
+	}
 	if err != nil {
 		before.failed(err)
 		return err
@@ -163,8 +167,9 @@ func (p *process) takeSockets(passed []link.Socket, systemd bool) error {
 // opens first and closes last: a prober sees a start and a stop as not ready.
 func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	log, counters, end, reloads := p.log, p.counters, p.end, p.reloads
-	p.upgrades = newUpgrades(log, p.failed)
 	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
+	p.upgrades = newUpgrades(log, cfg.Store.DataDir, p.failed)
+	p.upgrades.alone = p.command.alone
 	logStarting(log, &cfg)
 	counters.BuildInfo(version())
 	var ready readiness

@@ -25,8 +25,9 @@ type supervision struct {
 	watchdog time.Duration // systemd ends the process if it hears nothing for that long; 0: it does not
 	broker   atomic.Pointer[broker.Broker]
 
-	mu    sync.Mutex // guards the following, and is held while systemd is told
-	ended bool       // STOPPING=1 was the last word
+	mu    sync.Mutex    // guards the following, and is held while systemd is told
+	ended bool          // STOPPING=1 was the last word, or another process is to take over
+	over  chan struct{} // closed when that has, or has failed; nil: none is to
 }
 
 const (
@@ -97,33 +98,31 @@ func (s *supervision) stopping() {
 	s.mu.Unlock()
 }
 
-// handingOver is the last word to systemd but for those of alive and isNow: another process is to
-// take over, and the unit does not end.
+// handingOver is the last word to systemd but for that of isNow: another process is to take over,
+// and the unit does not end. Until handedOver its watchdog hears that all is well; the time of
+// each step is bounded elsewhere.
 func (s *supervision) handingOver() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	s.ended, s.over = true, make(chan struct{})
+	go s.alive(s.over)
 }
 
-// alive keeps the watchdog from ending the unit while another process takes over, until the
-// returned function is called.
-func (s *supervision) alive() (stop func()) {
-	ticker, done := time.NewTicker(tellEvery), make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-ticker.C:
-				_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog) // else the unit ends, and systemd says so
-			case <-done:
-				return
-			}
+func (s *supervision) alive(until <-chan struct{}) {
+	ticker := time.NewTicker(s.every())
+	defer ticker.Stop()
+	for {
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog) // else the unit ends, and systemd says so
+		select {
+		case <-ticker.C:
+		case <-until:
+			return
 		}
-	}()
-	return func() {
-		ticker.Stop()
-		close(done)
 	}
 }
+
+// handedOver says that another process has taken over, or has failed.
+func (s *supervision) handedOver() { close(s.over) }
 
 // isNow says which process the unit is from now on.
 func (s *supervision) isNow(pid int) {
@@ -134,12 +133,17 @@ func (s *supervision) isNow(pid int) {
 
 func extend(by time.Duration) string { return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", by.Microseconds()) }
 
+// every is the time between two messages.
+func (s *supervision) every() time.Duration {
+	if s.watchdog > 0 {
+		return min(tellEvery, s.watchdog/3)
+	}
+	return tellEvery
+}
+
 // run tells how things are until the broker is to stop.
 func (s *supervision) run() {
-	every := tellEvery
-	if s.watchdog > 0 {
-		every = min(every, s.watchdog/3)
-	}
+	every := s.every()
 	before := usage()
 	for answered := true; ; {
 		time.Sleep(every)
@@ -168,10 +172,11 @@ func (s *supervision) ask(b *broker.Broker, within time.Duration, before bool) (
 	defer cancel()
 	waits, err := b.Alive(ctx)
 	if err != nil {
-		if before {
+		told = s.tell("STATUS=does not answer: " + err.Error())
+		if before && told { // else it is to end
 			s.log.Error("the broker does not answer: the watchdog of systemd is not told that it works", trouble.NoAnswer, "error", err)
 		}
-		return false, s.tell("STATUS=does not answer: " + err.Error())
+		return false, told
 	}
 	status := s.serving()
 	if waits != "" {

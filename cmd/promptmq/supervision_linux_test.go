@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/admin"
+	"github.com/x0a1b/promptmq/broker/inspect"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -196,5 +199,55 @@ func TestSupervisionLongStart(t *testing.T) {
 		if m := hung.next(); assigns(m, "EXTEND_TIMEOUT_USEC") {
 			t.Errorf("a start that waits was given more time: %q", m)
 		}
+	}
+}
+
+// Over a handover systemd is told that the unit works, be the time of its watchdog as short as it may,
+// and which process it is then; never that the unit stops.
+func TestSupervisionHandover(t *testing.T) {
+	t.Parallel()
+	sv := newSupervisor(t)
+	s := startBinary(t, binary, sv.environ(600*time.Millisecond), "")
+	sv.until("READY=1")
+	ask := func(method string, in any) *inspect.Upgrade {
+		t.Helper()
+		a, err := dial(t.Context(), s.dataDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := admin.Call[inspect.Upgrade](t.Context(), a.Client, method, "/upgrade", in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	ask(http.MethodPost, &upgradeRequest{Binary: script(t, preparedOnly+"exec sleep 1000"), WithinSeconds: 2})
+	all := sv.until("STATUS=loading the store") // as the old process takes its work back
+	if !slices.ContainsFunc(all, func(m []string) bool { return slices.Equal(m, []string{"WATCHDOG=1"}) }) {
+		t.Errorf("the watchdog heard nothing while the new process was waited for: %q", all)
+	}
+	all = append(all, sv.until("READY=1")...)
+	ask(http.MethodPost, &upgradeRequest{Binary: binary})
+	all = append(all, sv.until("MAINPID=")...)
+	var u *inspect.Upgrade
+	eventually(t, "the new process knows what came of it", func() bool {
+		u = ask(http.MethodGet, nil)
+		return u.State == inspect.UpgradeDone
+	})
+	if last := all[len(all)-1]; !slices.Equal(last, []string{fmt.Sprint("MAINPID=", u.PID)}) {
+		t.Errorf("%q, and the new process is %+v", last, u)
+	}
+	if slices.ContainsFunc(all, func(m []string) bool { return assigns(m, "STOPPING=1") }) {
+		t.Errorf("a handover was told as a stop: %q", all)
+	}
+	if err := syscall.Kill(u.PID, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	sv.until("STOPPING=1")
+	if code := s.wait(); code != 0 {
+		t.Errorf("exit code %d of the old process", code)
+	}
+	if len(s.linesOf("the broker does not answer: the watchdog of systemd is not told that it works")) > 0 {
+		t.Error("a broker that hands over was said not to answer")
 	}
 }

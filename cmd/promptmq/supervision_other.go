@@ -21,6 +21,6 @@ func (*supervision) stopping()            {}
 
 func (*supervision) handingOver() {}
 
-func (*supervision) alive() (stop func()) { return func() {} }
+func (*supervision) handedOver() {}
 
 func (*supervision) isNow(int) {}

@@ -4,16 +4,20 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/inspect"
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -120,11 +124,13 @@ func script(t *testing.T, text string) string {
 	return name
 }
 
+// preparedOnly begins a program that is asked to take the place of a broker, and does not.
+const preparedOnly = "read sockets <&3; echo '{\"said\":\"prepared\",\"version\":\"v9\"}' >&4; read stopping <&3; read closed <&3\n"
+
 // TestUpgradeFails: whatever becomes of the new process, the old one carries on, with the
 // sessions, and says why.
 func TestUpgradeFails(t *testing.T) {
 	t.Parallel()
-	const prepared = "read sockets <&3; echo '{\"said\":\"prepared\",\"version\":\"v9\"}' >&4; read stopping <&3; read closed <&3\n"
 	durable := func(p *codec.Connect) { p.CleanStart, p.HasSessionExpiry, p.SessionExpirySeconds = false, true, 1000 }
 	s := start(t, "")
 	c, _ := connectRaw(t, s.mqtt, codec.Version5, "durable", durable)
@@ -135,10 +141,10 @@ func TestUpgradeFails(t *testing.T) {
 		says          string
 	}{
 		{"ends at once", "exit 3", "1m", true, "exit status 3"},
-		{"ends when it is asked to go on", prepared + "exit 4", "1m", false, "exit status 4"},
-		{"dies then", prepared + "kill -9 $$", "1m", false, "killed"},
-		{"hangs then", prepared + "exec sleep 1000", "1s", false, "not ready within 1s"},
-		{"gives up", prepared + `echo '{"said":"failed","error":"no luck"}' >&4`, "1m", false, "no luck"},
+		{"ends when it is asked to go on", preparedOnly + "exit 4", "1m", false, "exit status 4"},
+		{"dies then", preparedOnly + "kill -9 $$", "1m", false, "killed"},
+		{"hangs then", preparedOnly + "exec sleep 1000", "1s", false, "not ready within 1s"},
+		{"gives up", preparedOnly + `echo '{"said":"failed","error":"no luck"}' >&4`, "1m", false, "no luck"},
 		{"is another program", "exec 3<&- 4>&- ; exec sleep 0", "1m", true, "exit status 0"},
 	} {
 		_, r := s.upgrade("--unchecked", "--within", test.within, script(t, test.program))
@@ -161,8 +167,56 @@ func TestUpgradeFails(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.dir, "promptmq.yaml"), []byte("server: {read-timeout: never}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.expects("server.read-timeout")
 	if _, r := s.upgrade(); r.code == 0 || !strings.Contains(r.stderr, "server.read-timeout") {
 		t.Errorf("a configuration that is broken: %+v", r)
+	}
+	c.quiet()
+}
+
+// TestUpgradeStopped: who is told to end while a new process is waited for ends well, and the new
+// one with it.
+func TestUpgradeStopped(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	asked := filepath.Join(t.TempDir(), "asked")
+	a, err := dial(t.Context(), s.dataDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := script(t, preparedOnly+fmt.Sprintf("echo $$ >%[1]q.new; mv %[1]q.new %[1]q; exec sleep 1000", asked))
+	if _, err := admin.Call[inspect.Upgrade](t.Context(), a.Client, http.MethodPost, "/upgrade", &upgradeRequest{Binary: program}); err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	eventually(t, "the new process is asked to go on", func() bool {
+		text, err = os.ReadFile(asked)
+		return err == nil
+	})
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := s.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("the new process is left over: %v", err)
+	}
+}
+
+// TestUpgradeElsewhere: a new process with other data is none that goes on with the sessions.
+func TestUpgradeElsewhere(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	c, _ := connectRaw(t, s.mqtt, codec.Version5, "c", nil)
+	elsewhere := script(t, fmt.Sprintf("exec %q \"$@\" --data-dir %q\n", binary, t.TempDir()))
+	s.expects("storage.data-dir")
+	if _, r := s.upgrade("--unchecked", elsewhere); r.code == 0 || !strings.Contains(r.stderr, s.dataDir()) {
+		t.Errorf("%+v", r)
 	}
 	c.quiet()
 }

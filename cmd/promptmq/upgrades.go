@@ -34,6 +34,8 @@ const (
 // upgrades hand the work of a broker to a new process.
 type upgrades struct {
 	log   *slog.Logger
+	dir   string          // of the data
+	alone bool            // it cannot be done
 	begun chan *successor // for which the broker is to end
 
 	mu     sync.Mutex // guards the following
@@ -42,8 +44,8 @@ type upgrades struct {
 	broker *broker.Broker          // nil: it is not ready
 }
 
-func newUpgrades(log *slog.Logger, last inspect.Upgrade) *upgrades {
-	return &upgrades{log: log, begun: make(chan *successor, 1), last: last, beside: make(map[string]net.Listener)}
+func newUpgrades(log *slog.Logger, dir string, last inspect.Upgrade) *upgrades {
+	return &upgrades{log: log, dir: dir, begun: make(chan *successor, 1), last: last, beside: make(map[string]net.Listener)}
 }
 
 // passes has a listener passed on that is not of the broker.
@@ -98,6 +100,9 @@ func (u *upgrades) begin(in *upgradeRequest) (*inspect.Upgrade, error) {
 	if err == nil {
 		err = mayHandOver()
 	}
+	if err == nil && u.alone {
+		err = errors.New("`promptmq dev` runs the broker, with addresses and data that another process would not have: end it, and start the new program")
+	}
 	if err != nil {
 		return nil, admin.Refuse("not upgraded: %v", err)
 	}
@@ -135,7 +140,7 @@ func (u *upgrades) prepare(state inspect.Upgrade, within time.Duration) (*succes
 	if err != nil {
 		return nil, err
 	}
-	s, err := beginSuccessor(state, sockets, within)
+	s, err := beginSuccessor(state, u.dir, sockets, within)
 	if err != nil {
 		link.CloseSockets(sockets)
 		return nil, err
@@ -190,9 +195,9 @@ func handOver(log *slog.Logger, b *broker.Broker, s *successor) error {
 var errTakenBack = errors.New("taken back")
 
 // finish has the new process go on, as the store is closed, and waits until it is ready. Its
-// error is errTakenBack if it is not.
+// error is errTakenBack if it is not, and nil if this process is told to end meanwhile.
 func (s *successor) finish(log *slog.Logger, told *supervision, stop <-chan struct{}) error {
-	defer told.alive()()
+	defer told.handedOver()
 	_ = say(s.to, handoverWord{Said: saidClosed}) // else it has ended, as is noticed
 	go debug.FreeOSMemory()                       // both have their Sessions in memory
 	_, err := s.await(saidReady, s.within, stop)
@@ -207,7 +212,8 @@ func (s *successor) finish(log *slog.Logger, told *supervision, stop <-chan stru
 	select {
 	case <-stop:
 		link.CloseSockets(s.sockets)
-		return err
+		log.Info("not upgraded: this process was told to end, and the new one ends with it", "binary", s.upgrade.Binary)
+		return nil
 	default:
 	}
 	s.upgrade.State, s.upgrade.Error = inspect.UpgradeFailed, err.Error()
