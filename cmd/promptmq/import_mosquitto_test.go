@@ -397,7 +397,16 @@ func TestImportMosquittoFaults(t *testing.T) {
 			t.Errorf("%s %q: code %d\n%s%s", fault.file, fault.text, r.code, r.stdout, r.stderr)
 		}
 	}
-	r := run(t, nil, "import", "mosquitto", "--conf", filepath.Join(t.TempDir(), "mosquitto.conf"))
+	dir, to := mosquittoCopy(t, "acl", "127.0.0.1:1883"), t.TempDir()
+	if err := os.Mkdir(filepath.Join(to, "promptmq.yaml"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before := filesBelow(t, to)
+	r := importMosquitto(t, dir, to, "--force")
+	if r.code != exitFailure || !strings.Contains(r.stderr, "nothing was imported") || filesBelow(t, to) != before {
+		t.Errorf("a directory in the place of the configuration: code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	r = run(t, nil, "import", "mosquitto", "--conf", filepath.Join(t.TempDir(), "mosquitto.conf"))
 	if r.code != exitUsage || !strings.Contains(r.stderr, "no such file") {
 		t.Errorf("code %d\n%s", r.code, r.stderr)
 	}

@@ -25,8 +25,12 @@ func (m *mosquittoMove) mayBeWritten() error {
 	return nil
 }
 
-// write writes the configuration and the store, both or neither.
+// write writes the configuration and the store, both or neither; if the configuration, which is
+// whole by then, cannot get its name, the error says that the store is there alone.
 func (m *mosquittoMove) write(force bool) (err error) {
+	if info, err := os.Stat(m.file); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("nothing was imported: %s is no file that can be replaced", m.file)
+	}
 	owner, owned := store.Owner(m.dataDir)
 	for dir, mode := range map[string]fs.FileMode{filepath.Dir(m.file): 0o755, m.dataDir: 0o700} {
 		made, err := firstMissing(dir)
@@ -53,10 +57,10 @@ func (m *mosquittoMove) write(force bool) (err error) {
 	if err != nil {
 		return err
 	}
+	m.imported = counts // and stays, whatever comes
 	if err := store.PutInPlace(partial, m.file); err != nil {
-		return fmt.Errorf("%s has users, rules and state, but not the configuration: %w", m.dataDir, err)
+		return fmt.Errorf("%s has users, rules and state, but there is no configuration: %w", m.dataDir, err)
 	}
-	m.imported = counts
 	if owned && owner != 0 && os.Geteuid() == 0 {
 		return giveTo(owner, m.dataDir)
 	}
