@@ -22,9 +22,6 @@ type inUse struct{ error }
 func (e inUse) Unwrap() error        { return e.error }
 func (e inUse) Is(target error) bool { return target == ErrInUse }
 
-// Path is where the database of a data directory is.
-func Path(dir string) string { return filepath.Join(dir, fileName) }
-
 // Errors of Open beside ErrInUse and ErrDamaged.
 var (
 	// ErrFileSystem is of a file system that has not what the store needs.

@@ -26,9 +26,9 @@ func LookStopped(dir string) (*Looked, error) {
 		}
 		defer func() { _ = lock.Close() }() // only ever read
 	}
-	c, err := openReadOnly(Path(dir))
+	c, err := openReadOnly(File(dir))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", Path(dir), ifDamage(err))
+		return nil, fmt.Errorf("%s: %w", File(dir), ifDamage(err))
 	}
 	defer func() { _ = c.Close() }() // only read
 	l := &Looked{Newest: int64(len(migrations)), Users: -1, Rules: -1}
@@ -38,7 +38,7 @@ func LookStopped(dir string) (*Looked, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", Path(dir), ifDamage(err))
+		return nil, fmt.Errorf("%s: %w", File(dir), ifDamage(err))
 	}
 	return l, nil
 }

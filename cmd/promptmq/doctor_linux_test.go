@@ -153,7 +153,7 @@ func TestDoctorData(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	database := store.Path(p.data)
+	database := store.File(p.data)
 	chmod(p.data, 0o755)
 	p.finds(doctor.Warning, "data directory", "", "chmod 700 "+p.data)
 	chmod(p.data, 0o700)

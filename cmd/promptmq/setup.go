@@ -340,11 +340,11 @@ func (s *setup) placeStore(undo *undoing) error {
 		return err
 	}
 	if s.user != "" {
-		aside, err := store.Restore(context.Background(), store.Path(filepath.Join(s.stage, "data")), s.data, s.force, time.Now(), func(_, _ int64) {})
+		aside, err := store.Restore(context.Background(), store.File(filepath.Join(s.stage, "data")), s.data, s.force, time.Now(), func(_, _ int64) {})
 		if err != nil {
 			return err
 		}
-		path := store.Path(s.data)
+		path := store.File(s.data)
 		if aside != "" {
 			s.aside = append(s.aside, aside)
 			undo.steps = append(undo.steps, func() { _ = os.Rename(aside, path) })

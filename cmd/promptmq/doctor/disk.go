@@ -61,7 +61,7 @@ func (e *Examination) access(dir string, info fs.FileInfo) {
 		sound = false
 		e.say(Warning, aboutData, "chmod 700 "+dir, "other users of this machine can look into %s (mode %v)", dir, info.Mode().Perm())
 	}
-	for _, file := range []string{store.Path(dir), store.Path(dir) + "-wal"} {
+	for _, file := range []string{store.File(dir), store.File(dir) + "-wal"} {
 		if info, err := os.Stat(file); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 			sound = false
 			e.say(Warning, aboutData, "chmod 600 "+file, "other users of this machine can get at %s (mode %v)", file, info.Mode().Perm())
@@ -94,7 +94,7 @@ func (e *Examination) room(dir string) {
 	if size := e.Config.Store.MaxSize; size > free {
 		level, do = Note, "lower storage.max-size, or make room"
 	}
-	if info, err := os.Stat(store.Path(e.Config.Store.DataDir)); free < freeLeast || err == nil && free < info.Size()/10 {
+	if info, err := os.Stat(store.File(e.Config.Store.DataDir)); free < freeLeast || err == nil && free < info.Size()/10 {
 		level, do = Warning, "make room: with a full disk the broker refuses what it would have to store"
 	}
 	e.say(level, aboutDisk, do, "%s free", inspect.BytesText(free))

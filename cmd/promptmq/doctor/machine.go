@@ -38,7 +38,7 @@ const clockSlack = time.Minute
 // clock compares it with the files of the store, which were written before now.
 func (e *Examination) clock() {
 	now := time.Now()
-	for _, file := range []string{store.Path(e.Config.Store.DataDir), store.Path(e.Config.Store.DataDir) + "-wal"} {
+	for _, file := range []string{store.File(e.Config.Store.DataDir), store.File(e.Config.Store.DataDir) + "-wal"} {
 		if info, err := os.Stat(file); err == nil && info.ModTime().After(now.Add(clockSlack)) {
 			e.say(Warning, aboutClock, "set the clock: with one that is behind, sessions and messages live longer than they should", "it is %s, and %s was written at %s",
 				now.Format(time.RFC3339), file, info.ModTime().Format(time.RFC3339))
