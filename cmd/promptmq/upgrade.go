@@ -49,6 +49,7 @@ func (c *upgradeCommand) Run() error {
 			return err
 		}
 	}
+	restore() // a signal ends the command, which has nothing to take back
 	return c.handOver()
 }
 
