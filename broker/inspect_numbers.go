@@ -90,7 +90,7 @@ func (b *Broker) Numbers() inspect.Numbers {
 		Sessions: int(b.sessions.Load()), SessionsConnected: int(b.connectedClients.Load()),
 		Queued:  queues.queued,
 		BytesIn: m.BytesReceived.Get(), BytesOut: m.BytesSent.Get(),
-		Refused: m.RefusedByReason(), Dropped: make(map[string]uint64, metrics.NumDropReasons),
+		Refused: m.RefusedByReason(), MessagesRefused: m.MessagesRefusedByReason(), FiltersRefused: m.SubscriptionsRefusedByReason(), Dropped: make(map[string]uint64, metrics.NumDropReasons),
 		Commits: m.Commits.Get(), Panics: m.Panics.Get(),
 		MemoryNeeded: b.overload.current().Needed, MemoryLimit: b.o.Limits.Memory,
 		Overload: memory.Level(b.overload.level.Load()).String(),

@@ -50,7 +50,7 @@ var help = map[string]string{
 	"promptmq_messages_dropped_total":                       "Messages that did not reach a subscriber, once per subscriber, by reason.",
 	"promptmq_messages_published_total":                     "PUBLISH packets sent to clients, by QoS.",
 	"promptmq_messages_received_total":                      "PUBLISH packets taken from clients, by QoS.",
-	"promptmq_messages_refused_total":                       "PUBLISH packets answered with a reason code of 0x80 or greater, by reason.",
+	"promptmq_messages_refused_total":                       "PUBLISH packets that were not published, by reason: answered with a reason code of 0x80 or greater, or not at all (QoS 0).",
 	"promptmq_messages_retained_total":                      "PUBLISH packets that stored a retained message.",
 	"promptmq_metrics_connections_closed_total":             "Connections to the listener for metrics closed to make room for another.",
 	"promptmq_overload_connections_closed_total":            "Connections closed because memory was short and most of it waited for them.",

@@ -67,6 +67,10 @@ func TestJudge(t *testing.T) {
 		}, true, "Maximum Packet Size)", "smaller"},
 		{"unknown reason", func(s *Seen) { s.Now.Dropped["new"] = 1 }, false, "dropped: new", "promptmq_messages_dropped_total"},
 		{"counters of another process", func(s *Seen) { s.Before.Dropped["expired"] = 9 }, false, "", ""},
+		{"messages refused", func(s *Seen) {
+			s.Before.MessagesRefused, s.Now.MessagesRefused = map[string]uint64{"Not authorized": 2}, map[string]uint64{"Not authorized": 7, "Quota exceeded": 0}
+		}, false, "5 messages were refused: Not authorized", "acl explain"},
+		{"filters refused", func(s *Seen) { s.Now.FiltersRefused = map[string]uint64{"Not authorized": 1} }, false, "1 topic filter was refused: Not authorized", "acl explain"},
 		{"refused", func(s *Seen) { s.Now.Refused["Not authorized"] = 5 }, false, "3 connections were refused: Not authorized", "bans list"},
 		{"since the start", func(s *Seen) { s.Before = Numbers{}; s.Now.Refused = nil }, false, "3 messages were dropped", ""},
 	} {

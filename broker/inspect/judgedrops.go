@@ -53,13 +53,24 @@ func (s *Seen) example(reason string) string {
 	return ""
 }
 
-// judgeRefusals says which connections were refused since the numbers before.
+// judgeRefusals says what was refused since the numbers before.
 func judgeRefusals(s *Seen) (found []Finding) {
-	for _, reason := range slices.Sorted(maps.Keys(s.Now.Refused)) {
-		n := s.Now.Refused[reason]
-		if n -= min(n, s.Before.Refused[reason]); n > 0 {
-			found = append(found, note("the log says who and why; promptmq bans list has the addresses that are kept out for a while",
-				"%s refused: %s", countOf(n, "connection was", "connections were"), reason))
+	const rules = "the log says whose and why; a rule explains itself: promptmq acl explain"
+	for _, kind := range []struct {
+		now, before map[string]uint64
+		one, many   string
+		do          string
+	}{
+		{s.Now.Refused, s.Before.Refused, "connection was", "connections were",
+			"the log says who and why; promptmq bans list has the addresses that are kept out for a while"},
+		{s.Now.MessagesRefused, s.Before.MessagesRefused, "message was", "messages were", rules},
+		{s.Now.FiltersRefused, s.Before.FiltersRefused, "topic filter was", "topic filters were", rules},
+	} {
+		for _, reason := range slices.Sorted(maps.Keys(kind.now)) {
+			n := kind.now[reason]
+			if n -= min(n, kind.before[reason]); n > 0 {
+				found = append(found, note(kind.do, "%s refused: %s", countOf(n, kind.one, kind.many), reason))
+			}
 		}
 	}
 	return found

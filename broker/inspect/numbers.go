@@ -22,6 +22,8 @@ type Numbers struct {
 	BytesOut          uint64            `json:"bytes_out"`
 	Dropped           map[string]uint64 `json:"dropped" doc:"By reason."`
 	Refused           map[string]uint64 `json:"refused" doc:"Connections, by reason."`
+	MessagesRefused   map[string]uint64 `json:"messages_refused" doc:"PUBLISH packets that were not published, by reason."`
+	FiltersRefused    map[string]uint64 `json:"filters_refused" doc:"Topic Filters of SUBSCRIBE that were refused, by reason."`
 	Commits           uint64            `json:"commits"`
 	CommitSeconds     float64           `json:"commit_seconds" doc:"That commits took in all."`
 	CommitP99         float64           `json:"commit_p99_seconds" doc:"Of the last minute, at most."`
