@@ -134,7 +134,7 @@ func beginSuccessor(upgrade inspect.Upgrade, dir string, sockets []link.Socket, 
 
 // argumentsOfNext are those of this process, but for what is done once.
 func argumentsOfNext(args []string) []string {
-	return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--salvage" })
+	return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--salvage" || strings.HasPrefix(arg, "--salvage=") })
 }
 
 // environOfNext is the environment of this process without what was meant for it alone.

@@ -145,6 +145,13 @@ func faultLines(err error) []string {
 	return lines
 }
 
+// inForce is the configuration that the broker runs with.
+func (r *reloader) inForce() *config.Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.running
+}
+
 // onHangup reloads for each SIGHUP, which ends a process that does not handle it, until the
 // returned function is called. One that comes during the start waits for its end.
 func (r *reloader) onHangup() (stop func()) {

@@ -64,10 +64,15 @@ func (c *serverCommand) Run() error {
 		before.failed(err)
 		return err
 	}
+	// Between two brokers, if the first takes its work back, nobody handles SIGHUP, which would end
+	// the process then.
+	unhandled := make(chan os.Signal, 1)
+	signal.Notify(unhandled, syscall.SIGHUP)
+	defer signal.Stop(unhandled)
 	p := &process{command: c, cfg: cfg, before: before}
 	for err = p.run(passed, systemd); errors.Is(err, errTakenBack); err = p.run(passed, false) {
 		passed, c.Salvage = p.next.sockets, false
-		p = &process{command: c, cfg: p.reloads.running, failed: p.next.upgrade}
+		p = &process{command: c, cfg: p.reloads.inForce(), failed: p.next.upgrade}
 	}
 	return err
 }
