@@ -33,9 +33,8 @@ func TestDropOldestKeepsWhatIsInFlight(t *testing.T) {
 						t.Errorf("%q in flight, expected %d", n, want)
 					}
 				}
-				if n := s.metric(droppedOldest); n != 996 {
-					t.Errorf("%v counted", n)
-				}
+				// A message may be acknowledged a moment before what it has dropped is counted.
+				eventually(t, "996 are counted", func() bool { return s.metric(droppedOldest) == 996 })
 				sub.ack(codec.TypePuback, 2)
 				if n, dup := sub.takeNumber(); n != 998 || dup {
 					t.Errorf("then %d, DUP %v", n, dup)
@@ -60,8 +59,9 @@ func TestDropOldestKeepsWhatIsInFlight(t *testing.T) {
 			sub := s.connectV5("sub", lasting)
 			sub.subscribeOne("t", 1)
 			s.connectV5("pub", nil).publishRange("t", 0, 6, 10)
-			if n, o := s.metric(droppedNewest), s.metric(droppedOldest); n != 2 || o != 0 {
-				t.Errorf("%v counted as the newest and %v as the oldest", n, o)
+			eventually(t, "two are counted as the newest", func() bool { return s.metric(droppedNewest) == 2 })
+			if n := s.metric(droppedOldest); n != 0 {
+				t.Errorf("%v counted as the oldest", n)
 			}
 			sub.expectRange(0, 4)
 		})
