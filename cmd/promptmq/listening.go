@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/x0a1b/promptmq/broker"
 	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/trouble"
 )
@@ -23,6 +24,13 @@ type accessSummary struct {
 // logListening writes the line from which scripts and tests learn an address.
 func logListening(log *slog.Logger, listener string, addr net.Addr) {
 	log.Info("listening", "listener", listener, "addr", addr.String())
+}
+
+// logListeners writes the line of each listener of the broker.
+func logListeners(log *slog.Logger, b *broker.Broker, all *accessSummary) {
+	for _, l := range b.Listeners() {
+		logListener(log, l.String(), l.Addr().String(), l.Config(), all)
+	}
 }
 
 // logListener writes the line from which scripts and tests learn an address, and people who

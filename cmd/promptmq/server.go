@@ -185,7 +185,7 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	}
 	defer closeMetrics()
 
-	db, err := openStore(ctx, log, cfg.Store, p.command.Salvage)
+	db, stored, err := p.openData(ctx, cfg.Store)
 	if err != nil {
 		return err
 	}
@@ -197,16 +197,6 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 		end.doing("the store is being closed; all that was acknowledged is in it")
 		err = errors.Join(err, db.Close())
 	}()
-	if err := logStore(log, cfg.Store.DataDir, db); err != nil {
-		return err
-	}
-	stored, err := loadAccounts(db)
-	if err == nil {
-		err = stored.whole()
-	}
-	if err != nil {
-		return hintSalvage(err)
-	}
 	showStore(counters, db, cfg.Store.MaxSize)
 	cfg.Broker.Logger, cfg.Broker.Metrics, cfg.Broker.FilesBeside = log, counters, filesOfSources(&cfg)
 	cfg.Broker.Version, cfg.Broker.StoreSizes = version(), storeSizes(db)
@@ -228,11 +218,7 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err := takeParts(entry.parts(), &cfg); err != nil {
 		return err
 	}
-	reloads.addOperation(api)
-	addLogOperations(api, log, reloads.level, &end.lines.tail)
-	addOperations(api, b, db)
-	addBackups(api, db, log)
-	p.upgrades.addOperations(api)
+	p.addOperations(api, b, db)
 	over := &network{admin.NewWeb(api, &operators{stored, logins.chain})}
 	if err := takeParts([]part{over.part}, &cfg); err != nil {
 		return err
@@ -250,10 +236,7 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	ready.broker.Store(b)
 	go b.Record(ctx)
 	end.doing("the broker is being stopped")
-	summary := entry.summary(&cfg)
-	for _, l := range b.Listeners() {
-		logListener(log, l.String(), l.Addr().String(), l.Config(), summary)
-	}
+	logListeners(log, b, entry.summary(&cfg))
 	log.Info("ready")
 	p.upgrades.ready(b, p.before.ready())
 	reloads.inUse = func(running *config.Config) map[string]string {
@@ -263,6 +246,34 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	p.told.ready(b)
 
 	return p.runUntilDone(ctx, b)
+}
+
+// openData opens the store, and loads who is in it.
+func (p *process) openData(ctx context.Context, o store.Options) (*store.DB, *accounts, error) {
+	db, err := openStore(ctx, p.log, o, p.command.Salvage)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = logStore(p.log, o.DataDir, db); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	stored, err := loadAccounts(db)
+	if err == nil {
+		err = stored.whole()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(hintSalvage(err), db.Close())
+	}
+	return db, stored, nil
+}
+
+// addOperations adds what the API can do with a running broker.
+func (p *process) addOperations(api *admin.API, b *broker.Broker, db *store.DB) {
+	p.reloads.addOperation(api)
+	addLogOperations(api, p.log, p.reloads.level, &p.end.lines.tail)
+	addOperations(api, b, db)
+	addBackups(api, db, p.log)
+	p.upgrades.addOperations(api)
 }
 
 // logStarting writes the first line of the log.
