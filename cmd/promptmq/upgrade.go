@@ -113,7 +113,7 @@ func (c *upgradeCommand) handOver() error {
 	case c.JSON:
 		return writeJSON(os.Stdout, ended)
 	}
-	_, err = fmt.Printf("upgraded from %s to %s: process %d, where connects waited for %v; none was refused\n", ended.From, ended.To, ended.PID, time.Duration(ended.GapSeconds*float64(time.Second)).Round(time.Millisecond))
+	_, err = fmt.Printf("upgraded from %s to %s: process %d, where connects waited for %v\n", ended.From, ended.To, ended.PID, time.Duration(ended.GapSeconds*float64(time.Second)).Round(time.Millisecond))
 	return err
 }
 
