@@ -172,6 +172,7 @@ func (c commander) everyCommand() {
 // TestAccountCommands: the same commands do the same whether a broker runs or not, and what
 // one leaves the other finds.
 func TestAccountCommands(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "")
 	c := commander{t, s.dataDir()}
@@ -226,6 +227,7 @@ func TestAccountsBeforeTheFirstStart(t *testing.T) {
 // TestAnsweredAccountsSurvive: what was answered is there after kill -9 at once, and so is
 // what was changed by a command alone.
 func TestAnsweredAccountsSurvive(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "storage:\n  sqlite:\n    synchronous: \"OFF\"\n")
 	c := commander{t, s.dataDir()}

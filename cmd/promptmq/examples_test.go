@@ -13,6 +13,7 @@ import (
 // TestCommandExamples runs each example of docs/commands.md, and those of them that list or
 // show something with --json too.
 func TestCommandExamples(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "")
 	c := commander{t, s.dataDir()}

@@ -12,6 +12,7 @@ import (
 // TestExportImport: what a running broker exports another one has after an import: it comes to
 // the clients as it would have.
 func TestExportImport(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "")
 	c := commander{t, s.dataDir()}

@@ -73,6 +73,7 @@ func TestPubOptions(t *testing.T) {
 
 // TestSubShows: the ways in which sub shows a message, a session that is resumed, and WebSocket.
 func TestSubShows(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "")
 	ok := func(args ...string) string {
@@ -137,6 +138,7 @@ func TestRequestResponse(t *testing.T) {
 
 // TestClientUsage: what is wrong on the command line is said, with exit code 2.
 func TestClientUsage(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for _, test := range []struct{ args, want string }{
 		{"pub -m x", "-t TOPIC"}, {"pub -t a", "-m TEXT, -f FILE, -l, -n and -s"}, {"pub -t a -m x -n", "not 2"},

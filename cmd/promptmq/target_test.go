@@ -12,6 +12,7 @@ import (
 // TestTargetsSpareTheStore: no backup and no export replaces or makes a file of a store, of a
 // broker that runs or one that is stopped; what is refused leaves nothing.
 func TestTargetsSpareTheStore(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	s := start(t, "")
 	c := commander{t, s.dataDir()}
