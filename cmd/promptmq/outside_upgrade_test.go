@@ -3,6 +3,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/x0a1b/promptmq/codec"
 )
+
+var upgradeQueued = flag.Int("upgrade.queued", 0, "sessions that are absent during the handover, with a thousand messages each")
 
 // TestOutsideUpgrade measures a handover under 5,000 messages a second with QoS 1, from 500
 // clients to 500: no connect is refused, nothing that was acknowledged is lost.
@@ -21,6 +24,7 @@ func TestOutsideUpgrade(t *testing.T) {
 	w.addr.Store(&s.mqtt)
 	var last, longest, failed atomic.Int64 // of deliveries, in ns
 	var done, subs sync.WaitGroup
+	queueForAbsent(t, w, *upgradeQueued)
 	stop, end := make(chan struct{}), make(chan struct{})
 	got := make([]sync.Map, pairs)
 	acked := make([]int, pairs)
@@ -117,6 +121,40 @@ func TestOutsideUpgrade(t *testing.T) {
 		total, total/int((before+after)/time.Second), missing(), w.refused.Load(), failed.Load(), u.GapSeconds*1000, longest.Load()/1e6)
 	if n := w.refused.Load(); n > 0 {
 		t.Errorf("%d connects were refused", n)
+	}
+}
+
+// queueForAbsent leaves a thousand messages in each of so many sessions.
+func queueForAbsent(t *testing.T, w *killWorld, sessions int) {
+	absent := func(id string, ask func([]byte) []byte, times int) {
+		c, err := w.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.connect(id); err != nil {
+			t.Fatal(err)
+		}
+		for range times {
+			if _, err := c.Write(ask(nil)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range sessions {
+		absent(fmt.Sprintf("absent%d", i), func(b []byte) []byte {
+			b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("absent"), QoS: 1}}, codec.Version5)
+			return b
+		}, 1)
+	}
+	if sessions > 0 {
+		absent("filler", func(b []byte) []byte {
+			b, _ = codec.AppendPublish(b, &codec.Publish{QoS: 1, PacketID: 1, Topic: codec.View("absent"), Payload: make([]byte, 100)}, codec.Version5)
+			return b
+		}, 1000)
 	}
 }
 
