@@ -28,7 +28,7 @@ type commander struct {
 func (c commander) withInput(input string, args ...string) result {
 	c.t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(c.t.Context(), binary, append(args, "--data-dir", c.data)...)
+	cmd := exec.CommandContext(c.t.Context(), binaryFor(args), append(args, "--data-dir", c.data)...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ(), strings.NewReader(input), &stdout, &stderr
 	_ = cmd.Run() // the code says it
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}

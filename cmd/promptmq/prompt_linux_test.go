@@ -62,7 +62,7 @@ func (c commander) atTerminal(answers []string, args ...string) (shown string, c
 func typed(t *testing.T, answers []string, args ...string) (shown string, code int) {
 	t.Helper()
 	user, program := openTerminal(t)
-	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd := exec.CommandContext(t.Context(), binaryFor(args), args...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ(), program, program, program
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
