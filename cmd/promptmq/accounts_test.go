@@ -49,6 +49,14 @@ func (c commander) okWith(input string, args ...string) string {
 	return r.stdout
 }
 
+// warned runs a command that succeeds, and ends what it says on standard error like this.
+func (c commander) warned(want string, args ...string) {
+	c.t.Helper()
+	if r := c.withInput("", args...); r.code != 0 || !strings.HasPrefix(r.stderr, "warning: ") || !strings.HasSuffix(r.stderr, want) || r.stdout == "" {
+		c.t.Errorf("promptmq %s: code %d\n%s%s", strings.Join(args, " "), r.code, r.stdout, r.stderr)
+	}
+}
+
 // refused runs a command that must end with code 2 and this in its error.
 func (c commander) refused(want string, args ...string) {
 	c.t.Helper()
@@ -156,6 +164,13 @@ func (c commander) everyCommand() {
 			c.t.Errorf("%s: %s", question, out)
 		}
 	}
+	c.warned("rule 2 of the store is asked before it and decides all that it is about: allow user bob publish topic a/#\nTo have it decide, remove it (promptmq acl remove) and add it before that rule: promptmq acl add --at 2\n",
+		"acl", "add", "deny user bob publish topic a/b")
+	c.warned("decides all that it is about: deny everyone all topic a/secret\n", "acl", "add", "deny user ann read topic a/secret")
+	c.ok("acl", "remove", "5")
+	c.ok("acl", "remove", "4")
+	c.ok("acl", "add", "--at", "2", "deny user bob publish topic a/b")
+	c.ok("acl", "remove", "2")
 	c.refused("a/#", "acl", "explain", "publish", "a/#")
 	c.refused("has no rule 4: it has 3", "acl", "remove", "4")
 	c.refused("no such rule", "acl", "remove", "deny everyone all topic a")
@@ -184,7 +199,7 @@ func TestAccountCommands(t *testing.T) {
 			t.Errorf("%q is logged %d times, not %d", msg, n, want)
 		}
 	}
-	if lines := s.linesOf("a rule was removed"); len(lines) != 3 || lines[0].text("rule") != "deny everyone all topic a/secret" {
+	if lines := s.linesOf("a rule was removed"); len(lines) != 6 || lines[3].text("rule") != "deny everyone all topic a/secret" {
 		t.Errorf("logged %v", lines)
 	}
 	c.wantUsers("from the running broker ")

@@ -24,7 +24,7 @@ type aclCommand struct {
 type aclAddCommand struct {
 	place
 	Rule []string `arg:"" placeholder:"RULE" help:"The rule, such as: allow user ann publish topic sensors/#"`
-	At   int      `placeholder:"N" help:"Position among the stored rules, from 1 on. Default: the last."`
+	At   int      `placeholder:"N" help:"Position among the stored rules, from 1 on; the first rule that fits decides. Default: the last."`
 }
 
 // Run implements the command.
@@ -36,7 +36,13 @@ func (c *aclAddCommand) Run() error {
 		}
 		fmt.Printf("%s: %s%s\n", out.Where, out.Rule.Rule, a.inForce())
 		if out.First {
-			fmt.Println("It is the first rule: from now on what no rule allows is denied.")
+			fmt.Println("It is the first rule: from now on what no rule allows is denied, also to clients that are connected. promptmq acl explain says of each request why, promptmq status what is refused.")
+		}
+		if by := out.ShadowedBy; by != nil {
+			fmt.Fprintf(os.Stderr, "warning: it has no effect: %s is asked before it and decides all that it is about: %s\n", by.Where, by.Rule.Rule)
+			if verdict, _, _ := strings.Cut(by.Rule.Rule, " "); !strings.HasPrefix(out.Rule.Rule, verdict) {
+				fmt.Fprintf(os.Stderr, "To have it decide, remove it (promptmq acl remove) and add it before that rule: promptmq acl add --at %d\n", by.Position)
+			}
 		}
 		return nil
 	})

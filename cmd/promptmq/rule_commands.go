@@ -19,7 +19,13 @@ type newRule struct {
 
 type ruleAdded struct {
 	inspect.Rule
-	First bool `json:"first" doc:"There was none before, so that from now on the rest is denied."`
+	First      bool        `json:"first" doc:"There was none before, so that from now on the rest is denied."`
+	ShadowedBy *storedRule `json:"shadowed_by,omitempty" doc:"A rule before it that decides everything that it is about, so that it has no effect."`
+}
+
+type storedRule struct {
+	inspect.Rule
+	Position int `json:"position" doc:"Among those of the store, from 1 on."`
 }
 
 type ruleList struct {
@@ -106,6 +112,9 @@ func (a *accounts) addRule(ctx context.Context, in *newRule) (*ruleAdded, error)
 		}
 		rules = placed(slices.Insert(rules, at-1, r))
 		added.Rule, added.First = inspect.Rule{Rule: r.String(), Where: rules[at-1].Where}, len(rules)+len(files) == 1
+		if by := slices.IndexFunc(rules[:at-1], func(before access.Rule) bool { return before.Shadows(&r) }); by >= 0 {
+			added.ShadowedBy = &storedRule{inspect.Rule{Rule: rules[by].String(), Where: rules[by].Where}, by + 1}
+		}
 		return rules, nil
 	})
 	if err == nil {

@@ -64,7 +64,9 @@ function rules(view) {
   return [h("form", {class: "row", onsubmit: async event => {
     event.preventDefault();
     if (await attempt(() => call("POST /rules", {body: {rule: text.value, position: Number(at.value) || undefined}}),
-      out => (out?.first ? "The first rule: from now on what no rule allows is denied." : "The rule is in force."))) {
+      out => (out?.first ? "The first rule: from now on what no rule allows is denied."
+        : out?.shadowed_by ? `It has no effect: ${shown(out.shadowed_by.where)} is asked before it and decides all that it is about: ${shown(out.shadowed_by.rule)}`
+        : "The rule is in force."))) {
       text.value = "";
       await again();
     }

@@ -277,8 +277,10 @@ func (r *dynsecReader) shared(a *Access, o *ordering) {
 	} else {
 		a.Rules = append(a.Rules, r.defaults()...)
 	}
-	a.Rules = append(a.Rules, access.Rule{Deny: true, Actions: access.Publish | access.Receive | access.Subscribe, Filter: "#"})
-	r.add("defaultACLAccess", Taken, "the last rules")
+	if len(a.Rules) == 0 { // without any rule all would be allowed
+		a.Rules = append(a.Rules, access.Rule{Deny: true, Actions: access.Publish | access.Receive | access.Subscribe, Filter: "#"})
+	}
+	r.add("defaultACLAccess", Taken, "the last rules; what none allows is denied")
 }
 
 // wide are the rules that a pattern for subscriptions is beside its own: to the plugin its first

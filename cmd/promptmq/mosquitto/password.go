@@ -119,8 +119,11 @@ func (c *Conf) readACL(a *Access) {
 			c.Report.Add(c.ACL.Path, n, strings.TrimSpace(lines[n-1]), Taken, "%s", rules[i])
 		}
 	}
+	if last := len(rules) - 1; last > 0 {
+		rules = rules[:last] // what no rule allows is denied anyway, and a rule that is added behind it would have no effect
+	}
 	a.Rules = rules
-	c.Report.Add(c.ACL.File, c.ACL.Line, "acl_file "+c.ACL.Path, Taken, "rules of the store: %d, of which the last denies what none allows", len(rules))
+	c.Report.Add(c.ACL.File, c.ACL.Line, "acl_file "+c.ACL.Path, Taken, "rules of the store: %d; what none allows is denied", len(rules))
 }
 
 var errNoLine = errors.New("it is no line of the file")
