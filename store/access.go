@@ -161,17 +161,13 @@ func (db *DB) changeAccess(change func() error) error {
 	if broken("access-not-stored") {
 		return nil
 	}
-	if db.o.JournalMode != "WAL" {
-		db.readMu.Lock()
-		defer db.readMu.Unlock()
-	}
 	if lax := db.o.Synchronous == "NORMAL" || db.o.Synchronous == "OFF"; lax {
 		if err := db.w.Exec("PRAGMA synchronous = FULL"); err != nil {
 			return err
 		}
 		defer func() { _ = db.w.Exec("PRAGMA synchronous = " + db.o.Synchronous) }() // FULL is no harm
 	}
-	return ifDamage(db.finish(db.withinSize(func() error { return db.transact(change) })))
+	return ifDamage(db.transact(change))
 }
 
 // execOnce runs a statement that is used too seldom to be kept.

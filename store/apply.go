@@ -123,69 +123,10 @@ func bind(s *sqlite3.Stmt, args []any) error {
 // full. session.ErrStoreGone is final: the next start finds nothing that is written
 // now. Apply keeps nothing of b.
 func (db *DB) Apply(b *session.Batch) error {
-	if len(b.Sessions) == 0 && len(b.Retained) == 0 && !db.clockDue(b) {
-		return nil
-	}
-	if db.closed.Load() {
-		return errClosed
-	}
-	if db.o.JournalMode != "WAL" {
-		db.readMu.Lock()
-		defer db.readMu.Unlock()
-	}
-	if broken("disk-stalls") && len(b.Retained) > 0 {
-		select {}
-	}
-	return db.finish(db.withinSize(func() error { return db.applyOnce(b) }))
-}
-
-// finish follows a transaction that ended with err.
-func (db *DB) finish(err error) error {
-	if gone := db.Gone(); gone != nil { // a commit that fails may fail because of this
-		return gone
-	}
-	if isFull(err) {
-		return noSpace{err}
-	}
-	if err != nil {
+	if err := db.Begin(b); err != nil {
 		return err
 	}
-	db.committed()
-	return nil
-}
-
-// committed follows a transaction of Apply or Remove.
-func (db *DB) committed() {
-	db.noteRemoved()
-	db.commits.Add(1)
-	db.boundWAL()
-	_ = db.measureRoom() // the commit succeeded all the same; the last figure stands until the next
-}
-
-// applyOnce is one try of Apply.
-func (db *DB) applyOnce(b *session.Batch) error {
-	reserved, clock := db.reserved, db.clock
-	err := db.transact(func() error { return db.applyAll(b) })
-	if err != nil {
-		db.reserved, db.clock = reserved, clock
-	}
-	return err
-}
-
-// transact runs fn in a transaction, which ends with it.
-func (db *DB) transact(fn func() error) error {
-	db.startRemoving()
-	err := db.stmts.begin.Exec()
-	if err == nil {
-		err = fn()
-	}
-	if err == nil {
-		err = db.stmts.commit.Exec()
-	}
-	if err != nil {
-		rollback(db.w)
-	}
-	return err
+	return db.Commit()
 }
 
 func (db *DB) applyAll(b *session.Batch) error {

@@ -80,6 +80,7 @@ type DB struct {
 	// Owned by the caller of Load, Apply and Close.
 	w        *sqlite3.Conn
 	stmts    statements
+	tx       transaction
 	packer   packer
 	reserved int64 // Session IDs below it are noted as used
 	// clock is the stored time, last what it was when the store was opened.

@@ -92,10 +92,6 @@ func (db *DB) Remove() (more bool, err error) {
 	if len(db.removals) == 0 || db.closed.Load() {
 		return false, nil
 	}
-	if db.o.JournalMode != "WAL" {
-		db.readMu.Lock()
-		defer db.readMu.Unlock()
-	}
 	var done []int64
 	err = db.transact(func() error {
 		done = done[:0]
@@ -120,7 +116,7 @@ func (db *DB) Remove() (more bool, err error) {
 	for _, id := range done {
 		delete(db.removals, id)
 	}
-	db.committed()
+	db.removalsLeft.Store(int64(len(db.removals)))
 	return len(db.removals) > 0, nil
 }
 

@@ -86,22 +86,6 @@ func (db *DB) pages() (count, free int64, err error) {
 // may call it.
 func (db *DB) Room() int64 { return db.room.Load() }
 
-// withinSize applies a change, beyond MaxSize if that left no room for it. Whoever filled
-// a batch looked at Room first, so what it holds was promised, and users and rules are
-// few: the file exceeds MaxSize by as much as that takes, until removals make up for it.
-func (db *DB) withinSize(apply func() error) error {
-	err := apply()
-	if !isFull(err) || db.limit.pages == 0 {
-		return err
-	}
-	if err := db.capPages(pagesUnlimited); err != nil {
-		return err
-	}
-	err = apply()
-	_ = db.capPages(db.limit.pages) // it may be written; without the cap, Room still refuses
-	return err
-}
-
 // isFull reports whether an error means that there is no space, in the file or
 // on the disk.
 func isFull(err error) bool {
