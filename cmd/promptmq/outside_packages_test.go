@@ -41,6 +41,27 @@ func useService(t *testing.T, m *machine) {
 	m.run("test $(promptmq sub -t kept -C 1) = one")
 }
 
+// replaceService replaces a broker of systemd in two ways while connects come one after the other:
+// none may be refused, and the unit goes on with the new process.
+func replaceService(t *testing.T, m *machine) {
+	t.Helper()
+	m.run("systemctl stop promptmq && cp /root/promptmq.socket /etc/systemd/system/ && systemctl daemon-reload && systemctl start promptmq.socket promptmq")
+	for _, by := range []string{"promptmq upgrade --data-dir /var/lib/promptmq", "systemctl restart promptmq"} {
+		before := m.show("MainPID")
+		m.run("rm -f /root/enough /root/refused /root/through; " +
+			"(until test -e /root/enough; do promptmq pub -t through -m 1 -q 1 2>>/root/refused; echo >>/root/through; done; touch /root/done) >/dev/null 2>&1 &" +
+			"until test -s /root/through; do sleep 0.1; done; " + by + "; " +
+			"n=$(wc -l </root/through); until test $(wc -l </root/through) -gt $((n + 5)); do sleep 0.1; done; touch /root/enough; until test -e /root/done; do sleep 0.1; done; rm /root/done")
+		if m.show("MainPID") == before {
+			t.Errorf("%s: the unit has the process that it had", by)
+		}
+		if got := m.run("cat /root/refused; systemctl is-active promptmq; systemctl show promptmq -p NRestarts --value; promptmq sub -t kept -C 1; pgrep -c -x promptmq"); got != "active\n0\none\n1" {
+			t.Errorf("%s: refusals, state, restarts, the message that was kept, processes:\n%s", by, got)
+		}
+	}
+	m.run("systemctl stop promptmq.socket promptmq && ! pgrep -x promptmq && rm /etc/systemd/system/promptmq.socket && systemctl daemon-reload && systemctl start promptmq")
+}
+
 func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }
 
 // The .deb on a Debian with systemd: installed, used, upgraded, removed and purged.
@@ -61,9 +82,14 @@ func TestOutsideDeb(t *testing.T) {
 	if out, err := output(t, "dpkg-deb", "-Zgzip", "-z1", "-b", next, filepath.Join(packages, "next.deb")); err != nil {
 		t.Fatal(out, err)
 	}
-	m := boot(t, deb, filepath.Join(packages, "next.deb"))
+	socket, err := filepath.Abs(filepath.Join(root, "deploy", "systemd", "promptmq.socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := boot(t, deb, filepath.Join(packages, "next.deb"), socket)
 	m.run("dpkg -i /root/" + filepath.Base(deb))
 	useService(t, m)
+	replaceService(t, m)
 	m.run("systemctl is-enabled promptmq")
 
 	before := m.show("MainPID")
