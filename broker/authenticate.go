@@ -8,6 +8,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/access"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
 )
 
@@ -99,7 +100,18 @@ func refuseIdentity(err error) error {
 	if !ok || r.Reason < 0x80 || !r.Reason.ValidIn(codec.TypeConnack) { // it lets nobody in
 		return refuse(codec.UnspecifiedError, "the Server could not find out who the Client is", "why", err.Error())
 	}
-	return refuse(r.Reason, told(r.Reason), "cause", r.Cause, "why", r.Detail)
+	return &refusal{reason: r.Reason, detail: told(r.Reason), attrs: []any{"cause", r.Cause, "why", r.Detail}, code: codeOfCause(r.Cause)}
+}
+
+// codeOfCause is the code of what refuses a login for a while, whatever its reason code is.
+func codeOfCause(cause string) string {
+	switch cause {
+	case "back-off":
+		return trouble.BackOff.Value.String()
+	case "banned":
+		return trouble.AddressBanned.Value.String()
+	}
+	return ""
 }
 
 // told is what a Client is told of why it is not let in.

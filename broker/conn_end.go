@@ -44,12 +44,12 @@ func (c *conn) fail(err error) {
 		}
 		c.closeWith(c.appendDisconnect(nil, reason, detail))
 	}
-	id, attrs := c.logged(err)
+	id, code, attrs := c.logged(err)
 	if !c.marked(greeted) && c.b.traces.running() {
 		c.b.traceClient("refuse", id, "CONNECT: "+reason.String()+": "+detail)
 	}
 	c.b.notices.Info("closed: "+reason.String(), cmp.Or(id, c.host()), "connection closed", append([]any{
-		trouble.Of(reason), "client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
+		slog.String("code", cmp.Or(code, trouble.Of(reason).Value.String())), "client", notice.Shown(id), "remote", c.net().RemoteAddr().String(), "reason", reason.String(), "detail", detail}, attrs...)...)
 }
 
 // countEnd counts and logs why the connection ended.
@@ -92,13 +92,13 @@ func (c *conn) whyEnded(err error) metrics.Disconnect {
 
 // logged returns what the log says about err besides, and whose connection it is, even
 // if CONNECT was refused.
-func (c *conn) logged(err error) (clientID string, attrs []any) {
+func (c *conn) logged(err error) (clientID, code string, attrs []any) {
 	clientID = c.clientID()
 	var r *refusal
 	if errors.As(err, &r) {
-		clientID, attrs = cmp.Or(clientID, r.client), r.attrs
+		clientID, code, attrs = cmp.Or(clientID, r.client), r.code, r.attrs
 	}
-	return clientID, attrs
+	return clientID, code, attrs
 }
 
 // noteEnd logs that the connection ended without DISCONNECT. One that never sent

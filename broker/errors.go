@@ -14,6 +14,7 @@ type refusal struct {
 	detail string // for the Client and the log
 	attrs  []any  // for the log: sizes, limits, keys, names; as for slog
 	client string // for the log, the one whose CONNECT is refused
+	code   string // for the log, where the reason alone would lead nowhere; "": that of the reason
 }
 
 func (e *refusal) Error() string { return e.reason.String() + ": " + e.detail }

@@ -72,6 +72,7 @@ var (
 var (
 	AcceptFailed       = code("accept-failed")
 	AddressBanned      = code("address-banned")
+	BackOff            = code("back-off")
 	ClientIDShared     = code("client-id-shared")
 	ClosedForMemory    = code("closed-for-memory")
 	ConnectionRate     = code("connection-rate")

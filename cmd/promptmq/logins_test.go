@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,35 @@ func testBackoffMax(t *testing.T, _ *server) {
 		if got := s.loginAs(codec.Version5, "seven", "once more"); got != want {
 			t.Errorf("%q: %v, want %v", yaml, got, want)
 		}
+		if yaml == "" {
+			s.toldOfBackoff()
+		}
+	}
+}
+
+// toldOfBackoff looks for the cause, and what to do, where a person would look who has given the
+// right password too late.
+func (s *server) toldOfBackoff() {
+	s.t.Helper()
+	_, port, err := net.SplitHostPort(s.mqtt)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pub := func(password string) result {
+		return run(s.t, nil, "pub", "-h", "127.0.0.1", "-p", port, "-u", "seven", "-P", password, "-t", "a", "-m", "x")
+	}
+	var told result
+	for n := 0; !strings.Contains(told.stderr, "0x9F"); n++ { // each wait is twice as long: in the end this machine is fast enough
+		if n == 12 {
+			s.t.Fatalf("no wait after %d failures: %s", 4+n, told.stderr)
+		}
+		pub(fmt.Sprint("wrong ", n))
+		told = pub("secret7")
+	}
+	has(s.t, told.stderr, "after several wrong passwords, to the right one too", `under "back-off"`)
+	has(s.t, run(s.t, nil, "status", "--data-dir", s.dataDir()).stdout, "Connection rate exceeded", "code back-off")
+	if !slices.ContainsFunc(s.linesOf("connection closed"), func(r record) bool { return r.text("code") == "back-off" && r.text("cause") == "back-off" }) {
+		s.t.Error("no log line has the code")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/cmd/promptmq/client"
+	"github.com/x0a1b/promptmq/codec"
 	"github.com/x0a1b/promptmq/store"
 )
 
@@ -37,6 +38,8 @@ func codeOf(err error) slog.Attr {
 	switch {
 	case errors.As(err, new(*broker.UnfinishedError)):
 		return trouble.NotStored
+	case errors.As(err, &refused) && refused.Packet == codec.TypeConnack && refused.Reason == codec.ConnectionRateExceeded:
+		return trouble.BackOff
 	case errors.As(err, &refused):
 		return trouble.Of(refused.Reason)
 	case errors.As(err, new(*tls.CertificateVerificationError)):

@@ -60,6 +60,9 @@ func (r *Refusal) Error() string {
 	if r.Text != "" {
 		s += fmt.Sprintf(": %q", r.Text)
 	}
+	if r.Packet == codec.TypeConnack && r.Reason == codec.ConnectionRateExceeded {
+		s += "; it says so for a while after several wrong passwords, to the right one too: wait some seconds"
+	}
 	if r.Reference != "" {
 		s += fmt.Sprintf("; it refers to %q", r.Reference)
 	}
