@@ -128,6 +128,9 @@ func (c *client) handshake(r *Runner, o connecting) error {
 	if err := ack.Decode(f, c.v); err != nil {
 		return fmt.Errorf("CONNACK: %w", err)
 	}
+	if ack.Reason >= 0x80 && r.UserName == "" {
+		return fmt.Errorf("the broker refused a connection: %v; say with -u and --password-file who connects", ack.Reason)
+	}
 	if ack.Reason >= 0x80 {
 		return fmt.Errorf("the broker refused a connection: %v", ack.Reason)
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/x0a1b/promptmq/codec"
@@ -18,15 +19,16 @@ import (
 
 // A Runner says which broker is measured and how it is watched.
 type Runner struct {
-	URL        string        `name:"url" default:"tcp://127.0.0.1:1883" placeholder:"URL" help:"Broker: tcp:// or tls://host:port, ws:// or wss://host:port/path for WebSocket, or unix:///path of a Unix socket."`
-	CAFile     string        `name:"ca-file" placeholder:"FILE" help:"Authorities of the broker's certificate, in PEM, instead of those of the system."`
-	Protocol   string        `enum:"5,3.1.1" default:"5" help:"MQTT version: 5 or 3.1.1."`
-	UserName   string        `name:"user-name" placeholder:"NAME" help:"User Name of every connection."`
-	Password   string        `placeholder:"TEXT" help:"Password of every connection."`
-	Timeout    time.Duration `default:"10s" help:"How long a connection may take, and how long nothing may arrive before the run is given up."`
-	PID        int           `name:"pid" xor:"process" placeholder:"N" help:"The broker's process on this machine: adds its CPU time and memory from /proc."`
-	PIDFile    string        `name:"pid-file" xor:"process" placeholder:"FILE" help:"The same, from a file that is read anew after a restart of the broker."`
-	Durability string        `default:"unknown" placeholder:"TEXT" help:"What an acknowledgement of this broker promises; only put beside the result."`
+	URL          string        `name:"url" default:"tcp://127.0.0.1:1883" placeholder:"URL" help:"Broker: tcp:// or tls://host:port, ws:// or wss://host:port/path for WebSocket, or unix:///path of a Unix socket."`
+	CAFile       string        `name:"ca-file" placeholder:"FILE" help:"Authorities of the broker's certificate, in PEM, instead of those of the system."`
+	Protocol     string        `enum:"5,3.1.1" default:"5" help:"MQTT version: 5 or 3.1.1."`
+	UserName     string        `name:"user-name" aliases:"username" short:"u" placeholder:"NAME" help:"User Name of every connection."`
+	Password     string        `aliases:"pw" short:"P" xor:"password" placeholder:"TEXT" help:"Password of every connection, which others on the machine can see while the command runs: rather use --password-file."`
+	PasswordFile string        `name:"password-file" xor:"password" placeholder:"FILE" help:"File with the password."`
+	Timeout      time.Duration `default:"10s" help:"How long a connection may take, and how long nothing may arrive before the run is given up."`
+	PID          int           `name:"pid" xor:"process" placeholder:"N" help:"The broker's process on this machine: adds its CPU time and memory from /proc."`
+	PIDFile      string        `name:"pid-file" xor:"process" placeholder:"FILE" help:"The same, from a file that is read anew after a restart of the broker."`
+	Durability   string        `default:"unknown" placeholder:"TEXT" help:"What an acknowledgement of this broker promises; only put beside the result."`
 
 	// Progress is called with the state of the run, several times a second;
 	// nil: nobody watches.
@@ -50,6 +52,13 @@ func (r *Runner) Validate() error {
 	}
 	if _, err := r.tlsConfig(); err != nil {
 		return err
+	}
+	if r.PasswordFile != "" {
+		text, err := os.ReadFile(r.PasswordFile)
+		if err != nil {
+			return fmt.Errorf("--password-file: %w", err)
+		}
+		r.Password = strings.TrimRight(string(text), "\r\n")
 	}
 	if r.Timeout <= 0 {
 		return fmt.Errorf("--timeout %v: must be positive", r.Timeout)

@@ -26,6 +26,7 @@ var (
 	NotEndedInTime       = code("not-ended-in-time")
 	NotStored            = code("not-stored")
 	PermissionDenied     = code("permission-denied")
+	TLSMismatch          = code("tls-mismatch")
 )
 
 // The store.

@@ -185,7 +185,7 @@ func TestBanCommands(t *testing.T) {
 		t.Error(out)
 	}
 	c.refused(address+" is not banned", "ban", "lift", address)
-	c.refused("is no IP address", "ban", "lift", "ann")
+	c.refused("is no IP address", "bans", "remove", "ann")
 	for i := 0; !strings.Contains(c.ok("ban", "list", "--json"), `"address": "`+address+`"`); i++ {
 		if i > 100 {
 			t.Fatal("not banned")

@@ -140,7 +140,7 @@ func (c commander) everyCommand() {
 	c.okWith("other", "user", "passwd", "bob", "--password-stdin")
 	c.wantUsers("ann c", "bob a,b disabled")
 	c.ok("user", "enable", "bob")
-	c.ok("user", "delete", "ann")
+	c.ok("user", "remove", "ann")
 	c.wantUsers("bob a,b")
 
 	c.refused("the rule: ", "acl", "add", "permit", "everything")
@@ -177,7 +177,7 @@ func (c commander) everyCommand() {
 	c.ok("acl", "remove", "1")
 	c.ok("acl", "remove", "allow", "user", "bob", "publish", "topic", "a/#")
 	c.refused("it is the last rule", "acl", "remove", "1")
-	c.ok("acl", "remove", "1", "--last")
+	c.ok("acl", "delete", "1", "--last")
 	c.wantRules()
 	c.refused("it is the last user", "user", "delete", "bob")
 	c.wantUsers("bob a,b")

@@ -15,7 +15,7 @@ import (
 
 type aclCommand struct {
 	Add     aclAddCommand     `cmd:"" help:"Add a rule, as a line of text."`
-	Remove  aclRemoveCommand  `cmd:"" help:"Remove a stored rule."`
+	Remove  aclRemoveCommand  `cmd:"" aliases:"delete" help:"Remove a stored rule."`
 	List    aclListCommand    `cmd:"" help:"List the rules in the order in which they are asked; the first that fits decides."`
 	Explain aclExplainCommand `cmd:"" help:"Say whether a client may do something, and which rule says so."`
 	Keep    aclKeepCommand    `cmd:"" help:"Say, after the salvage of a damaged database, that the users and rules that are left may stand."`

@@ -17,7 +17,7 @@ import (
 
 type banCommand struct {
 	List banListCommand `cmd:"" help:"List the addresses that are banned for a while, because too many logins failed from there."`
-	Lift banLiftCommand `cmd:"" help:"Let an address connect again."`
+	Lift banLiftCommand `cmd:"" aliases:"delete,remove" help:"Let an address connect again."`
 }
 
 type banList struct {

@@ -111,6 +111,29 @@ func TestBenchScenarios(t *testing.T) {
 	eventually(t, "no session is left behind", func() bool { return s.metric("promptmq_sessions") == 0 })
 }
 
+// TestBenchLogin: who connects is said as with pub and sub, and by the names of before.
+func TestBenchLogin(t *testing.T) {
+	unraced(t)
+	t.Parallel()
+	s := withPasswords(t, "server: {listeners: [{kind: tcp, address: '127.0.0.1:0', anonymous: no, name: closed}]}\n")
+	file := filepath.Join(t.TempDir(), "password")
+	writeText(t, file, "secret7\n")
+	for _, test := range []struct {
+		who  string
+		code int
+		want string
+	}{
+		{"-u seven --password-file " + file, 0, ""}, {"--username seven -P secret7", 0, ""}, {"--user-name seven --password secret7", 0, ""},
+		{"-u nobody -P secret7", exitFailure, "Bad User Name or Password"}, {"", exitFailure, "-u and --password-file"},
+		{"-u seven --password-file " + file + "x", exitUsage, "no such file"},
+	} {
+		r := run(t, nil, strings.Fields("bench idle --connections 2 --hold 10ms --url tcp://"+s.listening("closed")+" "+test.who)...)
+		if out := r.stdout + r.stderr; r.code != test.code || !strings.Contains(out, test.want) {
+			t.Errorf("%q: code %d\n%s", test.who, r.code, out)
+		}
+	}
+}
+
 func TestBenchTable(t *testing.T) {
 	unraced(t)
 	s := start(t, "")

@@ -111,7 +111,8 @@ func (c *devCommand) page(ctx context.Context, cfg *config.Config, token string)
 		scheme = "https"
 	}
 	url := scheme + "://" + cfg.Admin.Bind + "/"
-	fmt.Printf("the page: %s, sign in with the token %s\nthe data: %s\n", url, token, config.Absolute(cfg.Store.DataDir))
+	data := config.Absolute(cfg.Store.DataDir)
+	fmt.Printf("the page: %s, sign in with the token %s\nthe data: %s\nbeside it: promptmq status --data-dir %s\n", url, token, data, shellWord(data))
 	open := browser(url)
 	if !c.Browser || open == nil {
 		return

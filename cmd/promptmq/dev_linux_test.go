@@ -95,6 +95,7 @@ func TestDev(t *testing.T) {
 	first := develop(t, exec.Command(binary, "dev"), env...)
 	token := first.waits(`the page: http://127\.0\.0\.1:9092/, sign in with the token (\S+)`)
 	data := first.waits(`the data: (\S+)`)
+	first.waits(`beside it: promptmq status --data-dir ` + regexp.QuoteMeta(data) + `\n`)
 	first.waits(`level=INFO msg=ready`)
 	for _, address := range regexp.MustCompile(`msg=listening listener=\S+ addr=(\S+)`).FindAllStringSubmatch(first.text(), -1) {
 		if !strings.HasPrefix(address[1], "127.0.0.1:") {

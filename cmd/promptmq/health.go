@@ -15,6 +15,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/config"
+	"github.com/x0a1b/promptmq/store"
 )
 
 type healthCommand struct {
@@ -68,7 +69,10 @@ func (c *healthCommand) probe(ctx context.Context) error {
 	}
 	err = errNoProbe
 	if _, port, _ := net.SplitHostPort(cfg.Metrics.Bind); cfg.Metrics.Enabled && port != "0" {
-		if err = c.probeMetrics(ctx, cfg.Metrics.Bind); !errors.Is(err, errNoProbe) {
+		if err = c.probeMetrics(ctx, cfg.Metrics.Bind); err == nil && stopped(ctx, cfg.Store.DataDir) {
+			return fmt.Errorf("none runs on %s: what answers on %s is another broker", cfg.Store.DataDir, cfg.Metrics.Bind)
+		}
+		if !errors.Is(err, errNoProbe) {
 			return err
 		}
 	}
@@ -79,10 +83,22 @@ func (c *healthCommand) probe(ctx context.Context) error {
 	return fmt.Errorf("%w, and none runs on %s: say where one does with --config, --data-dir, --metrics-bind or --url", err, cfg.Store.DataDir)
 }
 
+// stopped reports whether there is a database of which it can be said that no broker has it.
+func stopped(ctx context.Context, dir string) bool {
+	if !store.Exists(dir) {
+		return false
+	}
+	if _, err := dial(ctx, dir); !errors.Is(err, admin.ErrNobody) {
+		return false
+	}
+	_, err := store.LookStopped(dir) // the socket alone may be missing
+	return err == nil
+}
+
 func (c *healthCommand) probeSocket(ctx context.Context, dir string) error {
 	a, err := dial(ctx, dir)
 	if errors.Is(err, admin.ErrNobody) {
-		return fmt.Errorf("no broker runs on %s: %w", dir, err)
+		return nobodyRuns{dir}
 	}
 	return c.probeAPI(ctx, a, err)
 }
@@ -101,7 +117,7 @@ func (c *healthCommand) probeAPI(ctx context.Context, a *administered, err error
 func (c *healthCommand) probeMetrics(ctx context.Context, address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%s is no address such as 127.0.0.1:9090", address)
+		return fmt.Errorf("--metrics-bind: %s is no address such as 127.0.0.1:9090", address)
 	}
 	hosts := []string{host}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {

@@ -58,6 +58,22 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestHealthOfAnother: a broker that runs elsewhere, and has the port, does not answer for one
+// that is stopped.
+func TestHealthOfAnother(t *testing.T) {
+	unraced(t)
+	t.Parallel()
+	s, other := start(t, ""), start(t, "")
+	env := []string{"PROMPTMQ_METRICS_BIND=" + other.metrics, "PROMPTMQ_DATA_DIR=" + s.dataDir()}
+	if line, code := health(t, env); code != 0 {
+		t.Errorf("while it runs: code %d, %s", code, line)
+	}
+	s.stop()
+	if line, code := health(t, env); code != exitFailure || !strings.Contains(line, "another broker") {
+		t.Errorf("stopped: code %d, %s", code, line)
+	}
+}
+
 // TestHealthElsewhere: the API of a broker is asked with a token.
 func TestHealthElsewhere(t *testing.T) {
 	unraced(t)

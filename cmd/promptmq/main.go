@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -114,6 +115,29 @@ func (c *printCommand) Run() error {
 	return cfg.WriteYAML(os.Stdout)
 }
 
+// firstWords is for who says no command.
+const firstWords = `promptmq is an MQTT broker, and the tools for one. Say a command:
+
+  promptmq dev       run a broker to try things with, on this machine, until Ctrl-C
+  promptmq init      make a configuration, a first user and a certificate
+  promptmq server    run the broker
+  promptmq status    say how the broker is that runs
+  promptmq pub, sub  publish, subscribe
+
+promptmq --help lists all commands, promptmq COMMAND --help says more about one.
+`
+
+// wordsMeant turns what people try first into what there is.
+func wordsMeant(args []string) []string {
+	switch {
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	}
+	return flagsAsWords(args)
+}
+
 // newParser returns what parses the command line.
 func newParser() *kong.Kong {
 	cli := &commandLine{
@@ -130,9 +154,13 @@ func newParser() *kong.Kong {
 }
 
 func main() {
+	if len(os.Args) == 1 {
+		fmt.Fprint(os.Stderr, firstWords)
+		os.Exit(exitUsage)
+	}
 	parser := newParser()
 	hostFlag(parser, os.Args[1:])
-	command, err := parser.Parse(flagsAsWords(os.Args[1:]))
+	command, err := parser.Parse(wordsMeant(os.Args[1:]))
 	if err != nil {
 		if strings.Contains(err.Error(), "unknown flag "+config.FlagsWithoutEffect) {
 			err = fmt.Errorf("%w: %s", err, config.NoCluster)

@@ -89,7 +89,7 @@ func TestClientsCommands(t *testing.T) {
 	has(t, c.ok("sessions", "purge", "--older-than", "0d", "--dry-run"), "would end: 2 sessions")
 	c.refused("it is such as 30d, 12h or 90m", "sessions", "purge", "--older-than", "30")
 	has(t, c.ok("sessions", "end", "away"), "session of away: ended")
-	c.refused("there is no client", "sessions", "end", "away")
+	c.refused("there is no client", "session", "delete", "away")
 	has(t, c.ok("sessions", "purge", "--older-than", "0d"), "ended: 1 session\n")
 	if rows = page[inspect.Client](c, "sessions", "list"); len(rows) != 0 {
 		t.Errorf("%+v", rows)
@@ -127,7 +127,7 @@ func TestSubscriptionsCommands(t *testing.T) {
 	has(t, c.ok("subscriptions", "list"), "FILTER", "own/#")
 	has(t, c.ok("subscriptions", "remove", "device", "given/+"), "unsubscribed from given/+")
 	c.refused(`client "device" has no subscription with the filter "given/+"`, "subscriptions", "remove", "device", "given/+")
-	c.refused(`there is no client "nobody"`, "subscriptions", "remove", "nobody", "given/+")
+	c.refused(`there is no client "nobody"`, "subscription", "delete", "nobody", "given/+")
 	c.refused("", "subscriptions", "add", "device", "#/a")
 	c.refused("there is no client", "subscriptions", "add", "nobody", "a")
 }
@@ -165,7 +165,7 @@ func TestRetainedCommands(t *testing.T) {
 	}
 	has(t, c.ok("retained", "delete", "r/#", "--dry-run"), "would be deleted: 3 retained messages")
 	has(t, c.ok("retained", "delete", "r/#"), "deleted: 3 retained messages")
-	has(t, c.ok("retained", "delete", "r/#"), "deleted: 0 retained messages")
+	has(t, c.ok("retained", "remove", "r/#"), "deleted: 0 retained messages")
 	c.refused("", "retained", "delete", "r/#/x")
 }
 

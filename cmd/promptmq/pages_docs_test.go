@@ -336,7 +336,7 @@ func parseCommand(t *testing.T, where string, args []string, wrong *regexp.Regex
 			}
 		}()
 		hostFlag(parser, args)
-		_, err = parser.Parse(flagsAsWords(args))
+		_, err = parser.Parse(wordsMeant(args))
 	}()
 	if err != nil && wrong.MatchString(err.Error()) {
 		t.Errorf("%s: promptmq %s: %v", where, strings.Join(args, " "), err)

@@ -99,10 +99,21 @@ func (p *place) ask(do func(context.Context, *administered) error) error {
 	}
 	a, err := dial(ctx, dir)
 	if errors.Is(err, admin.ErrNobody) {
-		return fmt.Errorf("no broker runs on %s: say where one does with --data-dir, --config or --url: %w", dir, err)
+		return nobodyRuns{dir}
 	}
 	return doWith(ctx, a, err, do)
 }
+
+// A nobodyRuns is an admin.ErrNobody, with what who reads it can do about it.
+type nobodyRuns struct{ dir string }
+
+// Error implements error.
+func (n nobodyRuns) Error() string {
+	return fmt.Sprintf("no broker runs on %s: say where one does with --data-dir, --config or --url", n.dir)
+}
+
+// Is is for package errors.
+func (nobodyRuns) Is(target error) bool { return target == admin.ErrNobody }
 
 // dial finds the broker that runs on the data directory.
 func dial(ctx context.Context, dir string) (*administered, error) {

@@ -49,6 +49,16 @@ func TestClientTransports(t *testing.T) {
 	if r.code != exitFailure || !strings.Contains(r.stderr, "certificate") {
 		t.Errorf("a certificate of nobody: %+v", r)
 	}
+	_, plain, _ := strings.Cut(s.mqtt, ":")
+	for flags, want := range map[string]string{
+		"-h 127.0.0.1 -p " + secure:                      "is it a port with TLS?",
+		"-h localhost -p " + plain + " --cafile " + cert: "is it a port without TLS?",
+	} {
+		r := run(t, nil, append([]string{"pub", "-t", "t", "-m", "x"}, strings.Fields(flags)...)...)
+		if r.code != exitFailure || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, `under "tls-mismatch"`) {
+			t.Errorf("pub %s: %+v", flags, r)
+		}
+	}
 }
 
 // A detour is an address that stays while a server gets others.

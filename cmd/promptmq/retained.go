@@ -19,7 +19,7 @@ import (
 type retainedMessagesCommand struct {
 	List   retainedListCommand   `cmd:"" help:"List the retained messages whose topics a filter matches."`
 	Show   retainedShowCommand   `cmd:"" help:"Show a retained message, or write its payload."`
-	Delete retainedDeleteCommand `cmd:"" help:"Delete the retained messages whose topics a filter matches; subscribers are not told."`
+	Delete retainedDeleteCommand `cmd:"" aliases:"remove" help:"Delete the retained messages whose topics a filter matches; subscribers are not told."`
 	Export retainedExportCommand `cmd:"" help:"Write retained messages with their payloads as NDJSON: one object a line, payloads in base64."`
 }
 

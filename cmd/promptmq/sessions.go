@@ -15,7 +15,7 @@ import (
 
 type sessionsCommand struct {
 	List  sessionsListCommand  `cmd:"" help:"List the sessions that outlive their connection, those of the largest queues first."`
-	End   sessionsEndCommand   `cmd:"" help:"End the session of a client, with its subscriptions and queue; a client that is connected is disconnected first."`
+	End   sessionsEndCommand   `cmd:"" aliases:"delete,remove" help:"End the session of a client, with its subscriptions and queue; a client that is connected is disconnected first."`
 	Purge sessionsPurgeCommand `cmd:"" help:"End the sessions whose clients have been away for long."`
 }
 

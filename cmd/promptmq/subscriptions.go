@@ -17,7 +17,7 @@ import (
 type subscriptionsCommand struct {
 	List   subscriptionsListCommand   `cmd:"" help:"List subscriptions: all, of a client, with a filter, or those that a topic would reach."`
 	Add    subscriptionsAddCommand    `cmd:"" help:"Subscribe a client that has a session, as if it had asked for it; rules are asked as for its user."`
-	Remove subscriptionsRemoveCommand `cmd:"" help:"Unsubscribe a client."`
+	Remove subscriptionsRemoveCommand `cmd:"" aliases:"delete" help:"Unsubscribe a client."`
 }
 
 type subscriptionsListCommand struct {

@@ -42,6 +42,8 @@ func codeOf(err error) slog.Attr {
 		return trouble.BackOff
 	case errors.As(err, &refused):
 		return trouble.Of(refused.Reason)
+	case errors.As(err, new(*client.MismatchError)):
+		return trouble.TLSMismatch
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return trouble.CertificateUntrusted
 	case errors.As(err, &network) && network.Op == "listen":

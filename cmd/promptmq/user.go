@@ -20,7 +20,7 @@ type userCommand struct {
 	Passwd  userPasswdCommand  `cmd:"" help:"Change the password of a user, and end its connections."`
 	Groups  userGroupsCommand  `cmd:"" help:"Change the groups that a user is in, and end its connections."`
 	Role    userRoleCommand    `cmd:"" help:"Let a user administer the broker over the API and the page, only see it there, or neither."`
-	Delete  userDeleteCommand  `cmd:"" help:"Delete a user, and end its connections. Its sessions stay its own, unless it was the last user."`
+	Delete  userDeleteCommand  `cmd:"" aliases:"remove" help:"Delete a user, and end its connections. Its sessions stay its own, unless it was the last user."`
 	Disable userDisableCommand `cmd:"" help:"Let a user connect no more, and end its connections."`
 	Enable  userEnableCommand  `cmd:"" help:"Let a user connect again."`
 	List    userListCommand    `cmd:"" help:"List the users."`

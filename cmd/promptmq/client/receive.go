@@ -36,12 +36,14 @@ func (r *receiver) next() (codec.Frame, error) {
 		r.in.Wrote(n)
 		if n == 0 && err != nil {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the broker has closed the connection")
+				err = errClosed
 			}
 			return f, err
 		}
 	}
 }
+
+var errClosed = errors.New("the broker has closed the connection")
 
 // connack reads the first answer and resumes what both sides still have of the Session.
 func (r *receiver) connack() error {
@@ -50,6 +52,9 @@ func (r *receiver) connack() error {
 	f, err := r.next()
 	_ = r.conn.SetReadDeadline(time.Time{})
 	r.keepAlive = keep
+	if _, plain := r.conn.(*net.TCPConn); plain && err != nil && isMismatch(err) {
+		return &MismatchError{Err: errClosed}
+	}
 	if err != nil {
 		return err
 	}
