@@ -76,6 +76,8 @@ func TestSimControlBroker(t *testing.T) {
 		{"wal-not-rewritten-at-start", "TestSimStartCut"},
 		{"checksums", "TestSimBitFlip"},
 		{"torn-wal-refused", "TestSimPowerCut"},
+		{"busy-taken", "TestSimLocked"},
+		{"ack-before-commit", "TestSimLocked"},
 		{"ack-before-commit", "TestSimDiskStall"},
 		{"qos2-before-commit", "TestSimDiskStall"},
 		{"qos1-before-commit", "TestSimStuck"},

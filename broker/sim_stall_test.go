@@ -37,6 +37,22 @@ type stalled struct {
 }
 
 func (w *world) stall() error {
+	return w.standstill(func(s *stalled, length time.Duration) (end func() error, err error) {
+		normal := w.disk.delay
+		w.disk.setDelay(func() time.Duration {
+			if !s.begin.IsZero() {
+				return normal()
+			}
+			s.begin, s.end = time.Now(), time.Now().Add(length)
+			return length
+		})
+		return func() error { return nil }, nil
+	})
+}
+
+// standstill has clients work while the disk takes nothing, for a time that begin begins with the
+// next commit at the latest.
+func (w *world) standstill(begin func(s *stalled, length time.Duration) (end func() error, err error)) error {
 	s := &stalled{w: w,
 		pub: newSimClient(w, "pub", codec.Version5, true, 2), sub: newSimClient(w, "sub", codec.Version311, true, 2),
 		quick: newSimClient(w, "quick", codec.Version5, false, 0), late: newSimClient(w, "late", codec.Version5, true, 2),
@@ -62,17 +78,16 @@ func (w *world) stall() error {
 	w.locked(func() { s.absent.link.disconnectLocked() })
 	time.Sleep(time.Second)
 	length := time.Second + time.Duration(w.r.Int64N(int64(119*time.Second)))
-	normal := w.disk.delay
-	w.disk.setDelay(func() time.Duration {
-		if !s.begin.IsZero() {
-			return normal()
-		}
-		s.begin, s.end = time.Now(), time.Now().Add(length)
-		return length
-	})
+	end, err := begin(s, length)
+	if err != nil {
+		return err
+	}
 	w.locked(func() { s.publish(s.pub, "t/0", 1, &s.held) }) // its commit is the one that stalls
 	time.Sleep(prompt)
 	s.during(length - 2*prompt)
+	if err := end(); err != nil {
+		return err
+	}
 	time.Sleep(3*prompt + time.Second)
 	s.ready()
 	w.locked(s.check)

@@ -18,9 +18,11 @@ type Store interface {
 	// and the Batch.System of then; zero: there is none.
 	LastTime() (last, system time.Time)
 	// Apply makes a batch durable before it returns, all of it or nothing, and keeps
-	// nothing of it in memory. After an error the same batch may be applied again. That
-	// is sure to succeed some time if the error is session.ErrNoSpace, and never does if
-	// it is session.ErrStoreGone.
+	// nothing of it in memory. After an error nothing of it is durable, and the same batch
+	// may be applied again. That is sure to succeed some time if the error is
+	// session.ErrNoSpace or session.ErrStoreBusy: the broker waits and acknowledges
+	// nothing. It never does if it is session.ErrStoreGone: the broker stops at once. After
+	// any other it is tried a few times, and then the broker stops.
 	Apply(*session.Batch) error
 	// Page reads the queue of a Session from a Seq on.
 	Page(id session.ID, from uint64, entriesMax, bytesMax int) ([]session.Entry, error)

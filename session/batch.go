@@ -13,8 +13,13 @@ import (
 // is no space: the same Batch can be stored when there is some again.
 var ErrNoSpace = errors.New("session: no space to store")
 
-// ErrStoreGone is the error of a store whose files are no longer where the next
-// start would look for them: what it takes is lost, and no further try helps.
+// ErrStoreBusy is the error of a store that took nothing of a Batch because it takes
+// nothing for now, as one that another program has locked: the same Batch can be stored
+// when that is over.
+var ErrStoreBusy = errors.New("session: the store takes nothing for now")
+
+// ErrStoreGone is the error of a store that is ours no longer, as one whose files are not
+// where the next start would look for them: what it takes is lost, and no further try helps.
 var ErrStoreGone = errors.New("session: the store is gone")
 
 // An ID is the incarnation number of a Session. A store never gives one out

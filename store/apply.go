@@ -120,7 +120,8 @@ func bind(s *sqlite3.Stmt, args []any) error {
 // Apply writes b in one transaction. When it returns nil, b is on disk as far
 // as the synchronous setting promises. After an error nothing of b is written
 // and b may be applied again; the error is session.ErrNoSpace if the disk is
-// full. session.ErrStoreGone is final: the next start finds nothing that is written
+// full, and session.ErrStoreBusy if another program has locked the database for longer than
+// Options.BusyTimeout. session.ErrStoreGone is final: the next start finds nothing that is written
 // now. Apply keeps nothing of b.
 func (db *DB) Apply(b *session.Batch) error {
 	if err := db.Begin(b); err != nil {

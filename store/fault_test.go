@@ -381,3 +381,40 @@ func readQueue(db *DB) (n int, err error) {
 		n, from = n+len(page), page[len(page)-1].Seq+1
 	}
 }
+
+// What another program has locked is busy and not broken: what was to be written can be when
+// the lock is gone.
+func TestLockedByAnother(t *testing.T) {
+	for _, mode := range []string{"WAL", "DELETE"} {
+		t.Run(mode, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			o.JournalMode, o.BusyTimeout = mode, 10*time.Millisecond
+			db := openTest(t, o)
+			apply(t, db, oneSession(1, "m"))
+			other, err := sqlite3.Open(db.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = other.Close() }()
+			for i, lock := range []string{"BEGIN IMMEDIATE", "BEGIN; SELECT count(*) FROM session"} {
+				if err := other.Exec(lock); err != nil {
+					t.Fatal(err)
+				}
+				b := oneMessage(1, uint64(2+i), lock)
+				err := db.Apply(b)
+				if hinders := i == 0 || mode != "WAL"; hinders != errors.Is(err, session.ErrStoreBusy) || !hinders && err != nil {
+					t.Errorf("%s: %v", lock, err)
+				}
+				if err := other.Exec("ROLLBACK"); err != nil {
+					t.Fatal(err)
+				}
+				if err != nil {
+					apply(t, db, b)
+				}
+			}
+			if n := rowsOf(t, db, "run"); n != 3 {
+				t.Errorf("%d messages, not 3", n)
+			}
+		})
+	}
+}

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"github.com/x0a1b/promptmq/session"
 )
 
@@ -147,8 +149,17 @@ func (db *DB) failure(err error) error {
 	if isFull(err) {
 		return noSpace{err}
 	}
+	if errors.Is(err, sqlite3.BUSY) {
+		return busy{err}
+	}
 	return err
 }
+
+// A busy is an error that is session.ErrStoreBusy too.
+type busy struct{ error }
+
+func (e busy) Unwrap() error        { return e.error }
+func (e busy) Is(target error) bool { return target == session.ErrStoreBusy }
 
 // committed follows a commit.
 func (db *DB) committed() {

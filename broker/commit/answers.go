@@ -14,6 +14,9 @@ func (c *Committer) Answers(ctx context.Context) (waits string, err error) {
 	if c.DiskFull() {
 		return "waiting for space on the disk", nil
 	}
+	if busy := c.busyFor(); err != nil && busy != nil {
+		return busy.Error(), nil
+	}
 	if waiting := c.Waiting(); err != nil && waiting > 0 {
 		return fmt.Sprintf("the disk has not finished a commit for %v", waiting.Truncate(time.Second)), nil
 	}

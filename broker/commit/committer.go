@@ -1,7 +1,6 @@
 package commit
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -77,6 +76,7 @@ type Committer struct {
 	busy     atomic.Int64             // when commitOpen began, or went on after a wait; 0: it has ended
 	asked    atomic.Int64             // when storeGone asked; 0: it has its answer
 	writing  atomic.Pointer[Unstored] // what the commit under way writes; nil: there is none
+	busyWith atomic.Pointer[refusal]  // why the store takes nothing for now; nil: it does
 
 	// Owned by Run.
 	ackWait ackWait
@@ -282,8 +282,9 @@ func (c *Committer) commit(g *group) error {
 	return nil
 }
 
-// apply has the store write batch. It tries commitTries times, and on a full disk until
-// there is room or shutdown begins.
+// apply has the store write batch. How long it tries depends on the kind of error: until
+// it succeeds or shutdown begins, where that comes by itself; once, where it never
+// does; else commitTries times.
 func (c *Committer) apply(batch *session.Batch, began time.Time) error {
 	wait := commitRetryWait
 	for try := 1; ; try++ {
@@ -291,14 +292,20 @@ func (c *Committer) apply(batch *session.Batch, began time.Time) error {
 		err := c.store.Apply(batch)
 		c.applying.Store(0)
 		if err == nil {
+			c.busyWith.Store(nil)
 			return nil
 		}
 		c.m.CommitFailures.Inc()
-		if errors.Is(err, session.ErrNoSpace) && c.waitForSpace(began, err) {
-			try--
-			continue
-		}
-		if errors.Is(err, session.ErrStoreGone) {
+		switch kindOf(err) {
+		case passes:
+			if control.Broken(control.BusyTaken) {
+				return nil
+			}
+			if c.waitFor(began, err) {
+				try--
+				continue
+			}
+		case notOurs:
 			return err
 		}
 		c.log.Error("commit failed", trouble.CommitFailed, "try", try, "of", commitTries, "error", err)

@@ -238,14 +238,14 @@ func TestDiskFull(t *testing.T) {
 		if admit() || !x.c.Full() || !x.c.DiskFull() || x.m.StoreRefused("PUBLISH").Get() != 1 {
 			t.Error("not refused")
 		}
-		if x.c.since(&x.c.busy) > noSpaceRetry {
+		if x.c.since(&x.c.busy) > passesRetry {
 			t.Errorf("it says that it is busy for %v", x.c.since(&x.c.busy))
 		}
 		if w.times() != 0 {
 			t.Error("told of a commit that failed")
 		}
 		x.d.set(func(d *disk) { d.fail = nil })
-		pass(noSpaceRetry)
+		pass(passesRetry)
 		if w.times() != 1 || !admit() || x.c.Full() {
 			t.Errorf("with room again: told %d times, full %v", w.times(), x.c.Full())
 		}

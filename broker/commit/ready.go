@@ -18,13 +18,16 @@ var errStoreFailed = errors.New("the store takes nothing any more")
 // the broker is not ready: acknowledgements wait, and clients are better off elsewhere.
 var stalledAfter = control.Sooner(control.StalledSoon, 10*time.Second)
 
-// Ready returns nil while the disk answers, commits come to an end, and the store is
-// where the next start will look for it.
+// Ready returns nil while the store answers and takes what it is given, commits come to an end,
+// and the store is where the next start will look for it.
 func (c *Committer) Ready() error {
 	select {
 	case <-c.stopped:
 		return errStoreFailed
 	default:
+	}
+	if err := c.busyFor(); err != nil {
+		return err
 	}
 	if waiting := c.Waiting(); waiting > stalledAfter {
 		return fmt.Errorf("the disk has not finished a commit for %v", waiting.Truncate(time.Second))

@@ -9,7 +9,6 @@ import (
 )
 
 const (
-	noSpaceRetry = 250 * time.Millisecond // between two tries on a full disk
 	// fullAfter is how long a disk must have been full before new work is refused: a
 	// refusal is final, so trouble that passes should only delay.
 	fullAfter     = time.Second
@@ -90,20 +89,12 @@ func (c *Committer) Full() bool { return c.space.diskFull.Load() || c.space.want
 // stored.
 func (c *Committer) DiskFull() bool { return c.space.diskFull.Load() }
 
-// waitForSpace waits before the next try on a disk that is full since began. It reports
-// false if shutdown has begun, which does not wait for room.
-func (c *Committer) waitForSpace(began time.Time, err error) bool {
+// noteDiskFull notes, and logs, that the disk is full since began.
+func (c *Committer) noteDiskFull(began time.Time, err error) {
 	if time.Since(began) >= fullAfter {
 		c.space.diskFull.Store(true)
 	}
 	c.logFull("the disk is full: acknowledgements wait, and soon what would be stored is refused", trouble.DiskFull, "error", err)
-	select {
-	case <-time.After(noSpaceRetry):
-		c.busy.Store(c.clock.Now().UnixNano())
-		return true
-	case <-c.ending:
-		return false
-	}
 }
 
 func (c *Committer) logFull(msg string, code slog.Attr, attrs ...any) {

@@ -13,6 +13,7 @@ type Rule string
 const (
 	AckBeforeCommit      Rule = "ack-before-commit"
 	AckAtDelivery        Rule = "ack-at-delivery"
+	BusyTaken            Rule = "busy-taken"
 	ConnackBeforeCommit  Rule = "connack-before-commit"
 	PubcompBeforeRemoval Rule = "pubcomp-before-removal"
 	PubrelBeforeCommit   Rule = "pubrel-before-commit"

@@ -40,6 +40,7 @@ var (
 	FileSystem      = code("file-system")
 	QueueUnreadable = code("queue-unreadable")
 	Salvaged        = code("salvaged")
+	StoreBusy       = code("store-busy")
 	StoreCleanUp    = code("store-clean-up")
 	StoreFull       = code("store-full")
 )
