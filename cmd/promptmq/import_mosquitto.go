@@ -11,7 +11,6 @@ import (
 	"github.com/x0a1b/promptmq/cmd/promptmq/mosquitto"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/store"
-	"github.com/x0a1b/promptmq/terminal"
 )
 
 type importMosquittoCommand struct {
@@ -22,6 +21,7 @@ type importMosquittoCommand struct {
 	DryRun  bool   `name:"dry-run" help:"Write nothing, and report what would become of each thing."`
 	Force   bool   `help:"Replace a promptmq.yaml, and set a database aside, that are there."`
 	JSON    bool   `name:"json" help:"Write the report as JSON."`
+	Verbose bool   `help:"List each session in the report, and not only how many there are."`
 }
 
 // A mosquittoMove is what is to be written of a Mosquitto.
@@ -37,6 +37,7 @@ type mosquittoMove struct {
 
 	state     mosquitto.State // nil: there is none
 	stateFile string
+	listening string // an address of the Mosquitto where something listens; "": nothing does
 }
 
 // Run implements the command.
@@ -62,6 +63,9 @@ func (c *importMosquittoCommand) Run() error {
 	}
 	if err := c.tell(m); err != nil {
 		return err
+	}
+	if m.listening != "" {
+		fmt.Fprintf(os.Stderr, "warning: something listens on %s, as this Mosquitto does while it runs: what has changed since it last saved its state is not in %s, and not imported. Stop it, and import again\n", m.listening, m.stateFile)
 	}
 	switch {
 	case refused:
@@ -94,6 +98,9 @@ func (c *importMosquittoCommand) read() (*mosquittoMove, error) {
 	}
 	if err := m.openState(c.DB, read); err != nil {
 		return m, err
+	}
+	if m.state != nil {
+		m.listening = openAddress(read.Listeners)
 	}
 	if !c.Force {
 		return m, m.mayBeWritten()
@@ -134,48 +141,4 @@ func valuesOf(from []mosquitto.Value) []config.Value {
 		values[i] = config.Value{Path: v.Path, Text: v.Text, From: config.Origin{Name: v.File, Line: v.Line}}
 	}
 	return values
-}
-
-// tell writes the report, and what was written besides.
-func (c *importMosquittoCommand) tell(m *mosquittoMove) error {
-	r := m.report
-	counts := make(map[string]int)
-	for _, o := range []mosquitto.Outcome{mosquitto.Taken, mosquitto.Changed, mosquitto.LeftOut, mosquitto.Refused} {
-		counts[o.String()] = r.Count(o)
-	}
-	if c.JSON {
-		out := struct {
-			DryRun   bool                `json:"dry_run"`
-			Written  []string            `json:"written"`
-			Counts   map[string]int      `json:"counts"`
-			Findings []mosquitto.Finding `json:"findings"`
-		}{c.DryRun, []string{}, counts, r.Findings}
-		if m.imported != nil {
-			out.Written = []string{store.File(m.dataDir)}
-			if m.file != "" {
-				out.Written = append(out.Written, m.file)
-			}
-		}
-		return writeJSON(os.Stdout, out)
-	}
-	t := terminal.Table{Columns: []terminal.Column{{Title: "WHERE"}, {Title: "IS"}, {Title: "WHAT"}, {Title: "HERE"}}}
-	for _, f := range r.Findings {
-		t.Add(f.Place(), f.Outcome.String(), f.What, f.Why)
-	}
-	if err := t.Write(os.Stdout, 0); err != nil {
-		return err
-	}
-	fmt.Printf("\n%d taken, %d changed, %d left out, %d refused\n", counts["taken"], counts["changed"], counts["left out"], counts["refused"])
-	if m.imported == nil {
-		return nil
-	}
-	if m.aside != "" {
-		fmt.Printf("the database that was there is now %s\n", m.aside)
-	}
-	if m.file == "" {
-		_, err := fmt.Printf("%s: imported %s\n", m.dataDir, storedText(m.imported))
-		return err
-	}
-	_, err := fmt.Printf("%s: imported %s\n%s: written; next: promptmq server --config %s\n", m.dataDir, storedText(m.imported), m.file, m.file)
-	return err
 }

@@ -85,10 +85,10 @@ func (i *stateImport) takes(s *mosquitto.Session) bool {
 	case s.ExpirySeconds == 0:
 		why = "it ends with its connection"
 	case !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(i.now):
-		why = "it expired on " + s.ExpiresAt.Format(time.DateTime) + " UTC"
+		why = expiredOn + s.ExpiresAt.Format(time.DateTime) + " UTC"
 	}
 	if why != "" {
-		i.say(fmt.Sprintf("session of client %q", s.ClientID), mosquitto.LeftOut, "%s", why)
+		i.say(fmt.Sprintf(sessionOf+"%q", s.ClientID), mosquitto.LeftOut, "%s", why)
 	}
 	return why == ""
 }
@@ -136,7 +136,7 @@ func versionLike(s *mosquitto.Session) int {
 
 // tellSession says what became of a Session.
 func (i *stateImport) tellSession(line *store.LineSession, q *queueImport) {
-	s, what := q.s, fmt.Sprintf("session of client %q", q.s.ClientID)
+	s, what := q.s, fmt.Sprintf(sessionOf+"%q", q.s.ClientID)
 	for _, why := range slices.Sorted(maps.Keys(q.left)) {
 		i.say(fmt.Sprintf("%s for client %q", counted(q.left[why], "message", "messages"), s.ClientID), mosquitto.LeftOut, "%s", why)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -262,7 +263,11 @@ func TestImportMosquittoState(t *testing.T) {
 	if err := os.WriteFile(db, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	wantRunningTold(t, conf)
 	r := run(t, nil, "import", "mosquitto", "--conf", conf, "--to", to)
+	if strings.Contains(r.stderr, "warning") || !strings.Contains(r.stdout, "14 sessions ") || strings.Count(r.stdout, "session of client") != 4 {
+		t.Errorf("sessions are not summed up\n%s%s", r.stdout, r.stderr)
+	}
 	if r.code != exitAttention || !strings.Contains(r.stdout, "imported 18 sessions with 138 queued messages, 22 retained messages") || !strings.Contains(r.stdout, "promptmq.yaml: written") {
 		t.Fatalf("code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
@@ -272,4 +277,26 @@ func TestImportMosquittoState(t *testing.T) {
 		t.Errorf("code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	c.answers("18,22", "SELECT sessions, retained FROM store")
+}
+
+// wantRunningTold runs a rehearsal while something listens where the Mosquitto does: that is told,
+// each session with --verbose, and what is changed behind what is not.
+func wantRunningTold(t *testing.T, conf string) {
+	t.Helper()
+	l := acceptEach(t, func(c net.Conn) { _ = c.Close() })
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(l.Addr().String(), ":")
+	running := conf + ".running"
+	writeText(t, running, strings.Replace(string(text), "1883", port, 1)+"socket_domain ipv4\n")
+	r := run(t, nil, "import", "mosquitto", "--conf", running, "--to", t.TempDir(), "--dry-run", "--verbose")
+	has(t, r.stdout, `session of client "client-000"`)
+	if strings.LastIndex(r.stdout, " left out ") > strings.Index(r.stdout, " changed ") || strings.Index(r.stdout, " changed ") < 0 {
+		t.Errorf("what is changed is not last\n%s", r.stdout)
+	}
+	if r.code != exitAttention || !strings.HasPrefix(r.stderr, "warning: something listens on ") || !strings.Contains(r.stderr, port) {
+		t.Errorf("code %d\n%s", r.code, r.stderr)
+	}
 }
