@@ -20,7 +20,8 @@ const handshakesMax, handshakesMin = 1024, 8
 // the new one is closed.
 type acceptor struct {
 	net.Listener
-	l *Listener
+	l    *Listener
+	pace pace
 }
 
 // accept returns the next socket for which there is room. If accepting fails, as without
@@ -30,6 +31,7 @@ func (a *acceptor) accept() (*socket, error) {
 	wait := waitMin
 	for {
 		a.awaitClosed()
+		a.pace.keep(a.l.network)
 		a.l.handling.Store(0)
 		nc, err := a.Listener.Accept()
 		a.l.handling.Store(a.l.network.c.Now().UnixNano())

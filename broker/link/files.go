@@ -11,8 +11,8 @@ import (
 
 // Of the files that the process may have open, these are kept from sockets of Clients.
 const (
-	// filesOwn: 18 are open all the time: the standard streams, the store with its lock, log
-	// and index, what the runtime waits with, the sockets for commands and for metrics. The
+	// filesOwn: 19 are open all the time: the standard streams, the store with its lock, log
+	// and index, what the runtime and acceptors wait with, the sockets for commands and for metrics. The
 	// others are for what is open for a moment: files that a reload reads, a directory or a
 	// journal that is synced, /proc, sockets that are being closed.
 	filesOwn = 32

@@ -89,6 +89,9 @@ func (n *Network) Listen(c ListenerConfig) error {
 	if k.watches && n.hangups == nil {
 		n.hangups = newHangups()
 	}
+	if n.turns == nil {
+		n.turns = newTurns()
+	}
 	l.addr, l.accepting = ln.Addr(), ln
 	l.counts = n.c.Metrics.Listener(c.Name)
 	n.mu.Lock()
@@ -99,7 +102,7 @@ func (n *Network) Listen(c ListenerConfig) error {
 		l.credentials.Load().warn(l)
 		n.watching.Do(func() { go n.watch(n.stopped) })
 	}
-	go k.serve(l, &acceptor{ln, l})
+	go k.serve(l, &acceptor{Listener: ln, l: l})
 	return nil
 }
 

@@ -45,9 +45,10 @@ type Accepted struct {
 
 // A Network is the listeners of a broker, and the sockets that they have accepted.
 type Network struct {
-	// Static after NewNetwork; hangups after the last Listen.
+	// Static after NewNetwork; hangups and turns after the last Listen.
 	c       Config
 	hangups *hangups  // of the connections of listeners that want it; nil: there is none
+	turns   *turns    // of acceptors; nil: there is none
 	direct  *Listener // of connections that no listener accepted
 
 	// With locks of their own.
@@ -138,6 +139,7 @@ func (n *Network) Stop() {
 // Close ends what is left after Stop, when all connections have ended.
 func (n *Network) Close() {
 	n.hangups.close()
+	n.turns.close()
 	n.writers.Close()
 }
 
