@@ -23,7 +23,8 @@ type check struct {
 	password []byte // its own
 	from     netip.Prefix
 	digest   access.Digest
-	waiting  int // connections; 0: nobody wants to know any more
+	proven   bool // the user logged in from there before
+	waiting  int  // connections; 0: nobody wants to know any more
 	done     chan struct{}
 	matches  bool // valid when done is closed
 }
@@ -33,7 +34,9 @@ type check struct {
 //
 // Those that logged in before from the same address are served first and have waiting places
 // of their own, so that a flood of invented names does not keep out who belongs here. Of the
-// other places one address has a quarter at most.
+// other places one address has a quarter at most, and addresses take turns. Where many wait, the
+// address rests after a wrong password: a storm of guesses has a part of the workers' time, even
+// from where nobody is banned, and leaves the others to messages.
 type hashing struct {
 	compare func(*access.Hash, []byte) bool
 	m       *metrics.Broker
@@ -43,15 +46,31 @@ type hashing struct {
 	places  int        // for either
 	running int
 	proven  []*check
-	others  []*check
+	others  int // that wait in lines
+	lines   []*line
+	from    map[netip.Prefix]*line
 	open    map[access.Digest]*check
-	from    map[netip.Prefix]int // of others
 }
+
+// A line are the others that wait at one address. It is there while one does, or it rests.
+type line struct {
+	from   netip.Prefix
+	checks []*check
+	rests  time.Time // until when none of them is compared
+}
+
+const (
+	// restFrom is how many have to wait at an address for it to rest, restShare how many times
+	// as long as the comparison took, and restMax the longest rest.
+	restFrom  = 8
+	restShare = 3
+	restMax   = 500 * time.Millisecond
+)
 
 func newHashing(m *metrics.Broker) *hashing {
 	return &hashing{
 		compare: (*access.Hash).Matches, m: m,
-		open: make(map[access.Digest]*check), from: make(map[netip.Prefix]int),
+		open: make(map[access.Digest]*check), from: make(map[netip.Prefix]*line),
 	}
 }
 
@@ -86,23 +105,49 @@ func (h *hashing) join(hash *access.Hash, password []byte, digest access.Digest,
 		c.waiting++
 		return c, nil
 	}
-	c := &check{hash: hash, from: from, digest: digest, waiting: 1, done: make(chan struct{})}
-	switch {
-	case proven && len(h.proven) < h.places:
-		h.proven = append(h.proven, c)
-	case len(h.others) < h.places && h.from[from] < max(1, h.places/4):
-		h.others = append(h.others, c)
-		h.from[from]++
-	default:
+	proven = proven && len(h.proven) < h.places
+	if !proven && (h.others >= h.places || h.waitingAt(from) >= max(1, h.places/4)) {
 		return nil, errBusy
 	}
+	c := &check{hash: hash, from: from, digest: digest, proven: proven, waiting: 1, done: make(chan struct{})}
 	c.password = slices.Clone(password) // the caller may leave before the comparison is over
+	if proven {
+		h.proven = append(h.proven, c)
+	} else {
+		l := h.line(from)
+		l.checks = append(l.checks, c)
+		h.others++
+	}
 	h.open[digest] = c
+	h.begin()
+	return c, nil
+}
+
+// waitingAt returns how many of the others wait at an address.
+func (h *hashing) waitingAt(from netip.Prefix) int {
+	if l := h.from[from]; l != nil {
+		return len(l.checks)
+	}
+	return 0
+}
+
+// line returns that of an address.
+func (h *hashing) line(from netip.Prefix) *line {
+	l := h.from[from]
+	if l == nil {
+		l = &line{from: from}
+		h.from[from] = l
+		h.lines = append(h.lines, l)
+	}
+	return l
+}
+
+// begin has one more worker look for something to compare, if there may be one.
+func (h *hashing) begin() {
 	if h.running < h.workers {
 		h.running++
 		go h.work()
 	}
-	return c, nil
 }
 
 // leave counts a connection out that no longer waits. A comparison that nobody waits for is
@@ -116,17 +161,21 @@ func (h *hashing) leave(c *check) {
 	if i := slices.Index(h.proven, c); i >= 0 {
 		h.proven = slices.Delete(h.proven, i, i+1)
 		delete(h.open, c.digest)
-	} else if i := slices.Index(h.others, c); i >= 0 {
-		h.others = slices.Delete(h.others, i, i+1)
-		h.left(c)
-		delete(h.open, c.digest)
+	} else if l := h.from[c.from]; l != nil {
+		if i := slices.Index(l.checks, c); i >= 0 {
+			l.checks = slices.Delete(l.checks, i, i+1)
+			h.others--
+			delete(h.open, c.digest)
+			h.forget(l)
+		}
 	}
 }
 
-// left gives back the place of one of others.
-func (h *hashing) left(c *check) {
-	if h.from[c.from]--; h.from[c.from] == 0 {
-		delete(h.from, c.from)
+// forget forgets a line in which none waits and that does not rest.
+func (h *hashing) forget(l *line) {
+	if len(l.checks) == 0 && l.rests.IsZero() {
+		delete(h.from, l.from)
+		h.lines = slices.DeleteFunc(h.lines, func(o *line) bool { return o == l })
 	}
 }
 
@@ -135,14 +184,15 @@ func (h *hashing) work() {
 	for c := h.next(); c != nil; c = h.next() {
 		began := time.Now()
 		c.matches = h.compare(c.hash, c.password)
-		h.finish(c)
-		h.m.LoginHashSeconds.Update(time.Since(began).Seconds())
+		took := time.Since(began)
+		h.finish(c, took)
+		h.m.LoginHashSeconds.Update(took.Seconds())
 		runtime.Gosched()
 	}
 }
 
-// next takes the comparison whose turn it is; nil: none waits, or there are more workers than
-// there may be, and this one ends.
+// next takes the comparison whose turn it is; nil: all rest, or none waits, or there are more
+// workers than there may be, and this one ends.
 func (h *hashing) next() *check {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,13 +201,26 @@ func (h *hashing) next() *check {
 	case h.running > h.workers:
 	case len(h.proven) > 0:
 		c = pop(&h.proven)
-	case len(h.others) > 0:
-		c = pop(&h.others)
-		h.left(c)
+	case h.others > 0:
+		c = h.nextOther()
 	}
 	if c == nil {
 		h.running--
 	}
+	return c
+}
+
+// nextOther takes the first that waits at the next address that does not rest.
+func (h *hashing) nextOther() *check {
+	i := slices.IndexFunc(h.lines, func(l *line) bool { return len(l.checks) > 0 && l.rests.IsZero() })
+	if i < 0 {
+		return nil
+	}
+	l := h.lines[i]
+	h.lines = append(slices.Delete(h.lines, i, i+1), l)
+	h.others--
+	c := pop(&l.checks)
+	h.forget(l)
 	return c
 }
 
@@ -168,17 +231,38 @@ func pop(checks *[]*check) *check {
 	return first
 }
 
-func (h *hashing) finish(c *check) {
+func (h *hashing) finish(c *check, took time.Duration) {
 	clear(c.password)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.open, c.digest)
 	close(c.done)
+	if l := h.from[c.from]; l != nil && len(l.checks) >= restFrom && !c.proven && !c.matches {
+		h.rest(l, min(restShare*took, restMax))
+	}
+}
+
+// rest has those in a line wait for so long, or for as long as they have to already.
+func (h *hashing) rest(l *line, d time.Duration) {
+	until := time.Now().Add(d)
+	if !until.After(l.rests) {
+		return
+	}
+	l.rests = until
+	time.AfterFunc(d, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if l.rests.Equal(until) {
+			l.rests = time.Time{}
+			h.forget(l)
+			h.begin()
+		}
+	})
 }
 
 // waiting returns how many comparisons wait for their turn.
 func (h *hashing) waiting() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.proven) + len(h.others)
+	return len(h.proven) + h.others
 }

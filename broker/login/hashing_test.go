@@ -100,6 +100,72 @@ func TestHashingFairness(t *testing.T) {
 	})
 }
 
+// A storm of wrong passwords from one address has a part of the workers' time: a stranger at
+// another is next, and nothing of it stays.
+func TestHashingRests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, func(o *Options) { o.Remember = 0 })
+		c.SetUsers([]User{{Name: "ann", Hash: hashOf(t, "ann's")}, {Name: "ben", Hash: hashOf(t, "ben's")}})
+		var compared atomic.Int64
+		compare := c.hashing.compare
+		c.hashing.compare = func(h *access.Hash, password []byte) bool {
+			compared.Add(1)
+			return compare(h, password)
+		}
+		local := netip.MustParseAddr("127.0.0.1")
+		ctx, stop := context.WithCancel(t.Context())
+		for i := range 100 {
+			go func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					_, _ = c.Authenticate(ctx, credentials(fmt.Sprint(i, " ", n), "x", local))
+					time.Sleep(comparing / 4)
+				}
+			}()
+		}
+		time.Sleep(comparing / 2)
+		began := compared.Load()
+		time.Sleep(40 * comparing)
+		if n := compared.Load() - began; n != 40/(1+restShare) {
+			t.Errorf("%d compared in the time of 40", n)
+		}
+		for n := range 3 { // of which none waits for more than the one that is being compared
+			from := netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})
+			if cause, took := c.login(ctx, credentials("ben", "ben's", from)); cause != "" || took > 2*comparing {
+				t.Errorf("from another address: %q after %v", cause, took)
+			}
+		}
+		stop()
+		synctest.Wait()
+		time.Sleep(restMax)
+		synctest.Wait()
+		c.hashing.mu.Lock()
+		defer c.hashing.mu.Unlock()
+		if h := c.hashing; h.running != 0 || h.others != 0 || len(h.open) != 0 || len(h.from) != 0 || len(h.lines) != 0 {
+			t.Errorf("left: %+v", h)
+		}
+	})
+}
+
+// Addresses take turns: one with many that wait does not have its own before all others.
+func TestHashingTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t, func(o *Options) { o.Remember = 0 })
+		c.SetUsers([]User{{Name: "ann", Hash: hashOf(t, "ann's")}})
+		first := netip.MustParseAddr("198.51.100.1")
+		for n := range 60 {
+			go c.login(t.Context(), credentials("ann", fmt.Sprint(n), first.Next()))
+			go c.login(t.Context(), credentials(fmt.Sprint("nobody", n), "x", first))
+		}
+		synctest.Wait()
+		if cause, took := c.login(t.Context(), credentials("ann", "ann's", here)); cause != "" || took > 4*comparing {
+			t.Errorf("%q after %v", cause, took)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // A connection that goes while it waits gives its place back, and its password is not
 // compared; connections with the same one wait for one comparison.
 func TestHashingLeave(t *testing.T) {
