@@ -126,6 +126,14 @@ func (c commander) everyCommand() {
 	c.add("ann", "secret")
 	c.wantUsers("ann ", "bob a,b")
 	c.refused(`there is a user "ann" already: change it with passwd, groups, role, disable and enable`, "user", "add", "ann", "--password-stdin")
+	if out := c.okWith("ab", "user", "add", "cid", "--password-stdin"); !strings.Contains(out, "a password of 2 bytes") {
+		c.t.Error(out)
+	}
+	c.ok("user", "delete", "cid")
+	if r := c.withInput("", "user", "add", "cid", "--password-stdin"); r.code != exitUsage || !strings.Contains(r.stderr, "is empty") {
+		c.t.Errorf("no password: %+v", r)
+	}
+	c.refused("no such file", "user", "add", "cid", "--password-file", filepath.Join(c.t.TempDir(), "none"))
 	c.refused("without control characters", "user", "add", "a\tb", "--password-stdin")
 	c.refused("has no comma", "user", "add", "cid", "--group", "a,b", "--password-stdin")
 	for _, command := range []string{"passwd", "disable", "enable", "delete", "groups"} {
@@ -148,6 +156,10 @@ func (c commander) everyCommand() {
 		c.t.Error(out)
 	}
 	c.ok("acl", "add", "allow", "user", "bob b", "read", "topic", "b c/#")
+	if out := c.ok("acl", "add", "--at", "1", "deny user nobodysuch all topic x"); !strings.Contains(out, "no user of that name") {
+		c.t.Error(out)
+	}
+	c.ok("acl", "remove", "1")
 	c.ok("acl", "add", "--at", "1", "deny everyone all topic a/secret")
 	c.refused("this rule already", "acl", "add", "allow  user bob  publish topic a/#")
 	c.refused("a position from 1 to 4", "acl", "add", "--at", "5", "deny everyone all topic #")
@@ -194,12 +206,12 @@ func TestAccountCommands(t *testing.T) {
 	c.everyCommand()
 	c.add("from the running broker", "secret")
 	s.stop()
-	for msg, want := range map[string]int{"a user was added": 3, "a user was changed": 4, "a user was deleted": 2} {
+	for msg, want := range map[string]int{"a user was added": 4, "a user was changed": 4, "a user was deleted": 3} {
 		if n := len(s.linesOf(msg)); n != want {
 			t.Errorf("%q is logged %d times, not %d", msg, n, want)
 		}
 	}
-	if lines := s.linesOf("a rule was removed"); len(lines) != 6 || lines[3].text("rule") != "deny everyone all topic a/secret" {
+	if lines := s.linesOf("a rule was removed"); len(lines) != 7 || lines[4].text("rule") != "deny everyone all topic a/secret" {
 		t.Errorf("logged %v", lines)
 	}
 	c.wantUsers("from the running broker ")

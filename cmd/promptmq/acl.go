@@ -38,6 +38,9 @@ func (c *aclAddCommand) Run() error {
 		if out.First {
 			fmt.Println("It is the first rule: from now on what no rule allows is denied, also to clients that are connected. promptmq acl explain says of each request why, promptmq status what is refused.")
 		}
+		if out.UnknownUser {
+			fmt.Println("The store has no user of that name: the rule is for one whom a file, a token or a certificate names, or who is added (promptmq user add).")
+		}
 		if by := out.ShadowedBy; by != nil {
 			fmt.Fprintf(os.Stderr, "warning: it has no effect: %s is asked before it and decides all that it is about: %s\n", by.Where, by.Rule.Rule)
 			if verdict, _, _ := strings.Cut(by.Rule.Rule, " "); !strings.HasPrefix(out.Rule.Rule, verdict) {

@@ -107,7 +107,11 @@ func faultFindings(err error) (found []doctor.Finding) {
 		return []doctor.Finding{{Level: doctor.Fault, About: "configuration", What: err.Error()}}
 	}
 	for _, f := range faults {
-		found = append(found, doctor.Finding{Level: doctor.Fault, About: "configuration", What: f.Error(), Do: "correct it; promptmq config explain " + f.Key + " says what is allowed"})
+		do := "correct it"
+		if f.Key != "" {
+			do += "; promptmq config explain " + f.Key + " says what is allowed"
+		}
+		found = append(found, doctor.Finding{Level: doctor.Fault, About: "configuration", What: f.Error(), Do: do})
 	}
 	return found
 }

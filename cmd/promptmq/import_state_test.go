@@ -293,7 +293,7 @@ func wantRunningTold(t *testing.T, conf string) {
 	writeText(t, running, strings.Replace(string(text), "1883", port, 1)+"socket_domain ipv4\n")
 	r := run(t, nil, "import", "mosquitto", "--conf", running, "--to", t.TempDir(), "--dry-run", "--verbose")
 	has(t, r.stdout, `session of client "client-000"`)
-	if strings.LastIndex(r.stdout, " left out ") > strings.Index(r.stdout, " changed ") || strings.Index(r.stdout, " changed ") < 0 {
+	if strings.LastIndex(r.stdout, " left out ") > strings.Index(r.stdout, " changed ") || !strings.Contains(r.stdout, " changed ") {
 		t.Errorf("what is changed is not last\n%s", r.stdout)
 	}
 	if r.code != exitAttention || !strings.HasPrefix(r.stderr, "warning: something listens on ") || !strings.Contains(r.stderr, port) {

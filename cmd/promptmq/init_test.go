@@ -53,9 +53,13 @@ func TestInitFlags(t *testing.T) {
 		if !strings.Contains(test.args, "--yes") {
 			args = append(args, "--data-dir", elsewhere)
 		}
-		if r := run(t, nil, args...); r.code != 0 || r.stderr != "" {
+		r := run(t, nil, args...)
+		if r.code != 0 || r.stderr != "" {
 			t.Errorf("%s: code %d\n%s%s", test.args, r.code, r.stdout, r.stderr)
 			continue
+		}
+		if open := strings.Contains(test.args, "anyone"); strings.Contains(r.stdout, "Open: ") != open {
+			t.Errorf("%s: whether everybody may connect is not what is said\n%s", test.args, r.stdout)
 		}
 		file := filepath.Join(dir, setupFile)
 		text, err := os.ReadFile(file)

@@ -26,7 +26,7 @@ const (
 type commandLine struct {
 	Server serverCommand `cmd:"" help:"Run the broker until SIGTERM or SIGINT."`
 	Dev    devCommand    `cmd:"" help:"Run a broker for development: on this machine only, with a readable log, a page, and data that are gone at the end."`
-	Init   initCommand   `cmd:"" help:"Make a configuration, a first user and a certificate: asks four questions, or takes flags."`
+	Init   initCommand   `cmd:"" help:"Make a configuration, a first user and a certificate: asks four questions and for the first user, or takes flags."`
 	Config configCommand `cmd:"" help:"Check, print or explain a configuration."`
 	Cert   certCommand   `cmd:"" help:"Make certificates for TLS."`
 	User   userCommand   `cmd:"" aliases:"users" help:"Add, change and list the users, of a running broker or one that is stopped."`

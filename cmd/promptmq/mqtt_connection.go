@@ -254,7 +254,7 @@ func (b *brokerFlags) password() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return text, checkPassword(text)
+	return text, refusePassword(text)
 }
 
 // options makes what is common of the options of a Session. Its functions are still to be set.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/x0a1b/promptmq/broker/access"
+	"github.com/x0a1b/promptmq/broker/admin"
 )
 
 // passwordBytesMax is what a CONNECT can carry. Section 3.1.3.6.
@@ -34,7 +35,7 @@ func (s *passwordSource) read() ([]byte, error) {
 	case s.File != "":
 		f, err := os.Open(s.File)
 		if err != nil {
-			return nil, err
+			return nil, admin.Refuse("--password-file: %v", err)
 		}
 		defer func() { _ = f.Close() }() // only read
 		in = f
@@ -46,7 +47,15 @@ func (s *passwordSource) read() ([]byte, error) {
 		return nil, fmt.Errorf("reading the password: %w", err)
 	}
 	text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
-	return text, checkPassword(text)
+	return text, refusePassword(text)
+}
+
+// refusePassword is checkPassword for who has said it to a command.
+func refusePassword(text []byte) error {
+	if err := checkPassword(text); err != nil {
+		return admin.Refuse("%v", err)
+	}
+	return nil
 }
 
 func checkPassword(text []byte) error {
@@ -75,7 +84,7 @@ func promptPassword() ([]byte, error) {
 
 // confirmPassword asks for a password again.
 func confirmPassword(first []byte) ([]byte, error) {
-	if err := checkPassword(first); err != nil {
+	if err := refusePassword(first); err != nil {
 		return nil, err
 	}
 	second, err := askPassword("Again: ")
@@ -83,7 +92,7 @@ func confirmPassword(first []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.Equal(first, second) {
-		return nil, errors.New("these are two passwords")
+		return nil, admin.Refuse("these are two passwords")
 	}
 	return first, nil
 }

@@ -97,7 +97,7 @@ func TestPrompt(t *testing.T) {
 		t.Errorf("code %d\n%s", code, shown)
 	}
 	for _, answers := range [][]string{{"canary", "canarY"}, {""}} {
-		if shown, code := c.atTerminal(answers, "user", "add", "bob"); code != exitFailure || strings.Contains(shown, "canar") {
+		if shown, code := c.atTerminal(answers, "user", "add", "bob"); code != exitUsage || strings.Contains(shown, "canar") {
 			t.Errorf("%q: code %d\n%s", answers, code, shown)
 		}
 	}

@@ -19,8 +19,9 @@ type newRule struct {
 
 type ruleAdded struct {
 	inspect.Rule
-	First      bool        `json:"first" doc:"There was none before, so that from now on the rest is denied."`
-	ShadowedBy *storedRule `json:"shadowed_by,omitempty" doc:"A rule before it that decides everything that it is about, so that it has no effect."`
+	First       bool        `json:"first" doc:"There was none before, so that from now on the rest is denied."`
+	UnknownUser bool        `json:"unknown_user,omitempty" doc:"The store has no user of the name in the rule: one may come from a file, a token or a certificate."`
+	ShadowedBy  *storedRule `json:"shadowed_by,omitempty" doc:"A rule before it that decides everything that it is about, so that it has no effect."`
 }
 
 type storedRule struct {
@@ -111,6 +112,7 @@ func (a *accounts) addRule(ctx context.Context, in *newRule) (*ruleAdded, error)
 			return nil, admin.Refuse("there is this rule already: %s", r.String())
 		}
 		rules = placed(slices.Insert(rules, at-1, r))
+		added.UnknownUser = r.User != "" && a.allUsers()[r.User] == nil
 		added.Rule, added.First = inspect.Rule{Rule: r.String(), Where: rules[at-1].Where}, len(rules)+len(files) == 1
 		if by := slices.IndexFunc(rules[:at-1], func(before access.Rule) bool { return before.Shadows(&r) }); by >= 0 {
 			added.ShadowedBy = &storedRule{inspect.Rule{Rule: rules[by].String(), Where: rules[by].Where}, by + 1}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,8 +76,11 @@ func (c *initCommand) setup() (*setup, error) {
 		}
 	case tlsMade:
 		s.certFile, s.keyFile = filepath.Join(dir, setupCert, certFile), filepath.Join(dir, setupCert, keyFile)
-		if s.hosts = c.Host; len(s.hosts) == 0 {
+		switch s.hosts = slices.Clone(c.Host); {
+		case len(s.hosts) == 0:
 			s.hosts = machineNames(s.access != accessLocal)
+		case slices.Contains(s.hosts, "localhost"): // who connects to one of its addresses means the same
+			s.hosts = withAll(s.hosts, loopbackAddresses)
 		}
 		if err := (&selfSignedCommand{Host: s.hosts, Days: certDays}).Validate(); err != nil {
 			return nil, admin.Refuse("%v", err)
@@ -101,9 +105,12 @@ func checkFirstUser(name string, needed bool) error {
 	return nil
 }
 
+// loopbackAddresses are those of localhost.
+var loopbackAddresses = []string{"127.0.0.1", "::1"}
+
 // machineNames are those by which clients may reach this machine.
 func machineNames(others bool) []string {
-	names := []string{"localhost", "127.0.0.1", "::1"}
+	names := append([]string{"localhost"}, loopbackAddresses...)
 	if !others {
 		return names
 	}
@@ -118,6 +125,16 @@ func machineNames(others bool) []string {
 	for _, a := range addresses {
 		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && len(names) < most {
 			names = append(names, n.IP.String())
+		}
+	}
+	return names
+}
+
+// withAll appends the names that are not there yet.
+func withAll(names, more []string) []string {
+	for _, name := range more {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names

@@ -72,6 +72,9 @@ func (s *setup) tell(w io.Writer) error {
 	for _, command := range s.next() {
 		lines = append(lines, "  "+command)
 	}
+	if s.access == accessUsers && s.passwordFile == "" && !(s.made && !s.typed) {
+		lines = append(lines, "", "The last two ask for the password.")
+	}
 	lines = append(lines, "")
 	lines = append(lines, s.hints()...)
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
@@ -114,6 +117,13 @@ func (s *setup) next() []string {
 // hints are what else there is.
 func (s *setup) hints() (lines []string) {
 	file := shellWord(filepath.Join(s.dir, setupFile))
+	if s.access == accessAnyone {
+		seen := ""
+		if s.tls == tlsNone {
+			seen = ", and what they send can be read on the way"
+		}
+		lines = append(lines, "Open:           whoever reaches this machine may connect, publish and read everything"+seen)
+	}
 	if s.page {
 		lines = append(lines, "The page:       http://"+pageAddress+"/ in a browser on this machine; sign in as "+escaped(s.user))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/admin"
 	"github.com/x0a1b/promptmq/broker/inspect"
+	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/store"
+	"github.com/x0a1b/promptmq/terminal"
 )
 
 type upgradeCommand struct {
@@ -59,7 +62,13 @@ func (c *upgradeCommand) findBinary() (err error) {
 		c.Binary, err = os.Executable()
 		return err
 	}
+	if info, err := os.Stat(c.Binary); err == nil && info.Mode().IsRegular() { // rather than one of that name on $PATH
+		c.Binary = config.Absolute(c.Binary)
+	}
 	found, err := exec.LookPath(c.Binary)
+	if errors.Is(err, fs.ErrPermission) {
+		return admin.Refuse("%s is no program that may be run", c.Binary)
+	}
 	if err == nil || errors.Is(err, exec.ErrDot) {
 		found, err = filepath.Abs(found)
 	}
@@ -113,8 +122,11 @@ func (c *upgradeCommand) handOver() error {
 	case c.JSON:
 		return writeJSON(os.Stdout, ended)
 	}
-	_, err = fmt.Printf("upgraded from %s to %s: process %d, where connects waited for %v\n", ended.From, ended.To, ended.PID, time.Duration(ended.GapSeconds*float64(time.Second)).Round(time.Millisecond))
-	return err
+	fmt.Printf("upgraded from %s to %s: process %d, where connects waited for %v\n", ended.From, ended.To, ended.PID, time.Duration(ended.GapSeconds*float64(time.Second)).Round(time.Millisecond))
+	if terminal.Is(os.Stdout) { // where a person may wait for the prompt of the old process, or press Ctrl-C
+		fmt.Printf("It runs behind, whatever the old process was started from: what supervises it ends it, or kill %d\n", ended.PID)
+	}
+	return nil
 }
 
 // outcome asks whoever has the data directory until it is known what came of an upgrade.

@@ -53,6 +53,7 @@ type upgradeReport struct {
 	Binary       string           `json:"binary"`
 	From         string           `json:"from"` // what the broker is that runs, else this program
 	To           string           `json:"to"`
+	Database     string           `json:"database"`
 	Migration    migration        `json:"migration"`
 	BytesBefore  int64            `json:"bytes_before"`
 	WayBack      bool             `json:"way_back"` // the old program can open the database afterwards
@@ -93,6 +94,7 @@ func (c *upgradeCommand) examine(ctx context.Context, r *upgradeReport) error {
 	if err != nil {
 		return err
 	}
+	r.Database = store.File(dir)
 	temp, err := c.tempDir(dir)
 	if err != nil {
 		return err
@@ -276,7 +278,10 @@ func (c *upgradeCommand) runNew(ctx context.Context, args ...string) ([]byte, er
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	err := cmd.Run()
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w: %s", c.Binary, strings.Join(args, " "), err, strings.TrimSpace(complaints.String()))
+		err = fmt.Errorf("%s %s: %w", c.Binary, strings.Join(args, " "), err)
+		if text := strings.TrimSpace(complaints.String()); text != "" {
+			err = fmt.Errorf("%w: %s", err, text)
+		}
 	}
 	return out.Bytes(), err
 }
@@ -287,7 +292,7 @@ func (r *upgradeReport) write(w io.Writer) error {
 	lines := []string{fmt.Sprintf("new program   %s: %s", r.Binary, orNone(r.To)), "old program   " + r.From}
 	if m.SchemaAfter > 0 {
 		lines = append(lines,
-			fmt.Sprintf("database      schema version %d, then %d; %s, then %s; migrated and loaded in %v", m.SchemaBefore, m.SchemaAfter,
+			fmt.Sprintf("database      %s: schema version %d, then %d; %s, then %s; migrated and loaded in %v", r.Database, m.SchemaBefore, m.SchemaAfter,
 				inspect.BytesText(r.BytesBefore), inspect.BytesText(m.BytesAfter), time.Duration(m.Seconds*float64(time.Second)).Round(time.Millisecond)),
 			fmt.Sprintf("loaded        %s sessions, %s retained messages", inspect.CountText(m.Sessions), inspect.CountText(m.Retained)),
 			"way back      "+map[bool]string{true: "yes: the old program can open the database afterwards", false: "no: only a backup"}[r.WayBack])

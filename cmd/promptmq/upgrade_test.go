@@ -342,6 +342,12 @@ func TestUpgradeCheck(t *testing.T) {
 	if _, r = check("/bin/true"); r.code != exitFailure || !strings.Contains(r.stderr, "no promptmq") {
 		t.Errorf("another program: %+v", r)
 	}
+	if r := run(t, nil, "upgrade", "--data-dir", s.dataDir(), "--check", file); r.code != exitUsage || !strings.Contains(r.stderr, file+" is no program") {
+		t.Errorf("a file that is no program: %+v", r)
+	}
+	if report.Database != filepath.Join(s.dataDir(), "promptmq.db") {
+		t.Errorf("the database that was looked at is %s", report.Database)
+	}
 	if err := os.WriteFile(file, []byte("server: {no-key: 1}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -40,9 +40,9 @@ func (c *userAddCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	in := &newUser{Name: c.Name, Groups: c.Group, Role: roleNamed(c.Role)}
+	in, done := &newUser{Name: c.Name, Groups: c.Group, Role: roleNamed(c.Role)}, "added"+shortText(password)
 	in.Hash, in.Scram = hashPassword(password)
-	return c.change(true, c.Name, http.MethodPost, "/users", in, "added")
+	return c.change(true, c.Name, http.MethodPost, "/users", in, done)
 }
 
 type userPasswdCommand struct {
@@ -58,9 +58,18 @@ func (c *userPasswdCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	in := &userPassword{Keep: c.Keep}
+	in, done := &userPassword{Keep: c.Keep}, "has another password"+shortText(password)
 	in.Hash, in.Scram = hashPassword(password)
-	return c.change(false, c.Name, http.MethodPut, admin.Path("users", c.Name, "password"), in, "has another password")
+	return c.change(false, c.Name, http.MethodPut, admin.Path("users", c.Name, "password"), in, done)
+}
+
+// shortText is what is said of a password that does not last long against who tries them all.
+func shortText(password []byte) string {
+	const enough = 8
+	if n := len(password); n < enough {
+		return ", with a password of " + counted(n, "byte", "bytes") + ", which is soon guessed"
+	}
+	return ""
 }
 
 type userGroupsCommand struct {
