@@ -11,6 +11,10 @@ import (
 // this one. The caller owns their files.
 func (b *Broker) PassSockets() ([]link.Socket, error) { return b.network.Pass() }
 
+// OwnSockets has the paths of Unix sockets that were passed removed when their listeners close:
+// the process that passed them has ended.
+func (b *Broker) OwnSockets() { b.network.Own() }
+
 // StopListening ends the listeners whose sockets were passed on: who connects from now on waits
 // for the other process. It returns when those who were accepted before have the answer to
 // their CONNECT, or ctx ends. Shutdown is to follow.

@@ -93,16 +93,13 @@ func (s *Sockets) Listen(name, key, address string) (net.Listener, error) {
 	return Listen(key, address)
 }
 
-// Close closes those that nobody has taken. The paths of Unix sockets stay: who passed them may go
-// on with them.
+// Close closes those that nobody has taken.
 func (s *Sockets) Close() {
 	if s == nil {
 		return
 	}
 	for name := range s.listeners {
-		ln := s.take(name)
-		leavePath(ln)
-		_ = ln.Close()
+		_ = s.take(name).Close()
 	}
 }
 
@@ -204,7 +201,7 @@ func (w *Wanted) wrap(p *Socket, ln net.Listener) net.Listener {
 	case *net.UnixListener:
 		l := &localListener{UnixListener: ln, path: w.Address}
 		l.file, _ = os.Lstat(w.Address) // nil: nothing is removed
-		l.keep.Store(p.Keep)
+		l.keep.Store(true)              // until Own: who passed it may go on with it
 		l.passed = p.Keep
 		return l
 	case *net.TCPListener:
@@ -251,12 +248,18 @@ func CloseSockets(all []Socket) {
 // Leave has Stop leave the paths of Unix sockets where they are, for who has been passed them.
 func (n *Network) Leave() {
 	for _, l := range n.Listeners() {
-		leavePath(l.accepting)
+		if l, ok := l.accepting.(*localListener); ok {
+			l.keep.Store(true)
+		}
 	}
 }
 
-func leavePath(ln net.Listener) {
-	if l, ok := ln.(*localListener); ok {
-		l.keep.Store(true)
+// Own has Stop remove the paths of Unix sockets that were passed, but for those that belong to
+// who opened them: who passed them has ended.
+func (n *Network) Own() {
+	for _, l := range n.Listeners() {
+		if l, ok := l.accepting.(*localListener); ok {
+			l.keep.Store(l.passed)
+		}
 	}
 }

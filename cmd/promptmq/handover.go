@@ -41,6 +41,10 @@ const (
 	saidReady = "ready"
 	// The new one gives up.
 	saidFailed = "failed"
+	// The old one takes its work back: whatever the new one does, it ends.
+	saidAbandoned = "abandoned"
+	// The old one was asked to read the configuration again meanwhile: the new one does.
+	saidReload = "reload"
 )
 
 // A handoverWord is a line of JSON that one of the two processes says to the other.
@@ -91,7 +95,7 @@ type successor struct {
 	cmd     *exec.Cmd
 	to      *os.File
 	from    *os.File
-	says    <-chan handoverWord
+	says    <-chan handoverWord // closed when nobody is left who could say something
 	exited  chan struct{}
 	sockets []link.Socket
 	upgrade inspect.Upgrade
@@ -178,10 +182,22 @@ func (s *successor) ending() error {
 	}
 }
 
-// abandon ends the process, and waits for that: it may have the store.
+// abandon ends the process, and waits for that: it may have the store. If it is one that has
+// started promptmq and waits for that, this ends when it is told.
 func (s *successor) abandon() {
+	_ = say(s.to, handoverWord{Said: saidAbandoned})
 	_ = s.cmd.Process.Kill() // else it has ended
 	<-s.exited
+	const lingers = 5 * time.Second // another program than promptmq may have what it writes to
+	late := time.NewTimer(lingers)
+	defer late.Stop()
+	for left := true; left; {
+		select {
+		case _, left = <-s.says:
+		case <-late.C:
+			left = false
+		}
+	}
 	s.release()
 }
 

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/x0a1b/promptmq/broker/inspect"
 	"github.com/x0a1b/promptmq/broker/link"
+	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/config"
 	"github.com/x0a1b/promptmq/store"
 )
@@ -24,6 +26,9 @@ type predecessor struct {
 
 // errPredecessorStays is returned if the other process carries on.
 var errPredecessorStays = errors.New("the process whose place this one was to take carries on")
+
+// errToldToEnd is returned if this process got a signal before it was ready.
+var errToldToEnd = errors.New("told to end before it had taken the place of the other process")
 
 // findPredecessor returns who has started this process to take its place, with its sockets; nil: nobody.
 func findPredecessor() (*predecessor, []link.Socket, error) {
@@ -84,11 +89,41 @@ func (p *predecessor) prepared(ctx context.Context) error {
 				return nil
 			case w.Said == saidStopping:
 				p.stopped = w.At
+			case w.Said == saidAbandoned:
+				return errPredecessorStays
 			}
 		case <-ctx.Done():
-			return errors.New("told to end before the other process had stopped")
+			return errToldToEnd
 		}
 	}
+}
+
+// follow does what the other process says from now on: it may take its work back, or have been
+// asked to reload.
+func (p *predecessor) follow(hangups chan<- os.Signal, abandoned func()) {
+	if p == nil {
+		return
+	}
+	go func() {
+		for w := range p.says {
+			switch w.Said {
+			case saidAbandoned:
+				abandoned()
+			case saidReload:
+				select {
+				case hangups <- syscall.SIGHUP:
+				default: // there is another
+				}
+			}
+		}
+	}()
+}
+
+// abandoned ends the process at once, for the one whose place it was to take waits for that.
+func (p *process) abandoned() {
+	p.log.Log(context.Background(), config.LevelFatal, "the process whose place this one was to take takes its work back", trouble.NotUpgraded)
+	p.end.lines.flush(logFlushWithin)
+	os.Exit(exitFailure)
 }
 
 // ready says that this process accepts connections, and returns what came of the upgrade.

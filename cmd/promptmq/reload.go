@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -27,13 +26,24 @@ type reloader struct {
 	// load reads all sources again.
 	load func(before *config.Config) (*config.Config, error)
 	// inUse says what the broker made of some values, by key. It is set before begin.
-	inUse func(running *config.Config) map[string]string
-	ready chan struct{} // closed when there is something to reload
+	inUse   func(running *config.Config) map[string]string
+	ready   chan struct{} // closed when there is something to reload
+	handled chan struct{} // closed when onHangup has come to its end
 
 	mu      sync.Mutex // guards the following
 	running *config.Config
 	parts   []part
-	options part // of the broker, its listeners and the log
+	options part   // of the broker, its listeners and the log
+	next    string // the program to which an upgrade is under way: nothing is reloaded; "": none
+	missed  bool   // a SIGHUP came meanwhile
+}
+
+// An errUpgrading is returned while another process is to take over: it has read the
+// configuration, perhaps before that was changed.
+type errUpgrading struct{ to string }
+
+func (e errUpgrading) Error() string {
+	return "an upgrade is under way, to " + e.to + ", and the new process has read the configuration already: reload when it has ended"
 }
 
 // A part is something that a configuration says, in its keys or in the files that they
@@ -90,11 +100,18 @@ func (r *reloader) begin(b *broker.Broker, parts ...part) {
 	close(r.ready)
 }
 
-// reload reads the configuration and takes it over. After an error, a config.Errors, all is
-// as it was before.
+// reload reads the configuration and takes it over. After an error, a config.Errors or
+// errUpgrading, all is as it was before.
 func (r *reloader) reload(ctx context.Context) (*reloadReport, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.next != "" {
+		return nil, errUpgrading{r.next}
+	}
+	return r.reloadLocked(ctx)
+}
+
+func (r *reloader) reloadLocked(ctx context.Context) (*reloadReport, error) {
 	r.told.reloading()
 	next, takes, err := r.prepare()
 	defer func() { r.told.reloaded(err) }()
@@ -145,28 +162,69 @@ func faultLines(err error) []string {
 	return lines
 }
 
-// inForce is the configuration that the broker runs with.
-func (r *reloader) inForce() *config.Config {
+// hold has nothing reloaded from now on, for a new process is to read the configuration.
+func (r *reloader) hold(next string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.next = next
+}
+
+// release ends hold, as this process carries on.
+func (r *reloader) release() {
+	r.mu.Lock()
+	r.next = ""
+	missed := r.missed
+	r.missed = false
+	r.mu.Unlock()
+	if missed {
+		r.reloadForHangup()
+	}
+}
+
+// end returns the configuration that a broker ran with, when nobody uses it any more. A SIGHUP
+// that came since hold, with the function of onHangup called, is given back.
+func (r *reloader) end(hangups chan<- os.Signal) *config.Config {
+	<-r.handled
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.missed {
+		select {
+		case hangups <- syscall.SIGHUP:
+		default: // there is another
+		}
+	}
 	return r.running
 }
 
-// onHangup reloads for each SIGHUP, which ends a process that does not handle it, until the
-// returned function is called. One that comes during the start waits for its end.
-func (r *reloader) onHangup() (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+// missedHangup reports whether a SIGHUP came since hold.
+func (r *reloader) missedHangup() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.missed
+}
+
+// onHangup reloads for each SIGHUP, until the returned function is called. One that comes during
+// the start waits for its end.
+func (r *reloader) onHangup(hangups <-chan os.Signal) (stop func()) {
+	stopping := make(chan struct{})
+	r.handled = make(chan struct{})
 	go func() {
-		for range hangups {
-			<-r.ready
-			r.reloadForHangup()
+		defer close(r.handled)
+		select {
+		case <-r.ready:
+		case <-stopping:
+			return
+		}
+		for {
+			select {
+			case <-hangups:
+				r.reloadForHangup()
+			case <-stopping:
+				return
+			}
 		}
 	}()
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-	}
+	return func() { close(stopping) }
 }
 
 func (r *reloader) reloadForHangup() {
@@ -176,5 +234,11 @@ func (r *reloader) reloadForHangup() {
 			r.log.Error("panic", trouble.Panic, "doing", "reloading", "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	_, _ = r.reload(context.Background()) // the log has the error
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.missed = r.next != ""; r.missed {
+		r.log.Info("not reloaded now, as an upgrade is under way: whichever process carries on reads the configuration again when that has ended", "binary", r.next)
+		return
+	}
+	_, _ = r.reloadLocked(context.Background()) // the log has the error
 }

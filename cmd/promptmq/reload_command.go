@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,7 +17,8 @@ type reloadCommand struct{ place }
 func (r *reloader) addOperation(api *admin.API) {
 	r.addConfiguration(api)
 	admin.Handle(api, admin.Operation{Method: http.MethodPost, Path: "/reload", Role: admin.Admin, Group: "configuration",
-		Summary: "Read the configuration again and take it over: all of it that can be, or nothing."},
+		Summary: "Read the configuration again and take it over: all of it that can be, or nothing. While an upgrade is under way it is refused.",
+		Refused: []int{http.StatusConflict}},
 		func(ctx context.Context, _ *admin.Nothing) (*reloadReport, error) {
 			select {
 			case <-r.ready:
@@ -24,6 +26,9 @@ func (r *reloader) addOperation(api *admin.API) {
 				return nil, ctx.Err()
 			}
 			report, err := r.reload(ctx)
+			if upgrading, is := errors.AsType[errUpgrading](err); is {
+				return nil, &admin.Error{Text: "not reloaded: " + upgrading.Error(), Status: http.StatusConflict, Asked: true}
+			}
 			if err != nil {
 				return nil, admin.Refuse("not reloaded, all stays as it was:\n%s", strings.Join(faultLines(err), "\n"))
 			}

@@ -64,15 +64,22 @@ func (c *serverCommand) Run() error {
 		before.failed(err)
 		return err
 	}
-	// Between two brokers, if the first takes its work back, nobody handles SIGHUP, which would end
-	// the process then.
-	unhandled := make(chan os.Signal, 1)
-	signal.Notify(unhandled, syscall.SIGHUP)
-	defer signal.Stop(unhandled)
-	p := &process{command: c, cfg: cfg, before: before}
-	for err = p.run(passed, systemd); errors.Is(err, errTakenBack); err = p.run(passed, false) {
+	// Both are handled between two brokers too, if the first takes its work back.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	// After the first signal the next one ends the process at once.
+	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	context.AfterFunc(ctx, restore)
+	p := &process{command: c, cfg: cfg, before: before, hangups: hangups}
+	for err = p.run(ctx, passed, systemd); errors.Is(err, errTakenBack); err = p.run(ctx, passed, false) {
 		passed, c.Salvage = p.next.sockets, false
-		p = &process{command: c, cfg: p.reloads.inForce(), failed: p.next.upgrade}
+		if ctx.Err() != nil {
+			link.CloseSockets(passed)
+			return nil
+		}
+		p = &process{command: c, cfg: p.reloads.end(hangups), failed: p.next.upgrade, hangups: hangups}
 	}
 	return err
 }
@@ -85,6 +92,7 @@ type process struct {
 	before  *predecessor    // nil: there is none
 	failed  inspect.Upgrade // after which this one runs
 	next    *successor      // nil: there is none
+	hangups chan os.Signal  // SIGHUP
 
 	log      *slog.Logger
 	counters *metrics.Broker
@@ -96,7 +104,7 @@ type process struct {
 
 // run runs a broker with sockets that were passed, which have to fit if systemd did that. Its
 // error is errTakenBack if next was to take its place and failed.
-func (p *process) run(passed []link.Socket, systemd bool) (err error) {
+func (p *process) run(ctx context.Context, passed []link.Socket, systemd bool) (err error) {
 	defer func() {
 		if !errors.Is(err, errLogged) {
 			p.before.failed(err)
@@ -111,7 +119,7 @@ func (p *process) run(passed []link.Socket, systemd bool) (err error) {
 	p.log = format.Logger(lines, level)
 	p.told = supervise(p.log, p.counters)
 	p.reloads = &reloader{told: p.told, log: p.log, level: level, counters: p.counters, outcomes: showReloads(p.counters), load: p.command.loadAfter, ready: make(chan struct{}), running: cfg}
-	defer p.reloads.onHangup()()
+	defer p.reloads.onHangup(p.hangups)()
 	if faults := checkFiles(cfg); len(faults) > 0 {
 		return faults
 	}
@@ -119,18 +127,15 @@ func (p *process) run(passed []link.Socket, systemd bool) (err error) {
 		return err
 	}
 	defer cfg.Broker.Sockets.Close()
-	// After the first signal the next one ends the process at once.
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer restore()
-	context.AfterFunc(ctx, restore)
 	p.end = &ending{told: p.told, log: p.log, lines: lines}
 	defer context.AfterFunc(ctx, p.end.begin)()
 	if err = p.before.prepared(ctx); err == nil {
+		p.before.follow(p.hangups, p.abandoned)
 		err = p.serve(ctx, *cfg)
 	}
 	if err == nil && p.next != nil {
 		p.end.stop()
-		err = p.next.finish(p.log, p.told, ctx.Done())
+		err = p.next.finish(p.log, p.told, p.reloads, ctx.Done())
 	}
 	return p.note(err)
 }
@@ -173,7 +178,7 @@ func (p *process) takeSockets(passed []link.Socket, systemd bool) error {
 func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	log, counters, end, reloads := p.log, p.counters, p.end, p.reloads
 	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
-	p.upgrades = newUpgrades(log, cfg.Store.DataDir, p.failed)
+	p.upgrades = newUpgrades(log, cfg.Store.DataDir, p.failed, reloads)
 	p.upgrades.alone = p.command.alone
 	logStarting(log, &cfg)
 	counters.BuildInfo(version())
@@ -223,8 +228,8 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err := takeParts([]part{over.part}, &cfg); err != nil {
 		return err
 	}
-	if err := b.Start(); err != nil {
-		return hintSalvage(err)
+	if err := p.startBroker(ctx, b); err != nil {
+		return err
 	}
 	stopSocket := serveSocket(log, cfg.Store.DataDir, api)
 	stopNetwork, err := over.serve(&cfg, log, p.upgrades)
@@ -233,6 +238,7 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 		return errors.Join(err, shutdown(b))
 	}
 	defer together(stopSocket, stopNetwork)
+	defer p.upgrades.end()
 	ready.broker.Store(b)
 	go b.Record(ctx)
 	end.doing("the broker is being stopped")
@@ -246,6 +252,18 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	p.told.ready(b)
 
 	return p.runUntilDone(ctx, b)
+}
+
+// startBroker starts b, unless this process is to take the place of another and is told to end
+// before that has noticed: it goes on then.
+func (p *process) startBroker(ctx context.Context, b *broker.Broker) error {
+	if err := b.Start(); err != nil {
+		return hintSalvage(err)
+	}
+	if p.before != nil && ctx.Err() != nil {
+		return errors.Join(errToldToEnd, shutdown(b))
+	}
+	return nil
 }
 
 // openData opens the store, and loads who is in it.

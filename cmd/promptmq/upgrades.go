@@ -33,10 +33,12 @@ const (
 
 // upgrades hand the work of a broker to a new process.
 type upgrades struct {
-	log   *slog.Logger
-	dir   string          // of the data
-	alone bool            // it cannot be done
-	begun chan *successor // for which the broker is to end
+	log     *slog.Logger
+	dir     string          // of the data
+	alone   bool            // it cannot be done
+	begun   chan *successor // for which the broker is to end
+	over    chan struct{}   // closed when it ends
+	reloads *reloader
 
 	mu     sync.Mutex // guards the following
 	last   inspect.Upgrade
@@ -44,8 +46,23 @@ type upgrades struct {
 	broker *broker.Broker          // nil: it is not ready
 }
 
-func newUpgrades(log *slog.Logger, dir string, last inspect.Upgrade) *upgrades {
-	return &upgrades{log: log, dir: dir, begun: make(chan *successor, 1), last: last, beside: make(map[string]net.Listener)}
+func newUpgrades(log *slog.Logger, dir string, last inspect.Upgrade, reloads *reloader) *upgrades {
+	return &upgrades{log: log, dir: dir, begun: make(chan *successor, 1), over: make(chan struct{}), reloads: reloads, last: last, beside: make(map[string]net.Listener)}
+}
+
+// end ends a new process that is being prepared, and one for which the broker did not end: this
+// process ends, and with it the listeners that they have.
+func (u *upgrades) end() {
+	close(u.over)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.broker = nil
+	select {
+	case s := <-u.begun:
+		s.abandon()
+		link.CloseSockets(s.sockets)
+	default:
+	}
 }
 
 // passes has a listener passed on that is not of the broker.
@@ -55,11 +72,13 @@ func (u *upgrades) passes(name string, ln net.Listener) {
 	u.beside[name] = ln
 }
 
-// ready says that b runs, and how the upgrade ended that it comes from, if any.
+// ready says that b runs, and how the upgrade ended that it comes from, if any: the sockets that
+// were passed for that are its own now.
 func (u *upgrades) ready(b *broker.Broker, last inspect.Upgrade) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.broker = b
+	b.OwnSockets()
 	if last.State != "" {
 		u.last = last
 	}
@@ -112,7 +131,7 @@ func (u *upgrades) begin(in *upgradeRequest) (*inspect.Upgrade, error) {
 	case u.last.State == inspect.UpgradeUnderWay:
 		return nil, &admin.Error{Text: "an upgrade is under way, to " + u.last.Binary, Status: http.StatusConflict, Asked: true}
 	case u.broker == nil:
-		return nil, &admin.Error{Text: "the broker is starting", Status: http.StatusConflict, Asked: true}
+		return nil, &admin.Error{Text: "the broker is starting, or ends", Status: http.StatusConflict, Asked: true}
 	}
 	within := readyWithinDefault
 	if in.WithinSeconds > 0 {
@@ -120,8 +139,10 @@ func (u *upgrades) begin(in *upgradeRequest) (*inspect.Upgrade, error) {
 	}
 	state := inspect.Upgrade{Binary: binary, State: inspect.UpgradeUnderWay, From: version(), BeganAt: time.Now().UTC()}
 	u.log.Info("an upgrade begins", "binary", binary, "ready_within", within.String())
+	u.reloads.hold(binary)
 	s, err := u.prepare(state, within)
 	if err != nil {
+		defer u.reloads.release()
 		state.State, state.Error = inspect.UpgradeFailed, err.Error()
 		u.last = state
 		u.log.Error("not upgraded: this process carries on, and no client has noticed", trouble.NotUpgraded, "binary", binary, "error", err)
@@ -145,7 +166,7 @@ func (u *upgrades) prepare(state inspect.Upgrade, within time.Duration) (*succes
 		link.CloseSockets(sockets)
 		return nil, err
 	}
-	word, err := s.await(saidPrepared, preparedWithin, nil)
+	word, err := s.await(saidPrepared, preparedWithin, u.over)
 	if err != nil {
 		s.abandon()
 		link.CloseSockets(sockets)
@@ -196,13 +217,17 @@ var errTakenBack = errors.New("taken back")
 
 // finish has the new process go on, as the store is closed, and waits until it is ready. Its
 // error is errTakenBack if it is not, and nil if this process is told to end meanwhile.
-func (s *successor) finish(log *slog.Logger, told *supervision, stop <-chan struct{}) error {
+func (s *successor) finish(log *slog.Logger, told *supervision, reloads *reloader, stop <-chan struct{}) error {
 	defer told.handedOver()
 	_ = say(s.to, handoverWord{Said: saidClosed}) // else it has ended, as is noticed
-	go debug.FreeOSMemory()                       // both have their Sessions in memory
+	log.Info("the store is closed, and the new process opens it", "pid", s.cmd.Process.Pid)
+	go debug.FreeOSMemory() // both have their Sessions in memory
 	_, err := s.await(saidReady, s.within, stop)
 	if err == nil {
 		told.isNow(s.cmd.Process.Pid)
+		if reloads.missedHangup() {
+			_ = say(s.to, handoverWord{Said: saidReload}) // else it has ended
+		}
 		s.release()
 		link.CloseSockets(s.sockets)
 		log.Info("handed over: the new process is ready", "version", s.upgrade.To, "pid", s.cmd.Process.Pid)
