@@ -100,6 +100,8 @@ type Broker struct {
 	sessionBytes     atomic.Int64 // of the names and Wills of Sessions
 	partialBytes     atomic.Int64 // in buffers of connections that wait for the rest of a packet
 	partials         partials
+	opening          chan *conn   // to goroutines that wait for a connection: see open
+	openers          atomic.Int32 // that wait
 	cleanupStop      chan struct{}
 	stopping         atomic.Bool
 	ready            atomic.Bool

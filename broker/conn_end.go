@@ -94,8 +94,7 @@ func (c *conn) whyEnded(err error) metrics.Disconnect {
 // if CONNECT was refused.
 func (c *conn) logged(err error) (clientID, code string, attrs []any) {
 	clientID = c.clientID()
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		clientID, code, attrs = cmp.Or(clientID, r.client), r.code, r.attrs
 	}
 	return clientID, code, attrs

@@ -30,8 +30,7 @@ func nameRefused(err error, clientID codec.View) {
 	if err == nil {
 		return
 	}
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		r.client = string(clientID)
 	}
 }
@@ -50,19 +49,17 @@ var (
 // reasonOf returns the Reason Code and the text that describe err to the
 // Client; ok is false if the connection just ended.
 func reasonOf(err error) (reason codec.ReasonCode, detail string, ok bool) {
-	if err == errDisconnect || err == io.EOF { // as nearly always: errors.As takes a microsecond
+	if err == errDisconnect || err == io.EOF { // as nearly always
 		return 0, "", false
 	}
-	var malformed *codec.Error
-	if errors.As(err, &malformed) {
+	if malformed, ok := errors.AsType[*codec.Error](err); ok {
 		detail = malformed.Detail
 		if malformed.Rule != "" {
 			detail += " [" + malformed.Rule + "]"
 		}
 		return malformed.Reason, detail, true
 	}
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.reason, r.detail, true
 	}
 	return 0, "", false

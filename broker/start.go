@@ -32,6 +32,7 @@ func New(o Options, s Store) (*Broker, error) {
 		ctx:         context.Background(),
 		conns:       make(map[*conn]struct{}),
 
+		opening:     make(chan *conn),
 		cleanupStop: make(chan struct{}),
 		limits: session.Limits{
 			WindowMessages: max(windowMessages, 2*int(o.MaxInflight)), WindowBytes: windowBytes,

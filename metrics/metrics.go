@@ -9,6 +9,7 @@ package metrics
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 
 	vm "github.com/VictoriaMetrics/metrics"
@@ -86,6 +87,9 @@ type Broker struct {
 	mu          sync.Mutex // guards the following
 	onScrape    []func()
 	distributed []distributed
+
+	looking  sync.RWMutex           // guards the following; a leaf
+	lookedUp map[[2]string]*Counter // by name and the value of its label
 }
 
 // NewBroker returns metrics that all stand at zero and share nothing with
@@ -167,72 +171,72 @@ var (
 // Refused counts Network Connections that got no CONNACK of success. It looks
 // the counter up: keep it away from the PUBLISH path.
 func (b *Broker) Refused(reason string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_connections_refused_total", "reason", reason))
+	return b.counter("promptmq_connections_refused_total", "reason", reason)
 }
 
 // LoginsAccepted counts Clients by how they proved who they are. It looks the counter up.
 func (b *Broker) LoginsAccepted(method string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_logins_accepted_total", "method", method))
+	return b.counter("promptmq_logins_accepted_total", "method", method)
 }
 
 // LoginsRefused counts Clients that were not let in because of who they are, or because too
 // many wait to be asked. It looks the counter up.
 func (b *Broker) LoginsRefused(cause string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_logins_refused_total", "cause", cause))
+	return b.counter("promptmq_logins_refused_total", "cause", cause)
 }
 
 // RefusedMessages counts PUBLISH packets answered with a Reason Code of 0x80
 // or greater. It looks the counter up.
 func (b *Broker) RefusedMessages(reason string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_messages_refused_total", "reason", reason))
+	return b.counter("promptmq_messages_refused_total", "reason", reason)
 }
 
 // RefusedSubscriptions counts Topic Filters answered in SUBACK with a Reason Code
 // of 0x80 or greater. It looks the counter up.
 func (b *Broker) RefusedSubscriptions(reason string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_subscriptions_refused_total", "reason", reason))
+	return b.counter("promptmq_subscriptions_refused_total", "reason", reason)
 }
 
 // StoreRefused counts packets refused because the store had no room. It looks
 // the counter up.
 func (b *Broker) StoreRefused(packet string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_store_refused_total", "packet", packet))
+	return b.counter("promptmq_store_refused_total", "packet", packet)
 }
 
 // ProtocolErrors counts connections closed because of what the Client sent. It
 // looks the counter up.
 func (b *Broker) ProtocolErrors(reason string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_protocol_errors_total", "reason", reason))
+	return b.counter("promptmq_protocol_errors_total", "reason", reason)
 }
 
 // IdentitiesEnded counts connections closed because who their Client is has ended, or was
 // revoked. It looks the counter up.
 func (b *Broker) IdentitiesEnded(reason string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_identities_ended_total", "reason", reason))
+	return b.counter("promptmq_identities_ended_total", "reason", reason)
 }
 
 // CallbackLogins counts logins that auth.http.url was to be asked about, by outcome. It looks
 // the counter up.
 func (b *Broker) CallbackLogins(outcome string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_callback_logins_total", "outcome", outcome))
+	return b.counter("promptmq_callback_logins_total", "outcome", outcome)
 }
 
 // KeySetFetches counts fetches of the keys of tokens, by outcome: ok or failed. It looks the
 // counter up.
 func (b *Broker) KeySetFetches(outcome string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_key_set_fetches_total", "outcome", outcome))
+	return b.counter("promptmq_key_set_fetches_total", "outcome", outcome)
 }
 
 // ConfigReloads counts reloads of the configuration by result: ok or error. It looks the counter
 // up.
 func (b *Broker) ConfigReloads(result string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_config_reloads_total", "result", result))
+	return b.counter("promptmq_config_reloads_total", "result", result)
 }
 
 // NoticesLeftOut counts log lines that were left out because there were too many
 // for the same cause. It looks the counter up.
 func (b *Broker) NoticesLeftOut(cause string) *Counter {
-	return b.set.GetOrCreateCounter(labelled("promptmq_log_lines_left_out_total", "cause", cause))
+	return b.counter("promptmq_log_lines_left_out_total", "cause", cause)
 }
 
 // Gauge registers a metric whose value is asked for at each scrape. The name
@@ -251,6 +255,25 @@ func byQoS(set *vm.Set, name string) (c [3]*Counter) {
 	for qos := range c {
 		c[qos] = set.NewCounter(fmt.Sprintf(`%s{qos="%d"}`, name, qos))
 	}
+	return c
+}
+
+// counter looks a counter with one label up. It puts the whole name together once only: a storm of
+// connections has several looked up for each.
+func (b *Broker) counter(name, label, value string) *Counter {
+	b.looking.RLock()
+	c := b.lookedUp[[...]string{name, value}]
+	b.looking.RUnlock()
+	if c != nil {
+		return c
+	}
+	c = b.set.GetOrCreateCounter(labelled(name, label, value))
+	b.looking.Lock()
+	defer b.looking.Unlock()
+	if b.lookedUp == nil {
+		b.lookedUp = make(map[[2]string]*Counter)
+	}
+	b.lookedUp[[...]string{name, strings.Clone(value)}] = c
 	return c
 }
 

@@ -222,3 +222,23 @@ func TestHashingFewerWorkers(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// A digest tells apart what its parts are, and those of two processes.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	k, other := newKeyed(), newKeyed()
+	long := make([]byte, 5000)
+	seen := make(map[access.Digest]bool)
+	for _, d := range []access.Digest{
+		k.digest(), k.digest(nil), k.digest([]byte("ab"), []byte("c")), k.digest([]byte("a"), []byte("bc")), k.digest([]byte("abc")),
+		other.digest([]byte("abc")), k.digest(long), k.digest(long[1:]),
+	} {
+		if seen[d] {
+			t.Errorf("%x twice", d)
+		}
+		seen[d] = true
+	}
+	if again := k.digest([]byte("abc")); !seen[again] {
+		t.Error("the same parts have two digests")
+	}
+}
