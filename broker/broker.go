@@ -8,7 +8,8 @@
 //
 //	Committer.gate  the open group. Shared by who changes what is stored, exclusive for
 //	                who seals the group, or cuts a connection off
-//	router.mu       subscriptions, Shared Subscriptions, retained messages
+//	router.mu       subscriptions, Shared Subscriptions
+//	retained.mu     retained messages
 //	registry.mu     which Client has a Client Identifier
 //	Client.mu       its Session, its connection and its changeover
 //	Outbox.mu       what waits for one connection; below it are the locks of the Transport
@@ -65,6 +66,7 @@ type Broker struct {
 	registry    *registry
 	changeovers changeovers
 	router      *router
+	retained    retained
 	timers      *timers
 	clock       *commit.Clock
 	notices     *notice.Log

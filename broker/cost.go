@@ -24,13 +24,13 @@ func messageCost(m *codec.Publish) int64 {
 }
 
 // retainCostLocked is about how much more the retained messages take with this
-// one. The caller holds router.mu.
+// one. The caller holds retained.mu.
 func (b *Broker) retainCostLocked(p *codec.Publish) int64 {
 	if len(p.Payload) == 0 {
 		return 0
 	}
 	n := messageCost(p)
-	if old := b.router.retained.get(p.Topic); old != nil && !b.commits.DiskFull() {
+	if old := b.retained.set.get(p.Topic); old != nil && !b.commits.DiskFull() {
 		n -= int64(old.message.Bytes() + rowCost)
 	}
 	return n

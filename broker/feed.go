@@ -33,9 +33,9 @@ func (cl *Client) debtLocked(filter string) *debt {
 }
 
 // oweLocked makes a subscription owed all that is retained now; nil: that is nothing.
-// The caller holds router.mu, client.mu and the gate.
+// The caller holds router.mu for writing, retained.mu, client.mu and the gate.
 func (cl *Client) oweLocked(sub *session.Subscription, now time.Time, pend *pending) *debt {
-	set := &cl.b.router.retained
+	set := &cl.b.retained.set
 	if !set.mayMatch(sub.Filter) {
 		cl.disownLocked(cl.debtLocked(sub.Filter), now, pend)
 		return nil
@@ -75,14 +75,14 @@ func (cl *Client) storeOwedLocked(d *debt, now time.Time, pend *pending) {
 
 // restoreOwedLocked brings back what was stored. What is retained from now on gets
 // versions above those in it, so that it is not taken for owed. The caller holds
-// router.mu and client.mu.
+// retained.mu for writing and client.mu.
 func (cl *Client) restoreOwedLocked(owed map[string]session.Owed) {
 	for filter, stored := range owed {
 		sub := cl.sess.Subscription(filter)
 		if sub == nil {
 			continue // not recovered from a damaged store
 		}
-		cl.b.router.retained.skipTo(stored.UpTo)
+		cl.b.retained.set.skipTo(stored.UpTo)
 		cl.backlogLocked().add(sub, stored.UpTo).After = stored.After
 	}
 }
@@ -111,7 +111,7 @@ func (cl *Client) takesRetainedLocked() bool {
 // feedLocked delivers some of what is owed and reports whether to go on: not if nothing
 // is left, or the Client must first read or acknowledge. A message that was replaced
 // since it was found is left out: the Client gets what replaced it. The caller holds
-// router.mu, client.mu and the gate.
+// retained.mu, client.mu and the gate.
 func (cl *Client) feedLocked(now time.Time, pend *pending) (more bool) {
 	budget := newBudget()
 	for fed := 0; fed < feedStep; {
@@ -122,7 +122,7 @@ func (cl *Client) feedLocked(now time.Time, pend *pending) (more bool) {
 		if !cl.takesRetainedLocked() {
 			return false
 		}
-		d, r := o.next(&cl.b.router.retained, &budget)
+		d, r := o.next(&cl.b.retained.set, &budget)
 		switch {
 		case d == nil:
 			return true
@@ -139,7 +139,7 @@ func (cl *Client) feedLocked(now time.Time, pend *pending) (more bool) {
 
 // feedFoundLocked delivers what was found in the step that made the subscriptions: the
 // caller has held client.mu since, so nothing newer can have overtaken it, and need not
-// hold router.mu. What the Client cannot take is searched for again later.
+// hold retained.mu. What the Client cannot take is searched for again later.
 func (cl *Client) feedFoundLocked(made []*debt, now time.Time, pend *pending) {
 	for _, d := range made {
 		if !d.searched || d.waiting == nil { // the same filter came again later in the packet
@@ -219,8 +219,8 @@ func (cl *Client) feedSome(c *conn, pend *pending) (more bool) {
 	b := cl.b
 	b.commits.Enter()
 	defer b.leave(pend)
-	b.router.mu.RLock()
-	defer b.router.mu.RUnlock()
+	b.retained.mu.RLock()
+	defer b.retained.mu.RUnlock()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	control.Panic(control.PanicInFeed)

@@ -15,8 +15,8 @@ func (b *Broker) registerGauges() {
 	b.m.Gauge("promptmq_sessions_connected", func() float64 { return float64(b.connectedClients.Load()) })
 	b.m.Gauge("promptmq_subscriptions", locked(func(r *router) int64 { return int64(r.subs) }))
 	b.m.Gauge("promptmq_shared_subscriptions", locked(func(r *router) int64 { return int64(r.shared) }))
-	b.m.Gauge("promptmq_retained_messages", locked(func(r *router) int64 { return int64(r.retained.len()) }))
-	b.m.Gauge("promptmq_retained_bytes", locked(func(r *router) int64 { return r.retained.bytes }))
+	b.m.Gauge("promptmq_retained_messages", func() float64 { n, _ := b.retained.figures(); return float64(n) })
+	b.m.Gauge("promptmq_retained_bytes", func() float64 { _, bytes := b.retained.figures(); return float64(bytes) })
 	b.registerCensus()
 	b.m.Gauge("promptmq_store_open_entries", func() float64 { return float64(b.commits.OpenEntries()) })
 	b.m.Gauge("promptmq_expiries_pending", func() float64 { return float64(b.timers.len()) })
@@ -34,19 +34,12 @@ func (b *Broker) registerGauges() {
 func (b *Broker) registerMemoryGauges() {
 	b.m.Gauge("promptmq_overload_state", func() float64 { return float64(b.overload.level.Load()) })
 	b.m.Gauge("promptmq_memory_limit_bytes", func() float64 { return float64(b.o.Limits.Memory) })
-	hoarded := func(f func() int64) func() int64 {
-		return func() int64 {
-			b.router.mu.RLock()
-			defer b.router.mu.RUnlock()
-			return f()
-		}
-	}
 	for kind, bytes := range map[string]func() int64{
 		"needed":        func() int64 { return b.overload.current().Needed },
 		"in_use":        func() int64 { return b.overload.current().InUse },
 		"total":         func() int64 { return b.overload.current().Total },
-		"retained":      hoarded(b.router.retainedMemoryLocked),
-		"subscriptions": hoarded(b.router.filtersMemoryLocked),
+		"retained":      b.retained.memory,
+		"subscriptions": b.router.filtersMemory,
 		"sessions":      b.sessionsMemory,
 		"partial":       b.partialBytes.Load,
 		"connections":   func() int64 { return int64(b.m.ConnectionsCurrent.Get()) * connBytesEach },

@@ -25,11 +25,9 @@ func (b *Broker) mayHoard(bytes int64) bool {
 	return limit <= 0 || bytes <= limit/hoardShare
 }
 
-// retainedMemoryLocked, sessionsMemory and filtersMemoryLocked are about how many bytes each
-// kind takes. The callers of the first and the last hold router.mu.
-func (r *router) retainedMemoryLocked() int64 {
-	return r.retained.bytes + int64(r.retained.len())*retainedBytesEach
-}
+// retainedSet.memory, sessionsMemory and filtersMemoryLocked are about how many bytes each
+// kind takes. The caller of the last holds router.mu.
+func (s *retainedSet) memory() int64 { return s.bytes + int64(s.len())*retainedBytesEach }
 
 // sessionsMemory counts those without a connection, and of all the names and the Wills, which
 // may outlast the connection.
@@ -73,6 +71,12 @@ func (b *Broker) mayHaveWillOf(p *codec.Connect, old *session.Session, pilesUp b
 		return true
 	}
 	return b.mayHoard(b.sessionsMemory() + max(0, more-willBytes(old)))
+}
+
+func (r *router) filtersMemory() int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.filtersMemoryLocked()
 }
 
 func (r *router) filtersMemoryLocked() int64 {

@@ -45,9 +45,7 @@ func (b *Broker) versionsOf(ctx context.Context, filter string) (versions []uint
 		}
 		return versions, nil
 	}
-	b.router.mu.RLock()
-	upTo := b.router.retained.version
-	b.router.mu.RUnlock()
+	upTo := b.retained.version()
 	err = b.eachRetained(ctx, filter, 0, func(r *retainedMessage) bool {
 		if r.version <= upTo {
 			versions = append(versions, r.version)
@@ -62,10 +60,10 @@ func (b *Broker) versionsOf(ctx context.Context, filter string) (versions []uint
 func (b *Broker) deleteRetained(versions []uint64) (removed int, group uint64) {
 	b.commits.Enter()
 	defer b.commits.Leave()
-	b.router.mu.Lock()
-	defer b.router.mu.Unlock()
+	b.retained.mu.Lock()
+	defer b.retained.mu.Unlock()
 	for _, v := range versions {
-		if r := b.router.retained.byVersion.get(v); r != nil {
+		if r := b.retained.set.byVersion.get(v); r != nil {
 			b.removeRetainedLocked(r.message.Topic)
 			removed++
 		}

@@ -53,9 +53,9 @@ func (b *Broker) RetainedLevels(ctx context.Context, prefix string, w inspect.Wi
 // offerLevels offers the next levels below a prefix, and returns where to go on and how many
 // there are in all.
 func (b *Broker) offerLevels(sel *selection[struct{}], prefix string, from int) (next, all int) {
-	b.router.mu.RLock()
-	defer b.router.mu.RUnlock()
-	return b.router.retained.byName.Levels(prefix, from, levelsStep, func(name string) {
+	b.retained.mu.RLock()
+	defer b.retained.mu.RUnlock()
+	return b.retained.set.byName.Levels(prefix, from, levelsStep, func(name string) {
 		sel.offer(rank{text: name}, struct{}{})
 	})
 }
@@ -63,9 +63,9 @@ func (b *Broker) offerLevels(sel *selection[struct{}], prefix string, from int) 
 // retainedLevel is one level with what is below it, as far as so many visits of nodes tell.
 func (b *Broker) retainedLevel(prefix, name string, visits int) (l inspect.TopicLevel, exists bool) {
 	l.Name, l.Topic = name, prefix+name
-	b.router.mu.RLock()
-	defer b.router.mu.RUnlock()
-	set := &b.router.retained
+	b.retained.mu.RLock()
+	defer b.retained.mu.RUnlock()
+	set := &b.retained.set
 	count, whole, exists := set.byName.Below(l.Topic, visits)
 	l.Below, l.More = count, !whole
 	if r := set.get(viewOf(l.Topic)); r != nil {

@@ -98,8 +98,9 @@ func (b *Broker) Numbers() inspect.Numbers {
 	func() {
 		b.router.mu.RLock()
 		defer b.router.mu.RUnlock()
-		n.Subscriptions, n.Retained, n.RetainedBytes = b.router.subs, b.router.retained.len(), b.router.retained.bytes
+		n.Subscriptions = b.router.subs
 	}()
+	n.Retained, n.RetainedBytes = b.retained.figures()
 	for qos := range n.MessagesIn {
 		n.MessagesIn[qos], n.MessagesOut[qos] = m.MessagesReceived[qos].Get(), m.MessagesSent[qos].Get()
 		n.MessageBytesIn += m.MessageBytesReceived[qos].Get()

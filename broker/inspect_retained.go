@@ -62,9 +62,9 @@ func (b *Broker) Retained(ctx context.Context, filter string, w inspect.Window) 
 // names, unless there are many or they are not found soon.
 func (b *Broker) fewRetained(filter string) (found []*retainedMessage, whole bool) {
 	func() {
-		b.router.mu.RLock()
-		defer b.router.mu.RUnlock()
-		set := &b.router.retained
+		b.retained.mu.RLock()
+		defer b.retained.mu.RUnlock()
+		set := &b.retained.set
 		if filter != "" {
 			var left int
 			found, left = set.find(filter, 0, set.version, listMax, walkMax)
@@ -104,10 +104,10 @@ func (b *Broker) eachRetained(ctx context.Context, filter string, after uint64, 
 // nextRetained appends the retained messages that are newer than a version, scanStep at most,
 // and returns the version of the last.
 func (b *Broker) nextRetained(step []*retainedMessage, after uint64) ([]*retainedMessage, uint64) {
-	b.router.mu.RLock()
-	defer b.router.mu.RUnlock()
+	b.retained.mu.RLock()
+	defer b.retained.mu.RUnlock()
 	for range scanStep {
-		r := b.router.retained.byVersion.after(after)
+		r := b.retained.set.byVersion.after(after)
 		if r == nil {
 			break
 		}
@@ -143,9 +143,7 @@ func (r *retainedMessage) inspect() inspect.Retained {
 // RetainedMessage returns the retained message of a Topic Name, or inspect.ErrNotFound. Its
 // payload must not be changed.
 func (b *Broker) RetainedMessage(topic string) (inspect.Message, error) {
-	b.router.mu.RLock()
-	r := b.router.retained.get(codec.View(topic))
-	b.router.mu.RUnlock()
+	r := b.retained.get(codec.View(topic))
 	if r == nil {
 		return inspect.Message{}, inspect.ErrNotFound
 	}
@@ -190,9 +188,7 @@ func (b *Broker) ExportRetained(ctx context.Context, filter string, each func(in
 	if err := b.checkInspected(filter, true); err != nil {
 		return err
 	}
-	b.router.mu.RLock()
-	upTo := b.router.retained.version
-	b.router.mu.RUnlock()
+	upTo := b.retained.version()
 	give := func(r *retainedMessage) bool {
 		err = each(r.whole(b))
 		return err == nil

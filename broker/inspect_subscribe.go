@@ -81,9 +81,8 @@ func (cl *Client) subscribeByOperator(filter codec.View, sub *session.Subscripti
 	defer pend.flush(b.m)
 	b.commits.Enter()
 	defer b.leave(&pend)
-	b.router.mu.Lock()
-	unlockRouter := sync.OnceFunc(b.router.mu.Unlock)
-	defer unlockRouter()
+	release := b.holdSubscribing()
+	defer release()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.sess == nil {
@@ -98,7 +97,7 @@ func (cl *Client) subscribeByOperator(filter codec.View, sub *session.Subscripti
 	if reasons[0] != codec.Success {
 		return 0, reasons[0], nil
 	}
-	unlockRouter()
+	release()
 	cl.feedFoundLocked(made, now, &pend)
 	cl.startFeedLocked()
 	if cl.sess.Durable() {

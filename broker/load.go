@@ -71,7 +71,7 @@ func (b *Broker) load() error {
 		}
 	}
 	unlock()
-	b.log.Info("store loaded", "sessions", len(l.byClient)-wills, "wills", wills, "retained", b.router.retained.len(), "took", b.clock.Now().Sub(start))
+	b.log.Info("store loaded", "sessions", len(l.byClient)-wills, "wills", wills, "retained", len(all), "took", b.clock.Now().Sub(start))
 	return b.commits.Flush()
 }
 
@@ -103,6 +103,7 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) er
 		return err
 	}
 	b.router.mu.Lock()
+	b.retained.mu.Lock()
 	cl := b.registry.acquire(b, s.ClientID)
 	cl.sess = s
 	cl.hints.setDurable(true)
@@ -113,6 +114,7 @@ func (b *Broker) restoreSession(l *session.Loaded, now time.Time, w *pending) er
 		b.router.subscribeLocked(cl, binding{sub: sub, sess: s.ID})
 	}
 	cl.restoreOwedLocked(l.Owed)
+	b.retained.mu.Unlock()
 	b.router.mu.Unlock()
 	b.sessionBytes.Add(willBytes(s))
 	w.fx.Reset()

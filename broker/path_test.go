@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -280,4 +281,32 @@ func (p *path) measure(b *testing.B, qos codec.QoS, topicNames int) {
 	if p.out.written == before {
 		b.Fatal("nothing was delivered")
 	}
+}
+
+// BenchmarkBesideRetained is BenchmarkPath with too many topics to be remembered, while another
+// connection has as many retained.
+func BenchmarkBesideRetained(b *testing.B) {
+	p := newPath(b, 0, 0)
+	other, payload := p.connect("other", new(sink)), make([]byte, 64)
+	var retain [][]byte
+	for i := range 256 {
+		packet, err := codec.AppendPublish(nil, &codec.Publish{Retain: true, Topic: codec.View(fmt.Sprint("state/", i)), Payload: payload}, codec.Version5)
+		if err != nil {
+			b.Fatal(err)
+		}
+		retain = append(retain, packet)
+	}
+	batches := p.batches(0, 1<<16)
+	var retaining sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	retaining.Go(func() {
+		for n := range b.N {
+			p.put(other, retain[n%len(retain)])
+		}
+	})
+	for n := 0; n < b.N; n += pathBatch {
+		p.round(0, batches[n/pathBatch%len(batches)])
+	}
+	retaining.Wait()
 }

@@ -249,14 +249,16 @@ func (b *Broker) find(pub *publication, s *routing) {
 	}
 }
 
-// findAndRetain fills s and retains the message in one step, so that no new
-// subscriber gets both or neither. It reports false, and has changed nothing, if
+// findAndRetain fills s and retains the message in one step for who subscribes, so that no
+// new subscriber gets both or neither: see retained. It reports false, and has changed nothing, if
 // there is no room.
 func (b *Broker) findAndRetain(pub *publication, s *routing, pend *pending) bool {
 	m := pub.message() // copied before others have to wait
-	b.router.mu.Lock()
-	defer b.router.mu.Unlock()
+	b.router.mu.RLock()
+	defer b.router.mu.RUnlock()
 	b.router.findLocked(s, pub.p.Topic, &pub.origin, pub.p.QoS)
+	b.retained.mu.Lock()
+	defer b.retained.mu.Unlock()
 	pub.matches = &s.matches
 	if !b.mayRetainLocked(pub, m, pend) {
 		return false

@@ -16,8 +16,7 @@ type retainedMessage struct {
 	timer   uint32         // its place in timers
 }
 
-// A retainedSet is all retained messages. It is data only: router.mu guards it, and
-// what changes it writes to the store and to timers (retained.go).
+// A retainedSet is all retained messages. It is data only: see retained.
 type retainedSet struct {
 	byName    *topics.Names[*retainedMessage]
 	byVersion versions // of the same messages

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/x0a1b/promptmq/codec"
 )
@@ -93,4 +94,82 @@ func (f *fixture) subscribeAnew(id string) (retained bool, err error) {
 		}
 		return retained, nil
 	}
+}
+
+// TestFetchWhileRetaining: what a subscription is owed goes out while it is replaced, and
+// others are published. Of no Topic Name does an older message come after a newer one, and the
+// last one of each comes.
+func TestFetchWhileRetaining(t *testing.T) {
+	const topicNames, publishers, rounds = 300, 2, 8
+	f := newFixture(t)
+	var publishing sync.WaitGroup
+	for i := range publishers {
+		pub := f.connect(fmt.Sprint("pub", i))
+		publishing.Go(func() {
+			for n := 1; n <= rounds; n++ {
+				for topic := i; topic < topicNames; topic += publishers {
+					b, _ := codec.AppendPublish(nil, &codec.Publish{
+						Retain: true, Topic: codec.View(fmt.Sprint("fetch/", topic)), Payload: codec.View(strconv.Itoa(n)),
+					}, codec.Version5)
+					if _, err := pub.Write(b); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	var fetching sync.WaitGroup
+	for i := range 3 {
+		fetching.Go(func() {
+			for f.m.Retained.Get() < uint64(topicNames*(1+2*i)) { // polls, the test's timeout is the deadline
+				time.Sleep(time.Millisecond)
+			}
+			if err := f.fetchAll(fmt.Sprint("sub", i), topicNames, rounds); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	fetching.Wait()
+	publishing.Wait()
+}
+
+// fetchAll subscribes, and reads until the message of the last round has come of each Topic Name.
+func (f *fixture) fetchAll(id string, topicNames, rounds int) error {
+	client, server := net.Pipe()
+	defer client.Close()
+	go f.b.ServeConn(server)
+	p := &peer{Conn: client, t: f.t, v: codec.Version5}
+	p.r.Reset(0)
+	b, _ := codec.AppendConnect(nil, &codec.Connect{CleanStart: true, ClientID: codec.View(id)}, codec.Version5)
+	b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("fetch/#")}}, codec.Version5)
+	if _, err := p.Write(b); err != nil {
+		return err
+	}
+	last := make(map[string]int)
+	for left := topicNames; left > 0; {
+		frame, err := p.next()
+		if err != nil {
+			return err
+		}
+		if frame.Type() != codec.TypePublish {
+			continue
+		}
+		var m codec.Publish
+		if err := m.Decode(frame, codec.Version5); err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(m.Payload.String())
+		if err != nil {
+			return err
+		}
+		topic := m.Topic.String()
+		if n <= last[topic] {
+			return fmt.Errorf("%s: message %d came after %d, RETAIN %v", topic, n, last[topic], m.Retain)
+		}
+		if last[topic] = n; n == rounds {
+			left--
+		}
+	}
+	return nil
 }

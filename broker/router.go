@@ -31,14 +31,13 @@ type binding struct {
 
 type match = topics.Match[*subscriber, binding]
 
-// A router knows who subscribed to what, and the retained messages.
+// A router knows who subscribed to what.
 type router struct {
-	mu       lock.RWMutex[lock.Router] // guards the following
-	filters  *topics.Filters[*subscriber, binding]
-	shares   map[string]*share // by whole filter, "$share/name/filter"
-	retained retainedSet
-	subs     int // subscriptions, each member of a share counted
-	shared   int // of them, those of members of a share
+	mu      lock.RWMutex[lock.Router] // guards the following
+	filters *topics.Filters[*subscriber, binding]
+	shares  map[string]*share // by whole filter, "$share/name/filter"
+	subs    int               // subscriptions, each member of a share counted
+	shared  int               // of them, those of members of a share
 	// filterBytes are those of the Topic Filters of all subs.
 	filterBytes int64
 
@@ -49,11 +48,7 @@ type router struct {
 }
 
 func newRouter() *router {
-	return &router{
-		filters:  topics.NewFilters[*subscriber, binding](),
-		shares:   make(map[string]*share),
-		retained: newRetainedSet(),
-	}
+	return &router{filters: topics.NewFilters[*subscriber, binding](), shares: make(map[string]*share)}
 }
 
 // subscribeLocked adds a subscription or replaces the one with its filter.

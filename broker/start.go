@@ -54,6 +54,7 @@ func New(o Options, s Store) (*Broker, error) {
 	}
 	b.timers = newTimers(b.clock.Now, b.expire, b.commits.FlushUnless)
 	b.router = newRouter()
+	b.retained.set = newRetainedSet()
 	if o.Directory != nil || o.Policy != nil {
 		b.changePermission(func(p *permission) { p.policy, p.directory = o.Policy, o.Directory })
 	}

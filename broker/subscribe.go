@@ -126,8 +126,7 @@ func (c *conn) subscribeSome(step []request, reasons []codec.ReasonCode) (group 
 	b, cl := c.b, c.client
 	b.commits.Enter()
 	defer b.leave(&c.pending)
-	b.router.mu.Lock()
-	defer b.router.mu.Unlock()
+	defer b.holdSubscribing()()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {
@@ -138,6 +137,17 @@ func (c *conn) subscribeSome(step []request, reasons []codec.ReasonCode) (group 
 		group = cl.lastGroup
 	}
 	return group, nil
+}
+
+// holdSubscribing takes what who makes subscriptions holds beside the Client's lock: router.mu for
+// writing, and retained.mu. release may be called more than once.
+func (b *Broker) holdSubscribing() (release func()) {
+	b.router.mu.Lock()
+	b.retained.mu.RLock()
+	return sync.OnceFunc(func() {
+		b.retained.mu.RUnlock()
+		b.router.mu.Unlock()
+	})
 }
 
 // awaitSoFar waits until what a packet has changed so far is on disk, so that a large
@@ -159,16 +169,15 @@ func (c *conn) subscribeLast(step []request, reasons []codec.ReasonCode, packetI
 	b, cl := c.b, c.client
 	b.commits.Enter()
 	defer b.leave(&c.pending)
-	b.router.mu.Lock()
-	unlockRouter := sync.OnceFunc(b.router.mu.Unlock)
-	defer unlockRouter()
+	release := b.holdSubscribing()
+	defer release()
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.conn != c {
 		return errTakenOver
 	}
 	made := cl.subscribeStepLocked(step, reasons, cl.visitsLocked(), c.now, &c.pending)
-	unlockRouter()
+	release()
 	group := uint64(0)
 	if cl.sess.Durable() && slices.ContainsFunc(reasons, func(r codec.ReasonCode) bool { return r < 0x80 }) {
 		group = cl.lastGroup
@@ -190,7 +199,8 @@ func (cl *Client) visitsLocked() int {
 
 // subscribeStepLocked makes subscriptions and searches for what they are owed of the
 // retained messages, with so many visits of nodes. It returns the debts for which the
-// search came to its end. The caller holds router.mu for writing, client.mu and the gate.
+// search came to its end. The caller holds router.mu for writing, retained.mu, client.mu and
+// the gate.
 func (cl *Client) subscribeStepLocked(step []request, reasons []codec.ReasonCode, visits int, now time.Time, pend *pending) (made []*debt) {
 	for _, a := range step {
 		d, ok := cl.subscribeLocked(a.sub, now, pend)
@@ -200,7 +210,7 @@ func (cl *Client) subscribeStepLocked(step []request, reasons []codec.ReasonCode
 		if d == nil || visits <= 0 {
 			continue
 		}
-		if d.found, visits = d.search(&cl.b.router.retained, visits); visits >= 0 {
+		if d.found, visits = d.search(&cl.b.retained.set, visits); visits >= 0 {
 			d.searched = true
 			made = append(made, d)
 		}
@@ -252,7 +262,7 @@ func (b *Broker) checkFilter(whole codec.View, noLocal bool) (filter codec.View,
 // subscribeLocked makes one subscription and returns what it is newly owed of the
 // retained messages; nil: nothing. It reports false, and has changed nothing, if the
 // Session has too many subscriptions or the store has no room. [MQTT-3.8.4-3] The caller
-// holds router.mu for writing, client.mu and the gate.
+// holds router.mu for writing, retained.mu, client.mu and the gate.
 func (cl *Client) subscribeLocked(sub *session.Subscription, now time.Time, pend *pending) (d *debt, ok bool) {
 	control.Panic(control.PanicInSubscribe)
 	b := cl.b

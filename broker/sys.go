@@ -203,7 +203,9 @@ func (b *Broker) sysValues(t *sysTree, now time.Time) (all []sysValue) {
 	count("bytes/received", n[loadBytesIn])
 	count("bytes/sent", n[loadBytesOut])
 
-	subs, shared, retained, retainedBytes := b.router.sysFigures()
+	subs, shared := b.router.sysFigures()
+	messages, retainedBytes := b.retained.figures()
+	retained := int64(messages)
 	count("subscriptions/count", subs-shared)
 	count("shared_subscriptions/count", shared)
 	count("retained messages/count", retained)
@@ -223,10 +225,9 @@ func (b *Broker) sysValues(t *sysTree, now time.Time) (all []sysValue) {
 	return all
 }
 
-// sysFigures are how many subscriptions there are, and of Shared Subscriptions among them,
-// and retained messages with their bytes.
-func (r *router) sysFigures() (subs, shared, retained, bytes int64) {
+// sysFigures are how many subscriptions there are, and of Shared Subscriptions among them.
+func (r *router) sysFigures() (subs, shared int64) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return int64(r.subs), int64(r.shared), int64(r.retained.len()), r.retained.bytes
+	return int64(r.subs), int64(r.shared)
 }

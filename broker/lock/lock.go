@@ -14,8 +14,10 @@ type (
 	// Gate is of commit.Committer: shared by who changes what is stored, exclusive for
 	// who seals a group.
 	Gate struct{}
-	// Router is of the subscriptions and retained messages.
+	// Router is of the subscriptions.
 	Router struct{}
+	// Retained is of the retained messages.
+	Retained struct{}
 	// Registry is of the Clients by their identifiers.
 	Registry struct{}
 	// Client is of one Client, with its Session.
@@ -32,7 +34,8 @@ type place uint8
 
 func (Gate) place() place     { return 1 }
 func (Router) place() place   { return 2 }
-func (Registry) place() place { return 3 }
-func (Client) place() place   { return 4 }
-func (Outbox) place() place   { return 5 }
-func (Leaf) place() place     { return 6 }
+func (Retained) place() place { return 3 }
+func (Registry) place() place { return 4 }
+func (Client) place() place   { return 5 }
+func (Outbox) place() place   { return 6 }
+func (Leaf) place() place     { return 7 }
