@@ -134,19 +134,30 @@ func (s sums) loadRevocations(file string, issuers []*x509.Certificate) ([]*x509
 	if err != nil {
 		return nil, fmt.Errorf("revocation lists: %w", err)
 	}
-	var list []*x509.RevocationList
+	list, err := ParseRevocations(content)
+	if err != nil {
+		return nil, fmt.Errorf("revocation lists: %s: %w", file, err)
+	}
+	for i, r := range list {
+		if !signedByOne(r, issuers) {
+			return nil, fmt.Errorf("revocation lists: %s: list %d, of %q, is signed by none of the authorities of client certificates", file, i+1, r.Issuer)
+		}
+	}
+	return list, nil
+}
+
+// ParseRevocations returns the revocation lists of a file, one at least. Who signed them is not
+// looked at.
+func ParseRevocations(content []byte) (list []*x509.RevocationList, err error) {
 	for _, der := range revocationBlocks(content) {
 		r, err := x509.ParseRevocationList(der)
 		if err != nil {
-			return nil, fmt.Errorf("revocation lists: %s: list %d: %w", file, len(list)+1, err)
-		}
-		if !signedByOne(r, issuers) {
-			return nil, fmt.Errorf("revocation lists: %s: list %d, of %q, is signed by none of the authorities of client certificates", file, len(list)+1, r.Issuer)
+			return nil, fmt.Errorf("list %d: %w", len(list)+1, err)
 		}
 		list = append(list, r)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("revocation lists: %s: there is no list in it", file)
+		return nil, errors.New("there is no list in it")
 	}
 	return list, nil
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -119,6 +122,12 @@ func TestDoctor(t *testing.T) {
 	p.finds(doctor.Warning, "memory", "limits: {memory: 0}", "limits.memory is 0")
 	p.finds(doctor.Warning, "memory", "limits: {memory: 562949953421312}", "lower limits.memory")
 	p.finds(doctor.Warning, "memory", "mqtt: {max-connections: 10000000}", "connections with the cache")
+	p.finds(doctor.Warning, "memory", "limits: {memory: 268435456}\nmqtt: {max-queued-bytes: 1073741824}", "one session that ends with its connection")
+	p.finds(doctor.Warning, "disk", "mqtt: {max-queued-bytes: 1125899906842624}", "lower mqtt.max-queued-bytes", "enough for 0")
+	p.finds(doctor.Warning, "disk", "storage: {max-size: 134217728}", "128 MiB are storage.max-size: enough for 2")
+	if all := p.examine("auth: {no-such-key: 1}"); len(all) == 0 || !strings.HasPrefix(all[0].Do, "correct it") {
+		t.Errorf("%+v", all)
+	}
 	p.finds(doctor.Note, "disk", "storage: {sqlite: {synchronous: NORMAL}}", "do not wait for a sync")
 	p.env = []string{"GOMEMLIMIT=40MiB"}
 	p.finds(doctor.Warning, "memory", "", "the broker may have 32 MiB")
@@ -244,6 +253,29 @@ func TestDoctorCertificates(t *testing.T) {
 	p.finds(doctor.Warning, "secrets", yaml, "chmod 600 "+filepath.Join(p.dir, keyFile))
 	p.file(keyFile, "none", 0o600)
 	p.finds(doctor.Fault, "configuration", yaml, keyFile)
+}
+
+// TestDoctorRevocations: a revocation list that has ended lets nobody in, and one that ends soon will.
+func TestDoctorRevocations(t *testing.T) {
+	unraced(t)
+	t.Parallel()
+	p, authority := newPatient(t), newAuthority(t)
+	writeCertificate(t, p.dir, 7)
+	writePEM(t, filepath.Join(p.dir, "ca.pem"), "CERTIFICATE", authority.cert.Raw)
+	yaml := strings.ReplaceAll("server: {bind: '', ws-bind: '', listeners: [{kind: tls, address: '127.0.0.1:0', cert-file: DIR/cert.pem, key-file: DIR/key.pem, client-cert: required, client-ca-file: DIR/ca.pem, crl-file: DIR/crl.pem}]}", "DIR", p.dir)
+	for _, test := range []struct {
+		left  time.Duration
+		level doctor.Level
+		text  string
+	}{{-time.Hour, doctor.Fault, "no client certificate of it is accepted"}, {time.Hour, doctor.Warning, "ends on"}, {90 * time.Hour, doctor.OK, "is good until"}} {
+		now := time.Now()
+		list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now.Add(-100 * time.Hour), NextUpdate: now.Add(test.left)}, authority.cert, authority.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writePEM(t, filepath.Join(p.dir, "crl.pem"), "X509 CRL", list)
+		p.finds(test.level, "certificates", yaml, "crl.pem: the list of ", test.text)
+	}
 }
 
 // TestDoctorPorts: a port that another program has is a fault, one of this broker is not.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -105,18 +104,6 @@ func killRepeatedly(t *testing.T, s *server, n int, patience time.Duration) *kil
 	w.progressed()
 	w.finish()
 	return w
-}
-
-// pause stops the process for a while, as a machine does that is suspended or
-// has too much to do.
-func (s *server) pause(d time.Duration) {
-	s.t.Helper()
-	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
-		if err := s.cmd.Process.Signal(signal); err != nil {
-			s.t.Fatal(err)
-		}
-		time.Sleep(d) // how long it stands, and how long it has to recover
-	}
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/config"
 )
 
@@ -21,6 +22,10 @@ const renewWithin = 30 * 24 * time.Hour
 func (e *Examination) certificates() {
 	seen := make(map[string]bool)
 	for _, l := range e.listeners() {
+		if l.tls != nil && l.tls.CRLFile != "" && !seen[l.tls.CRLFile] {
+			seen[l.tls.CRLFile] = true
+			e.revocations(l.tls.CRLFile)
+		}
 		if l.tls == nil || seen[l.tls.CertFile] {
 			continue
 		}
@@ -29,6 +34,29 @@ func (e *Examination) certificates() {
 		if err == nil {
 			e.certificate(l.tls.CertFile, &pair)
 			e.private(l.tls.KeyFile)
+		}
+	}
+}
+
+// revocations looks at the dates of revocation lists.
+func (e *Examination) revocations(file string) {
+	text, err := os.ReadFile(config.Absolute(file))
+	if err != nil {
+		return // that is told with the files of the configuration
+	}
+	lists, _ := link.ParseRevocations(text) // and so is this
+	for _, r := range lists {
+		const renew = "put a new list in its place: the broker takes it over by itself"
+		left := time.Until(r.NextUpdate)
+		switch {
+		case r.NextUpdate.IsZero():
+			e.say(OK, aboutCertificates, "", "%s: the list of %s has no date at which another follows", file, r.Issuer)
+		case left < 0:
+			e.say(Fault, aboutCertificates, renew, "%s: the list of %s ended on %s: no client certificate of it is accepted", file, r.Issuer, r.NextUpdate.Format(time.RFC3339))
+		case left < r.NextUpdate.Sub(r.ThisUpdate)/10:
+			e.say(Warning, aboutCertificates, renew, "%s: the list of %s ends on %s, and then no client certificate of it is accepted", file, r.Issuer, r.NextUpdate.Format(time.RFC3339))
+		default:
+			e.say(OK, aboutCertificates, "", "%s: the list of %s is good until %s", file, r.Issuer, r.NextUpdate.Format(time.RFC3339))
 		}
 	}
 }

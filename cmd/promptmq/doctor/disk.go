@@ -98,6 +98,23 @@ func (e *Examination) room(dir string) {
 		level, do = Warning, "make room: with a full disk the broker refuses what it would have to store"
 	}
 	e.say(level, aboutDisk, do, "%s free", inspect.BytesText(free))
+	e.queues(free)
+}
+
+// queuesLeast is how many full queues there should be room for.
+const queuesLeast = 10
+
+// queues compares the limit of a queue with the room there is for all of them.
+func (e *Examination) queues(free int64) {
+	room, of := free, "free on the disk"
+	if size := e.Config.Store.MaxSize; size > 0 && size < room {
+		room, of = size, "storage.max-size"
+	}
+	queue := e.Config.Broker.MaxQueuedBytes
+	if n := room / queue; n < queuesLeast {
+		e.say(Warning, aboutDisk, "lower mqtt.max-queued-bytes, or make room: a few clients that stay away fill it, and then messages for the others are refused too",
+			"one session may queue %s (mqtt.max-queued-bytes), and %s are %s: enough for %s", inspect.BytesText(queue), inspect.BytesText(room), of, inspect.CountText(int(n)))
+	}
 }
 
 const (

@@ -84,6 +84,9 @@ func (e *Examination) memory() {
 	switch {
 	case is < memoryLeast:
 		e.say(Warning, aboutMemory, "give it more, or expect clients to be refused", "the broker may have %s", inspect.BytesText(is))
+	case e.Config.Broker.MaxQueuedBytes > is:
+		e.say(Warning, aboutMemory, "lower mqtt.max-queued-bytes, or give it more", "the broker may have %s (%s), and the queue of one session that ends with its connection, which is in memory, %s (mqtt.max-queued-bytes)",
+			inspect.BytesText(is), of, inspect.BytesText(e.Config.Broker.MaxQueuedBytes))
 	case needed > is:
 		e.say(Warning, aboutMemory, "lower mqtt.max-connections or storage.sqlite.cache-size, or give it more", "the broker may have %s (%s), and %s connections with the cache of the store need about %s",
 			inspect.BytesText(is), of, inspect.CountText(e.Config.Broker.MaxConnections), inspect.BytesText(needed))
