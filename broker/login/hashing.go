@@ -57,6 +57,7 @@ type line struct {
 	from   netip.Prefix
 	checks []*check
 	rests  time.Time // until when none of them is compared
+	wrong  bool      // so was the last that was compared
 }
 
 const (
@@ -106,7 +107,7 @@ func (h *hashing) join(hash *access.Hash, password []byte, digest access.Digest,
 		return c, nil
 	}
 	proven = proven && len(h.proven) < h.places
-	if !proven && (h.others >= h.places || h.waitingAt(from) >= max(1, h.places/4)) {
+	if l := h.from[from]; !proven && (h.others >= h.places || l != nil && len(l.checks) >= h.longest(l)) {
 		return nil, errBusy
 	}
 	c := &check{hash: hash, from: from, digest: digest, proven: proven, waiting: 1, done: make(chan struct{})}
@@ -123,12 +124,13 @@ func (h *hashing) join(hash *access.Hash, password []byte, digest access.Digest,
 	return c, nil
 }
 
-// waitingAt returns how many of the others wait at an address.
-func (h *hashing) waitingAt(from netip.Prefix) int {
-	if l := h.from[from]; l != nil {
-		return len(l.checks)
+// longest is how many may wait in a line: fewer where the last was wrong, since that may rest, and
+// who waits is to have an answer in time.
+func (h *hashing) longest(l *line) int {
+	if l.wrong {
+		return min(max(1, h.places/4), max(restFrom, h.places/16))
 	}
-	return 0
+	return max(1, h.places/4)
 }
 
 // line returns that of an address.
@@ -237,7 +239,12 @@ func (h *hashing) finish(c *check, took time.Duration) {
 	defer h.mu.Unlock()
 	delete(h.open, c.digest)
 	close(c.done)
-	if l := h.from[c.from]; l != nil && len(l.checks) >= restFrom && !c.proven && !c.matches {
+	l := h.from[c.from]
+	if l == nil || c.proven {
+		return
+	}
+	l.wrong = !c.matches
+	if n := len(l.checks); l.wrong && n >= restFrom && n <= h.longest(l) {
 		h.rest(l, min(restShare*took, restMax))
 	}
 }

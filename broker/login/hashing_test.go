@@ -118,17 +118,22 @@ func TestHashingRests(t *testing.T) {
 		for i := range 100 {
 			go func() {
 				for n := 0; ctx.Err() == nil; n++ {
-					_, _ = c.Authenticate(ctx, credentials(fmt.Sprint(i, " ", n), "x", local))
-					time.Sleep(comparing / 4)
+					within, cancel := context.WithTimeout(ctx, 10*time.Second)
+					if cause, _ := c.login(within, credentials(fmt.Sprint(i, " ", n), "x", local)); cause == "late" && ctx.Err() == nil {
+						t.Error("one has waited in vain")
+					}
+					cancel()
+					time.Sleep(comparing)
 				}
 			}()
 		}
-		time.Sleep(comparing / 2)
+		time.Sleep(64*comparing + comparing/2) // until fewer wait
 		began := compared.Load()
 		time.Sleep(40 * comparing)
 		if n := compared.Load() - began; n != 40/(1+restShare) {
 			t.Errorf("%d compared in the time of 40", n)
 		}
+		time.Sleep(15 * time.Second)
 		for n := range 3 { // of which none waits for more than the one that is being compared
 			from := netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})
 			if cause, took := c.login(ctx, credentials("ben", "ben's", from)); cause != "" || took > 2*comparing {
