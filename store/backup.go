@@ -215,6 +215,21 @@ func Restore(ctx context.Context, from, dir string, force bool, now time.Time, p
 	return path + asideMark + stamp, errors.Join(syncDir(dir), finishSalvage(path))
 }
 
+// TakeBack undoes a Restore that has set a database aside, with the lock of the directory free.
+func TakeBack(dir, aside string) error {
+	path := filepath.Join(dir, fileName)
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	// The database last: until then a start says that it is missing.
+	for _, suffix := range []string{"-shm", "-wal", "-journal", ""} {
+		if err := os.Rename(aside+suffix, path+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return syncDir(dir)
+}
+
 // PutInPlace gives a copy its name, durably, in place of a file that has it.
 func PutInPlace(partial, path string) error {
 	if err := os.Rename(partial, path); err != nil {

@@ -198,3 +198,34 @@ func TestVerifyReferences(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeBack: what was in the WAL alone of a database that was set aside is back with it.
+func TestTakeBack(t *testing.T) {
+	from := openTest(t, testOptions(t.TempDir()))
+	if err := from.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(t.TempDir())
+	db := openTest(t, o)
+	apply(t, db, oneSession(1, "m"))
+	killed := testOptions(t.TempDir()) // as a process that was killed leaves it
+	for _, suffix := range []string{"", "-wal"} {
+		b, err := os.ReadFile(db.path + suffix)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(killed.DataDir, fileName+suffix), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	aside, err := Restore(t.Context(), from.path, killed.DataDir, true, time.Now(), noProgress)
+	if err == nil {
+		err = TakeBack(killed.DataDir, aside)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err := openTest(t, killed).Page(1, 1, 1, 1); err != nil || len(page) != 1 {
+		t.Errorf("%v, %v", page, err)
+	}
+}

@@ -181,3 +181,30 @@ func TestMigratesRoles(t *testing.T) {
 	db = openTest(t, o)
 	want(whole)
 }
+
+// TestSchemaInWAL: a migration whose commit is in the WAL alone is seen, as a killed process leaves
+// it.
+func TestSchemaInWAL(t *testing.T) {
+	o := testOptions(t.TempDir())
+	db := openTest(t, o)
+	wantSchema := func(want int64) {
+		t.Helper()
+		if is, err := SchemaOf(o.DataDir); err != nil || is != want {
+			t.Errorf("version %d in place of %d: %v", is, want, err)
+		}
+	}
+	wantSchema(SchemaVersion())
+	if err := db.w.Exec("PRAGMA user_version = 77"); err != nil {
+		t.Fatal(err)
+	}
+	wantSchema(77)
+	if err := db.w.Exec("BEGIN; PRAGMA user_version = 78; ROLLBACK; PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	wantSchema(77)
+	if err := db.w.Exec("PRAGMA user_version = 79; PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, db, oneSession(1, "m")) // the WAL begins anew
+	wantSchema(79)
+}

@@ -51,6 +51,11 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("/ready: %d %s", code, body)
 	}
 
+	s.data = filepath.Join(disk, "data")
+	if _, r := s.upgrade("--unchecked"); r.code == 0 || !strings.Contains(r.stderr, "the broker carries on: the store takes nothing: waiting for space on the disk") {
+		t.Errorf("an upgrade, which could not open the store: %+v", r)
+	}
+
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

@@ -165,6 +165,22 @@ func TestInitForce(t *testing.T) {
 		}
 	}
 	commander{t, filepath.Join(dir, "data")}.wantUsers("second ")
+	asides := make(map[string]bool)
+	for range 2 { // in one second, mostly
+		r := run(t, nil, "init", dir, "--yes", "--access", "local", "--no-page", "--force")
+		if r.code != 0 || !strings.Contains(r.stdout, "what was there is now "+filepath.Join(dir, "data")) {
+			t.Errorf("without users: code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+		for line := range strings.Lines(r.stdout) {
+			if name, found := strings.CutPrefix(line, "what was there is now "); found {
+				asides[name] = true
+			}
+		}
+	}
+	if len(asides) != 4 {
+		t.Errorf("set aside as %v", asides)
+	}
+	commander{t, filepath.Join(dir, "data")}.wantUsers()
 	cfg, err := config.Load(config.Sources{File: filepath.Join(dir, setupFile)})
 	if err != nil {
 		t.Fatal(err)

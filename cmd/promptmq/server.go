@@ -100,6 +100,7 @@ type process struct {
 	end      *ending
 	reloads  *reloader
 	upgrades *upgrades
+	stopAPI  func() // ends the commands over the API
 }
 
 // run runs a broker with sockets that were passed, which have to fit if systemd did that. Its
@@ -237,7 +238,8 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 		stopSocket()
 		return errors.Join(err, shutdown(b))
 	}
-	defer together(stopSocket, stopNetwork)
+	p.stopAPI = sync.OnceFunc(func() { together(stopSocket, stopNetwork) })
+	defer p.stopAPI()
 	defer p.upgrades.end()
 	ready.broker.Store(b)
 	go b.Record(ctx)
@@ -311,6 +313,7 @@ func (p *process) runUntilDone(ctx context.Context, b *broker.Broker) error {
 		p.log.Info("stopping", "cause", context.Cause(ctx))
 		return shutdown(b)
 	case p.next = <-p.upgrades.begun:
+		p.stopAPI() // a command under way is waited for, or cut off, while clients are served
 		p.end.beginHandover()
 		return handOver(p.log, b, p.next)
 	case err := <-b.Failed():

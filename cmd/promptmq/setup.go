@@ -312,9 +312,13 @@ func (s *setup) makeCertificate() error {
 	return err
 }
 
-// makeStore makes a database with the first user, and rules for it.
+// makesStore reports whether there is to be a new database: one that is there has users and rules
+// that would hold on.
+func (s *setup) makesStore() bool { return s.user != "" || store.Exists(s.data) }
+
+// makeStore makes a database, with the first user and rules for it if there is one.
 func (s *setup) makeStore() error {
-	if s.user == "" {
+	if !s.makesStore() {
 		return nil
 	}
 	o := store.DefaultOptions()
@@ -323,7 +327,10 @@ func (s *setup) makeStore() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.addUser(db), db.Close())
+	if s.user != "" {
+		err = s.addUser(db)
+	}
+	return errors.Join(err, db.Close())
 }
 
 func (s *setup) addUser(db *store.DB) error {
@@ -356,17 +363,16 @@ func (s *setup) placeStore(undo *undoing) error {
 	if err := undo.mkdir(s.data, 0o700); err != nil {
 		return err
 	}
-	if s.user != "" {
+	if s.makesStore() {
 		aside, err := store.Restore(context.Background(), store.File(filepath.Join(s.stage, "data")), s.data, s.force, time.Now(), func(_, _ int64) {})
 		if err != nil {
 			return err
 		}
-		path := store.File(s.data)
 		if aside != "" {
 			s.aside = append(s.aside, aside)
-			undo.steps = append(undo.steps, func() { _ = os.Rename(aside, path) })
+			undo.steps = append(undo.steps, func() { _ = store.TakeBack(s.data, aside) })
 		} else {
-			undo.steps = append(undo.steps, func() { _ = os.Remove(path) })
+			undo.steps = append(undo.steps, func() { _ = os.Remove(store.File(s.data)) })
 		}
 	}
 	return s.giveAway()
@@ -427,7 +433,7 @@ func (u *undoing) mkdir(dir string, mode fs.FileMode) error {
 // place gives a file its name, and another one to what is there.
 func (u *undoing) place(from, to string) (aside string, err error) {
 	if _, err := os.Lstat(to); err == nil {
-		aside = to + ".before-" + time.Now().Format("20060102-150405")
+		aside = unusedName(to + ".before-" + time.Now().Format("20060102-150405"))
 		if err := os.Rename(to, aside); err != nil {
 			return "", err
 		}
@@ -440,4 +446,15 @@ func (u *undoing) place(from, to string) (aside string, err error) {
 		u.steps = append(u.steps, func() { _ = os.Remove(to) })
 	}
 	return aside, nil
+}
+
+// unusedName is a name, with a number if there is something that has it.
+func unusedName(name string) string {
+	free := name
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(free); err != nil {
+			return free
+		}
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
 }

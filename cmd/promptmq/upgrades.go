@@ -29,6 +29,8 @@ const (
 	// answeredWithin is how long those may wait who were accepted by this process and have no
 	// answer to CONNECT yet.
 	answeredWithin = 250 * time.Millisecond
+	// storeAnswersWithin is how long a commit may take without which there is no handover.
+	storeAnswersWithin = 5 * time.Second
 )
 
 // upgrades hand the work of a broker to a new process.
@@ -101,7 +103,7 @@ func (u *upgrades) addOperations(api *admin.API) {
 			if !admin.OnThisMachine(ctx) {
 				return nil, admin.Refuse("this starts a program, and only for who asks over the administration socket: run `promptmq upgrade` on the broker's machine")
 			}
-			return u.begin(&in.Body)
+			return u.begin(ctx, &in.Body)
 		})
 	admin.Handle(api, admin.Operation{Method: http.MethodGet, Path: "/upgrade", Role: admin.Viewer, Group: "configuration", Summary: "The last upgrade, and what came of it."},
 		func(context.Context, *admin.Nothing) (*inspect.Upgrade, error) {
@@ -114,7 +116,7 @@ func (u *upgrades) addOperations(api *admin.API) {
 }
 
 // begin starts the new process and waits until it is prepared.
-func (u *upgrades) begin(in *upgradeRequest) (*inspect.Upgrade, error) {
+func (u *upgrades) begin(ctx context.Context, in *upgradeRequest) (*inspect.Upgrade, error) {
 	binary, err := programToStart(in.Binary)
 	if err == nil {
 		err = mayHandOver()
@@ -132,6 +134,9 @@ func (u *upgrades) begin(in *upgradeRequest) (*inspect.Upgrade, error) {
 		return nil, &admin.Error{Text: "an upgrade is under way, to " + u.last.Binary, Status: http.StatusConflict, Asked: true}
 	case u.broker == nil:
 		return nil, &admin.Error{Text: "the broker is starting, or ends", Status: http.StatusConflict, Asked: true}
+	}
+	if err := storeAnswers(ctx, u.broker); err != nil {
+		return nil, &admin.Error{Text: "not upgraded, the broker carries on: " + err.Error(), Status: http.StatusConflict, Asked: true}
 	}
 	within := readyWithinDefault
 	if in.WithinSeconds > 0 {
@@ -153,6 +158,18 @@ func (u *upgrades) begin(in *upgradeRequest) (*inspect.Upgrade, error) {
 	state = s.upgrade
 	state.PID = os.Getpid()
 	return &state, nil
+}
+
+// storeAnswers returns an error if the disk takes nothing: the store could not be closed in good
+// order, nor opened.
+func storeAnswers(ctx context.Context, b *broker.Broker) error {
+	ctx, cancel := context.WithTimeout(ctx, storeAnswersWithin)
+	defer cancel()
+	waits, err := b.Alive(ctx)
+	if err == nil && waits != "" {
+		err = errors.New("the store takes nothing: " + waits)
+	}
+	return err
 }
 
 // prepare starts the new process and waits until it is prepared.
