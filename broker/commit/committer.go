@@ -320,8 +320,14 @@ func (c *Committer) apply(batch *session.Batch, began time.Time) error {
 	}
 }
 
-// Waiting is for how long the store has not answered; 0: it has.
-func (c *Committer) Waiting() time.Duration { return c.since(&c.applying) }
+// Waiting is for how long the store has not answered, or has taken nothing because it is busy;
+// 0: neither.
+func (c *Committer) Waiting() time.Duration {
+	if r := c.busyWith.Load(); r != nil {
+		return c.clock.Now().Sub(r.since)
+	}
+	return c.since(&c.applying)
+}
 
 // release makes g committed, and tells who waits for it.
 func (c *Committer) release(g *group) {

@@ -24,6 +24,9 @@ func TestStoreBusy(t *testing.T) {
 		if err := x.c.Ready(); err == nil || !strings.Contains(err.Error(), "locked") {
 			t.Errorf("after an hour: %v", err)
 		}
+		if d := x.c.Waiting(); d < time.Hour {
+			t.Errorf("it has waited for %v", d)
+		}
 		ctx, cancel := context.WithTimeout(x.t.Context(), time.Second)
 		defer cancel()
 		if waits, err := x.c.Answers(ctx); err != nil || !strings.Contains(waits, "locked") {
@@ -49,6 +52,9 @@ func TestStoreBusy(t *testing.T) {
 		}
 		if err := x.c.Ready(); err != nil {
 			t.Errorf("when it is over: %v", err)
+		}
+		if d := x.c.Waiting(); d != 0 {
+			t.Errorf("when it is over it waits for %v", d)
 		}
 	})
 }
