@@ -7,13 +7,13 @@ import (
 
 // What can be wrong with a Topic Name or Topic Filter.
 var (
-	ErrEmpty             = errors.New("topics: at least one character is needed")
-	ErrTooLong           = errors.New("topics: more than 65,535 bytes")
-	ErrTooDeep           = errors.New("topics: too many levels")
-	ErrNull              = errors.New("topics: U+0000 is not allowed")
-	ErrWildcardInName    = errors.New("topics: a Topic Name contains a wildcard")
-	ErrWildcardPlacement = errors.New("topics: a wildcard does not occupy a whole level, or # is not the last")
-	ErrShare             = errors.New("topics: a Shared Subscription is $share/{ShareName}/{filter}")
+	ErrEmpty             = errors.New("at least one character is needed")
+	ErrTooLong           = errors.New("more than 65,535 bytes")
+	ErrTooDeep           = errors.New("too many levels")
+	ErrNull              = errors.New("U+0000 is not allowed")
+	ErrWildcardInName    = errors.New("a Topic Name contains a wildcard")
+	ErrWildcardPlacement = errors.New("a wildcard does not occupy a whole level, or # is not the last")
+	ErrShare             = errors.New("a Shared Subscription is $share/{ShareName}/{filter}")
 )
 
 const bytesMax = 65535 // [MQTT-4.7.3-3]

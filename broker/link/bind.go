@@ -52,7 +52,7 @@ func networkOf(address string) string {
 func adviceOn(key string, err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "; another program listens there: end it, or choose another port with " + key
+		return "; another program listens there, or a broker that runs already (promptmq doctor says which): end it, or choose another port with " + key
 	case errors.Is(err, syscall.EACCES):
 		return "; ports below 1024 are for the administrator: choose another with " + key + ", or grant CAP_NET_BIND_SERVICE"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -71,12 +71,22 @@ func (c *backupCommand) Run() error {
 	return err
 }
 
+// rowsHold says what rows are whose names do not.
+var rowsHold = map[string]string{
+	"run":   "queued messages, those of a session that came together in one row",
+	"owed":  "retained messages that a subscription has still to be sent",
+	"state": "what is under way between a session and its client",
+}
+
 // countsText says how many rows of each kind there are.
 func countsText(v *store.Verified) string {
 	var parts []string
 	for _, t := range v.Tables {
 		if t.Recovered > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", t.Name, t.Recovered))
+			if what := rowsHold[t.Name]; what != "" {
+				parts[len(parts)-1] += " (" + what + ")"
+			}
 		}
 	}
 	if len(parts) == 0 {

@@ -41,7 +41,7 @@ func TestBackupUnderTraffic(t *testing.T) {
 	plain := filepath.Join(t.TempDir(), "plain.db")
 	copyOf(t, filepath.Join(s.dataDir(), "promptmq.db"), plain)
 	backup := filepath.Join(t.TempDir(), "backup.db")
-	if out := c.ok("backup", backup); !strings.Contains(out, "verified: rows of session 1") {
+	if out := c.ok("backup", backup); !strings.Contains(out, "verified: rows of session 1") || !strings.Contains(out, " (queued messages") {
 		t.Errorf("%s", out)
 	}
 	during := acknowledged.Load() - before

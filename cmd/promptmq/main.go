@@ -115,6 +115,9 @@ func (c *printCommand) Run() error {
 	return cfg.WriteYAML(os.Stdout)
 }
 
+// troubleshooting is where docs/troubleshooting.md can be read without the sources.
+const troubleshooting = "https://github.com/x0a1b/promptmq/blob/main/docs/troubleshooting.md"
+
 // firstWords is for who says no command.
 const firstWords = `promptmq is an MQTT broker, and the tools for one. Say a command:
 
@@ -191,7 +194,7 @@ func exitCode(err error) int {
 	case !errors.Is(err, errLogged):
 		fmt.Fprintf(os.Stderr, "promptmq: %v\n", err)
 		if code := codeOf(err); !code.Equal(trouble.Failure) {
-			fmt.Fprintf(os.Stderr, "What to do is in docs/troubleshooting.md under %q.\n", code.Value)
+			fmt.Fprintf(os.Stderr, "What to do is in docs/troubleshooting.md under %q: %s#%s\n", code.Value, troubleshooting, code.Value)
 		}
 	}
 	return exitFailure

@@ -153,7 +153,7 @@ func (c *pubCommand) Run() error {
 			return err
 		}
 		if n := c.refused.Load(); n > 0 {
-			return fmt.Errorf("the broker has refused %d of %d messages", n, c.sent.Load())
+			return fmt.Errorf("the broker has refused %d of %s", n, counted(int(c.sent.Load()), "message", "messages"))
 		}
 		return nil
 	}))
@@ -233,7 +233,9 @@ func (c *pubCommand) progress() (end func()) {
 	if c.Quiet || !many && !c.large() || !terminal.Is(os.Stderr) || c.Lines && terminal.Is(os.Stdin) {
 		return func() {}
 	}
-	show := func(end string) { fmt.Fprintf(os.Stderr, "\r%d messages sent%s", c.sent.Load(), end) }
+	show := func(end string) {
+		fmt.Fprintf(os.Stderr, "\r%s sent%s", counted(int(c.sent.Load()), "message", "messages"), end)
+	}
 	if !many {
 		show = func(end string) {
 			fmt.Fprintf(os.Stderr, "\r%.1f of %.1f MB sent%s", float64(c.bytes.Load())/1e6, float64(c.size)/1e6, end)

@@ -142,9 +142,9 @@ func (c *verifyCommand) writeJSON(what string, v *store.Verified) error {
 }
 
 func (c *verifyCommand) writeTable(what string, v *store.Verified) error {
-	t := terminal.Table{Columns: []terminal.Column{{Title: "ROWS OF"}, {Title: "SOUND", Right: true}, {Title: "LOST", Right: true}, {Title: "UNREADABLE PLACES", Right: true}}}
+	t := terminal.Table{Columns: []terminal.Column{{Title: "ROWS OF"}, {Title: "SOUND", Right: true}, {Title: "LOST", Right: true}, {Title: "UNREADABLE PLACES", Right: true}, {Title: "WHAT THEY HOLD"}}}
 	for _, row := range v.Tables {
-		t.Add(row.Name, strconv.Itoa(row.Recovered), strconv.Itoa(row.Lost), strconv.Itoa(row.Unreadable))
+		t.Add(row.Name, strconv.Itoa(row.Recovered), strconv.Itoa(row.Lost), strconv.Itoa(row.Unreadable), rowsHold[row.Name])
 	}
 	if err := t.Write(os.Stdout, 0); err != nil {
 		return err
