@@ -5,8 +5,9 @@ import "time"
 const (
 	// paceEvery is how many sockets an acceptor accepts without letting others go first.
 	paceEvery = 4
-	// restShare is how many times as long as these had to wait the acceptor rests while there
-	// are messages, and restMax the longest rest: no more than so many wait behind a Client.
+	// Where messages have to wait for restFrom an acceptor rests for restShare times as long, and
+	// restMax at most: who connects waits behind all that were not accepted meanwhile.
+	restFrom  = time.Millisecond
 	restShare = 2
 	restMax   = 5 * time.Millisecond
 )
@@ -17,8 +18,8 @@ const (
 // The runtime asks what has come from the network when no goroutine is ready, or else every
 // 10 ms. Where more connect than can be served one always is, and each message waits for so
 // long. So an acceptor lets the runtime ask after every few sockets. How long that takes is how
-// long a message has to wait now, and if there are messages it accepts nothing for longer than
-// that. It does not slow down who connects while nothing else happens.
+// long a message has to wait now, and if that is long, and there are messages, it accepts nothing
+// for a while. It does not slow down who connects while nothing else happens.
 type pace struct {
 	accepted int    // since the last turn
 	messages uint64 // that had come then
@@ -44,6 +45,9 @@ func (p *pace) rest(took time.Duration, messages uint64) time.Duration {
 		return 0
 	}
 	p.messages = messages
+	if took < restFrom {
+		return 0
+	}
 	return min(restShare*took, restMax)
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/x0a1b/promptmq/metrics"
 )
 
-// A pace rests in proportion to how long others have to wait, with a bound, and only if there
-// were messages since it did last.
+// A pace rests in proportion to how long others have to wait, if that is long, with a bound, and
+// only if there were messages since it did last.
 func TestPaceRest(t *testing.T) {
 	t.Parallel()
 	var p pace
@@ -20,10 +20,10 @@ func TestPaceRest(t *testing.T) {
 		want     time.Duration
 	}{
 		{time.Millisecond, 0, 0},
-		{time.Millisecond, 5, restShare * time.Millisecond},
+		{restFrom, 5, restShare * restFrom},
 		{time.Second, 5, 0},
 		{time.Second, 6, restMax},
-		{0, 7, 0},
+		{restFrom - 1, 7, 0},
 	} {
 		if got := p.rest(step.took, step.messages); got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
