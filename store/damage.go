@@ -73,7 +73,7 @@ func (db *DB) check() error {
 		return err
 	}
 	pragma := "integrity_check"
-	if bytes > indexCheckMax {
+	if bytes > indexCheckMax || db.o.Handed {
 		pragma = "quick_check"
 	}
 	result, err := queryText(db.w, "PRAGMA "+pragma+"(1)")

@@ -35,6 +35,9 @@ const sessionsPerOpen = 1 << 32
 // Options are the settings of a store.
 type Options struct {
 	DataDir string
+	// Handed says that another process had the store open until now, and has closed it in good order:
+	// it has compared the indexes at its start, and that is not done again.
+	Handed bool
 	// CacheSize is PRAGMA cache_size: pages, or KiB if negative.
 	CacheSize   int
 	TempStore   string // DEFAULT, FILE or MEMORY

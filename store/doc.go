@@ -24,7 +24,7 @@
 // they are, and rows without a packed value one of their columns, so a damaged
 // or misplaced one is [ErrDamaged] and never a wrong message. [Open] checks files
 // up to 128 MiB whole (PRAGMA integrity_check), up to 512 MiB without the contents
-// of indexes (quick_check), and only the size and the schema of larger ones. It refuses
+// of indexes (quick_check; with Options.Handed too), and only the size and the schema of larger ones. It refuses
 // a file that is damaged, newer than this program or not a store, and leaves it as it
 // is; it never starts empty in place of one. Only damage at the end of a WAL cannot be
 // told from a power cut.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -207,4 +208,22 @@ func TestSchemaInWAL(t *testing.T) {
 	}
 	apply(t, db, oneSession(1, "m")) // the WAL begins anew
 	wantSchema(79)
+}
+
+// TestHanded: who takes a store over from a process that has closed it in good order does not
+// compare the indexes, as a start does.
+func TestHanded(t *testing.T) {
+	o := testOptions(t.TempDir())
+	db := openTest(t, o)
+	apply(t, db, oneSession(1, "m"))
+	// An index that is not what the table is: another column.
+	err := db.w.Exec("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX run_of_session ON run (session, last, first, bytes, body)' WHERE name = 'run_of_session'; PRAGMA writable_schema = OFF")
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(o); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("a start: %v", err)
+	}
+	o.Handed = true
+	openTest(t, o)
 }

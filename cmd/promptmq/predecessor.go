@@ -22,6 +22,7 @@ type predecessor struct {
 	upgrade inspect.Upgrade
 	dataDir string
 	stopped time.Time // when it took no more connections
+	closed  bool      // it has closed the store in good order
 }
 
 // errPredecessorStays is returned if the other process carries on.
@@ -85,7 +86,10 @@ func (p *predecessor) prepared(ctx context.Context) error {
 			switch {
 			case !more && p.stopped.IsZero():
 				return errPredecessorStays
-			case !more || w.Said == saidClosed: // it may have died after it had stopped
+			case !more: // it has died after it had stopped
+				return nil
+			case w.Said == saidClosed:
+				p.closed = true
 				return nil
 			case w.Said == saidStopping:
 				p.stopped = w.At

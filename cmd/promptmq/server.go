@@ -178,7 +178,7 @@ func (p *process) takeSockets(passed []link.Socket, systemd bool) error {
 // opens first and closes last: a prober sees a start and a stop as not ready.
 func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	log, counters, end, reloads := p.log, p.counters, p.end, p.reloads
-	cfg.Store.DataDir = config.Absolute(cfg.Store.DataDir)
+	cfg.Store.DataDir, cfg.Store.Handed = config.Absolute(cfg.Store.DataDir), p.before != nil && p.before.closed
 	p.upgrades = newUpgrades(log, cfg.Store.DataDir, p.failed, reloads)
 	p.upgrades.alone = p.command.alone
 	logStarting(log, &cfg)
