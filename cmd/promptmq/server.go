@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -216,17 +213,8 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	api := admin.New(version(), log, counters.Panics.Inc)
-	entry := &accessControl{log: log, logins: logins}
-	if err := stored.govern(entry, b, api); err != nil {
-		return err
-	}
-	if err := takeParts(entry.parts(), &cfg); err != nil {
-		return err
-	}
-	p.addOperations(api, b, db)
-	over := &network{admin.NewWeb(api, &operators{stored, logins.chain})}
-	if err := takeParts([]part{over.part}, &cfg); err != nil {
+	api, entry, over, err := p.govern(&cfg, b, db, stored, logins)
+	if err != nil {
 		return err
 	}
 	if err := p.startBroker(ctx, b); err != nil {
@@ -256,6 +244,21 @@ func (p *process) serve(ctx context.Context, cfg config.Config) (err error) {
 	return p.runUntilDone(ctx, b)
 }
 
+// govern puts users and rules in front of b, and makes what operators see and change it with.
+func (p *process) govern(cfg *config.Config, b *broker.Broker, db *store.DB, stored *accounts, logins *logins) (*admin.API, *accessControl, *network, error) {
+	api := admin.New(version(), p.log, p.counters.Panics.Inc)
+	entry := &accessControl{log: p.log, logins: logins}
+	if err := stored.govern(entry, b, api); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := takeParts(entry.parts(), cfg); err != nil {
+		return nil, nil, nil, err
+	}
+	p.addOperations(api, b, db)
+	over := &network{admin.NewWeb(api, &operators{stored, logins.chain})}
+	return api, entry, over, takeParts([]part{over.part}, cfg)
+}
+
 // startBroker starts b, unless this process is to take the place of another and is told to end
 // before that has noticed: it goes on then.
 func (p *process) startBroker(ctx context.Context, b *broker.Broker) error {
@@ -266,25 +269,6 @@ func (p *process) startBroker(ctx context.Context, b *broker.Broker) error {
 		return errors.Join(errToldToEnd, shutdown(b))
 	}
 	return nil
-}
-
-// openData opens the store, and loads who is in it.
-func (p *process) openData(ctx context.Context, o store.Options) (*store.DB, *accounts, error) {
-	db, err := openStore(ctx, p.log, o, p.command.Salvage)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err = logStore(p.log, o.DataDir, db); err != nil {
-		return nil, nil, errors.Join(err, db.Close())
-	}
-	stored, err := loadAccounts(db)
-	if err == nil {
-		err = stored.whole()
-	}
-	if err != nil {
-		return nil, nil, errors.Join(hintSalvage(err), db.Close())
-	}
-	return db, stored, nil
 }
 
 // addOperations adds what the API can do with a running broker.
@@ -340,35 +324,6 @@ func (p *process) serveMetrics(cfg *config.Config, ready func() error) (stop fun
 // commandsEndWithin is how long a start waits for a command that works on the store.
 const commandsEndWithin = 2 * time.Second
 
-// openStore opens the store, after it is salvaged if that is asked for.
-func openStore(ctx context.Context, log *slog.Logger, o store.Options, salvage bool) (*store.DB, error) {
-	if salvage {
-		if err := salvageStore(log, o); err != nil {
-			return nil, fmt.Errorf("salvage the store in %s: %w", o.DataDir, err)
-		}
-	}
-	db, err := openUnused(ctx, o)
-	if err != nil {
-		return nil, hintSalvage(fmt.Errorf("open the store in %s: %w", o.DataDir, err))
-	}
-	return db, nil
-}
-
-// openUnused opens the store, if need be when the command has ended that has it.
-func openUnused(ctx context.Context, o store.Options) (*store.DB, error) {
-	for began := time.Now(); ; {
-		db, err := store.Open(o)
-		if !errors.Is(err, store.ErrInUse) || time.Since(began) > commandsEndWithin {
-			return db, err
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return db, err
-		}
-	}
-}
-
 // together calls functions at once and waits for all of them.
 func together(all ...func()) {
 	var called sync.WaitGroup
@@ -400,27 +355,4 @@ func (r *readiness) check() error {
 		return b.Ready()
 	}
 	return errors.New("the store is being loaded")
-}
-
-// logStore writes the settings as SQLite itself reports them.
-func logStore(log *slog.Logger, dir string, db *store.DB) error {
-	pragmas, err := db.Pragmas()
-	if err != nil {
-		return fmt.Errorf("read the pragmas back: %w", err)
-	}
-	system := db.FileSystem()
-	attrs := []any{"data_dir", dir, "file_system", system.Name}
-	for _, name := range slices.Sorted(maps.Keys(pragmas)) {
-		attrs = append(attrs, name, pragmas[name])
-	}
-	log.Info("store opened", attrs...)
-	if system.Doubt != "" {
-		log.Warn("the file system of the data directory may not keep what is acknowledged; docs/storage.md has a section on file systems", trouble.FileSystem,
-			"data_dir", dir, "file_system", system.Name, "because", system.Doubt)
-	}
-	for _, f := range db.Exposed() {
-		log.Warn("other users of this machine can get at a file of the database, and its mode cannot be changed: give it to the user of this process (chown), or keep others out of the directory (chmod 0700) or the mount (its options)", trouble.FileMode,
-			"file", f.Path, "mode", f.Mode.String(), "error", f.Err)
-	}
-	return nil
 }
