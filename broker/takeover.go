@@ -7,6 +7,7 @@ import (
 
 	"github.com/x0a1b/promptmq/broker/commit"
 	"github.com/x0a1b/promptmq/broker/control"
+	"github.com/x0a1b/promptmq/broker/link"
 	"github.com/x0a1b/promptmq/broker/notice"
 	"github.com/x0a1b/promptmq/broker/trouble"
 	"github.com/x0a1b/promptmq/codec"
@@ -83,6 +84,10 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, who *principal, ack *codec.
 		if err = c.b.revocations.check(who); err != nil {
 			return
 		}
+		if old != nil && !late && c.abandoned() {
+			err = refuse(codec.UnspecifiedError, "the Client had ended this connection before its CONNECT was handled, and is connected by another")
+			return
+		}
 		if s := cl.currentChangeoverLocked(); s == nil || !s.admitted {
 			if err = c.admitLocked(cl, p, who); err != nil {
 				return
@@ -110,6 +115,12 @@ func (c *conn) tryTake(cl *Client, p *codec.Connect, who *principal, ack *codec.
 	c.b.finishDetach(cl, after, c.now, &c.pending)
 	c.b.finishDetach(cl, over, c.now, &c.pending)
 	return nil, nil, group, nil
+}
+
+// abandoned reports whether the Client has ended the connection after CONNECT, as one does that
+// had to wait for too long and has connected anew since. What is handled late must not end the new one.
+func (c *conn) abandoned() bool {
+	return c.reader.Buffered() == 0 && link.PeerEnded(c.net())
 }
 
 // admitLocked finds out, before anything is changed, whether the CONNECT can be

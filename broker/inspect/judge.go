@@ -123,7 +123,7 @@ func judgeStore(s *Seen) (found []Finding) {
 	}
 	switch {
 	case n.CommitWaiting > commitStuck:
-		found = append(found, attention("the disk does not answer: see dmesg, and what else writes to it",
+		found = append(found, attention("the disk does not answer, or another program has locked the database (the log says so, with code store-busy): see dmesg, and what else has promptmq.db open",
 			"a commit is under way since %s, and nothing is acknowledged meanwhile", DurationText(inTime(float64(n.CommitWaiting)))))
 	case n.CommitP99 > commitSlow:
 		found = append(found, attention("see what else uses this disk (iostat -x 1), and docs/storage.md about disks",

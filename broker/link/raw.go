@@ -51,6 +51,20 @@ func (t *raw) Listener() *Listener { return t.listener }
 
 func (t *raw) EndWith(codec.ReasonCode) {}
 
+// PeerEnded reports whether the peer has ended the connection, and all that it sent before is
+// read. false: it has not, or that cannot be known, as over TLS and WebSocket.
+func PeerEnded(t Transport) bool {
+	raw, ok := t.(*raw)
+	if !ok {
+		return false
+	}
+	if !raw.enter() {
+		return true
+	}
+	defer raw.leave()
+	return hasEnded(uintptr(raw.fd))
+}
+
 func (t *raw) ReadNow(r Reader) (int, error) {
 	if !t.enter() {
 		return 0, net.ErrClosed

@@ -40,3 +40,10 @@ func readSocket(fd uintptr, b []byte) (n int, again bool, err error) {
 		}
 	}
 }
+
+// hasEnded reports whether all that came over fd is read, and the peer has ended.
+func hasEnded(fd uintptr) bool {
+	var next [1]byte
+	n, _, err := syscall.Recvfrom(int(fd), next[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return err == nil && n == 0 || err == syscall.ECONNRESET
+}

@@ -97,7 +97,7 @@ func (p *place) ask(do func(context.Context, *administered) error) error {
 	if err != nil {
 		return err
 	}
-	a, err := dial(ctx, dir)
+	a, err := dialSoon(ctx, dir)
 	if errors.Is(err, admin.ErrNobody) {
 		return nobodyRuns{dir}
 	}
@@ -122,6 +122,23 @@ func dial(ctx context.Context, dir string) (*administered, error) {
 		err = fmt.Errorf("%w; run this command as the user of the broker, or as root", err)
 	}
 	return &administered{client, dir, true, func() error { return nil }}, err
+}
+
+// dialSoon is dial, but that it waits while somebody has the data directory: one broker hands it to
+// the next. Between the two nobody has it, for a moment.
+func dialSoon(ctx context.Context, dir string) (*administered, error) {
+	const freeTwice = 2
+	for began, free := time.Now(), 0; ; time.Sleep(50 * time.Millisecond) {
+		a, err := dial(ctx, dir)
+		if !errors.Is(err, admin.ErrNobody) || time.Since(began) > answersWithin {
+			return a, err
+		}
+		if _, looked := store.LookStopped(dir); errors.Is(looked, store.ErrInUse) {
+			free = 0
+		} else if free++; free == freeTwice {
+			return nil, err
+		}
+	}
 }
 
 // find waits for who has the data directory.

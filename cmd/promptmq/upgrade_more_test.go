@@ -132,3 +132,39 @@ func TestUpgradeUnixKept(t *testing.T) {
 	}
 	_ = nc.Close()
 }
+
+// TestUpgradeAsked: commands in the middle of a handover do not say that no broker runs.
+func TestUpgradeAsked(t *testing.T) {
+	unraced(t)
+	t.Parallel()
+	s := start(t, "")
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for asked := 0; ; asked++ {
+			select {
+			case <-over:
+				if asked == 0 {
+					t.Error("nothing was asked")
+				}
+				return
+			default:
+			}
+			if r := run(t, nil, "sessions", "list", "--data-dir", s.dataDir()); strings.Contains(r.stderr, "no broker runs") {
+				t.Error(r.stderr)
+			}
+		}
+	}()
+	pid := s.cmd.Process.Pid
+	for range 3 {
+		u, r := s.upgrade()
+		if r.code != 0 {
+			t.Errorf("%+v", r)
+			break
+		}
+		pid = u.PID
+	}
+	close(over)
+	<-done
+	s.stopSuccessor(pid)
+}
