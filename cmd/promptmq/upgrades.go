@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// preparedWithin is how long a new process may take to check its configuration.
-	preparedWithin = 20 * time.Second
+	// preparedWithin is how long a new process may take to check its configuration, on a machine
+	// that is slow and busy: clients are served meanwhile.
+	preparedWithin = time.Minute
 	// readyWithinDefault is how long it may take to open the store, load it and listen,
 	// unless something else is said.
 	readyWithinDefault = 2 * time.Minute
