@@ -73,6 +73,9 @@ func TestJudge(t *testing.T) {
 		{"filters refused", func(s *Seen) { s.Now.FiltersRefused = map[string]uint64{"Not authorized": 1} }, false, "1 topic filter was refused: Not authorized", "acl explain"},
 		{"refused", func(s *Seen) { s.Now.Refused["Not authorized"] = 5 }, false, "3 connections were refused: Not authorized", "bans list"},
 		{"back-off", func(s *Seen) { s.Now.Refused["Connection rate exceeded"] = 2 }, false, "2 connections were refused: Connection rate exceeded", "code back-off"},
+		{"refused after a back-off", func(s *Seen) {
+			s.Before.Refused["Connection rate exceeded"], s.Now.Refused["Connection rate exceeded"], s.Now.Refused["Not authorized"] = 2, 2, 5
+		}, false, "3 connections were refused: Not authorized", "the log says who and why; promptmq bans list"},
 		{"since the start", func(s *Seen) { s.Before = Numbers{}; s.Now.Refused = nil }, false, "3 messages were dropped", ""},
 	} {
 		s := well()

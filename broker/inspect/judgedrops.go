@@ -67,12 +67,12 @@ func judgeRefusals(s *Seen) (found []Finding) {
 		{s.Now.FiltersRefused, s.Before.FiltersRefused, "topic filter was", "topic filters were", rules},
 	} {
 		for _, reason := range slices.Sorted(maps.Keys(kind.now)) {
-			n := kind.now[reason]
+			n, do := kind.now[reason], kind.do
 			if kind.one == "connection was" && reason == "Connection rate exceeded" {
-				kind.do = "too many logins failed: the log says whose, and from where (code back-off). A user waits there for seconds, up to auth.backoff-max, and then the right password will do; an address that is banned is in promptmq bans list"
+				do = "too many logins failed: the log says whose, and from where (code back-off). A user waits there for seconds, up to auth.backoff-max, and then the right password will do; an address that is banned is in promptmq bans list"
 			}
 			if n -= min(n, kind.before[reason]); n > 0 {
-				found = append(found, note(kind.do, "%s refused: %s", countOf(n, kind.one, kind.many), reason))
+				found = append(found, note(do, "%s refused: %s", countOf(n, kind.one, kind.many), reason))
 			}
 		}
 	}
