@@ -59,16 +59,11 @@ func TestSubscribeWhileRetaining(t *testing.T) {
 // subscribeAnew subscribes in a Session of its own, which nothing stores, so that
 // no answer awaits the disk, and looks at the first two messages.
 func (f *fixture) subscribeAnew(id string) (retained bool, err error) {
-	client, server := net.Pipe()
-	defer client.Close()
-	go f.b.ServeConn(server)
-	p := &peer{Conn: client, t: f.t, v: codec.Version5}
-	p.r.Reset(0)
-	b, _ := codec.AppendConnect(nil, &codec.Connect{CleanStart: true, ClientID: codec.View(id)}, codec.Version5)
-	b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("now")}}, codec.Version5)
-	if _, err := p.Write(b); err != nil {
+	p, err := f.subscribing(id, "now")
+	if err != nil {
 		return false, err
 	}
+	defer p.Close()
 	for last := 0; ; {
 		frame, err := p.next()
 		if err != nil {
@@ -134,18 +129,28 @@ func TestFetchWhileRetaining(t *testing.T) {
 	publishing.Wait()
 }
 
-// fetchAll subscribes, and reads until the message of the last round has come of each Topic Name.
-func (f *fixture) fetchAll(id string, topicNames, rounds int) error {
+// subscribing sends CONNECT and SUBSCRIBE, and waits for no answer. The caller closes the peer.
+func (f *fixture) subscribing(id, filter string) (*peer, error) {
 	client, server := net.Pipe()
-	defer client.Close()
 	go f.b.ServeConn(server)
 	p := &peer{Conn: client, t: f.t, v: codec.Version5}
 	p.r.Reset(0)
 	b, _ := codec.AppendConnect(nil, &codec.Connect{CleanStart: true, ClientID: codec.View(id)}, codec.Version5)
-	b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View("fetch/#")}}, codec.Version5)
+	b, _ = codec.AppendSubscribe(b, &codec.Subscribe{PacketID: 1}, []codec.Subscription{{Filter: codec.View(filter)}}, codec.Version5)
 	if _, err := p.Write(b); err != nil {
+		_ = p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// fetchAll subscribes, and reads until the message of the last round has come of each Topic Name.
+func (f *fixture) fetchAll(id string, topicNames, rounds int) error {
+	p, err := f.subscribing(id, "fetch/#")
+	if err != nil {
 		return err
 	}
+	defer p.Close()
 	last := make(map[string]int)
 	for left := topicNames; left > 0; {
 		frame, err := p.next()

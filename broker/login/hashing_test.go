@@ -100,6 +100,16 @@ func TestHashingFairness(t *testing.T) {
 	})
 }
 
+// countCompared counts the passwords that are compared from now on.
+func countCompared(c *Chain) *atomic.Int64 {
+	compared, compare := new(atomic.Int64), c.hashing.compare
+	c.hashing.compare = func(h *access.Hash, password []byte) bool {
+		compared.Add(1)
+		return compare(h, password)
+	}
+	return compared
+}
+
 // A storm of wrong passwords from one address has a part of the workers' time: a stranger at
 // another is next, and nothing of it stays.
 func TestHashingRests(t *testing.T) {
@@ -107,12 +117,7 @@ func TestHashingRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChain(t, func(o *Options) { o.Remember = 0 })
 		c.SetUsers([]User{{Name: "ann", Hash: hashOf(t, "ann's")}, {Name: "ben", Hash: hashOf(t, "ben's")}})
-		var compared atomic.Int64
-		compare := c.hashing.compare
-		c.hashing.compare = func(h *access.Hash, password []byte) bool {
-			compared.Add(1)
-			return compare(h, password)
-		}
+		compared := countCompared(c)
 		local := netip.MustParseAddr("127.0.0.1")
 		ctx, stop := context.WithCancel(t.Context())
 		for i := range 100 {
@@ -178,12 +183,7 @@ func TestHashingLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChain(t, func(o *Options) { o.Remember = 0 })
 		c.SetUsers([]User{{Name: "ann", Hash: hashOf(t, "ann's")}, {Name: "ben", Hash: hashOf(t, "ben's")}})
-		var compared atomic.Int64
-		compare := c.hashing.compare
-		c.hashing.compare = func(h *access.Hash, password []byte) bool {
-			compared.Add(1)
-			return compare(h, password)
-		}
+		compared := countCompared(c)
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() { c.expect(t, credentials("ann", "ann's", here), "", comparing) })
